@@ -1,0 +1,101 @@
+"""The control database: one engine for SQLite (embedded) and PostgreSQL (beyond one machine).
+
+Tables are declared by the slice that owns them, on the shared ``metadata``; migrations under ``base/migrations``
+create them. A verb of a service is one ``begin()``: it commits as a whole or leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.types import TypeDecorator
+
+from tenure.kernel.errors import Failed
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime as integer microseconds since 1970, the same on every database, sortable and exact."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (SQLAlchemy's signature)
+        """To microseconds. A naive datetime is our own bug."""
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "naive datetime"  # noqa: S101 (an assertion is for our own bugs)
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy's signature)
+        """From microseconds, in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
+
+
+
+
+class Database:
+    """An engine with this project's settings. ``url`` as SQLAlchemy writes it: ``sqlite:////path/tenure.db`` or
+    ``postgresql+psycopg://...``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine: Engine = _sqlite_engine(url) if self.is_sqlite else sa.create_engine(url, pool_pre_ping=True)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A write transaction. On SQLite it takes the write lock at once (BEGIN IMMEDIATE), so that a verb never
+        reads, decides and then finds that it may not write. Raises Failed when the database cannot be reached."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise Failed("database_unavailable", f"The control database does not answer: {error.orig}", retry=True) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read of one consistent state. Raises Failed when the database cannot be reached."""
+        try:
+            with self.engine.connect().execution_options(tenure_readonly=True) as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise Failed("database_unavailable", f"The control database does not answer: {error.orig}", retry=True) from error
+
+    def close(self) -> None:
+        """Returns every connection."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own; "begin" below does
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        readonly = connection.get_execution_options().get("tenure_readonly", False)
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,173 @@
+"""The event log: the spine that joins the rooms of the control plane.
+
+Every Event, whether a verb of a service or a gateway made it, is appended here in one transaction and numbered.
+Consumers (audit, breaker, approvals, traces, ...) read on from a cursor of their own. A consumer whose effects are in this database
+moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
+its cursor there, for the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from tenure.base.db import Database, UtcTime, metadata
+from tenure.kernel.values import Event
+
+event_log = sa.Table(
+    "event_log",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("type", sa.String(63), nullable=False),
+    sa.Column("agent", sa.String(63)),
+    sa.Column("time", UtcTime, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # a pruned tail must never hand its numbers out again: cursors would skip
+)
+
+event_cursor = sa.Table(
+    "event_cursor",
+    metadata,
+    sa.Column("consumer", sa.String(63), primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An Event with its place in the log."""
+
+    seq: int
+    event: Event
+
+
+def append(connection: Connection, events: Sequence[Event]) -> int:
+    """Appends the Events that are not yet in the log (by id) and returns how many were new."""
+    if not events:
+        return 0
+    rows: list[dict[str, Any]] = [
+        {
+            "id": event.id,
+            "workspace": event.workspace,
+            "type": event.type,
+            "agent": event.agent,
+            "time": event.time,
+            "body": _encode(event),
+        }
+        for event in events
+    ]
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    if connection.dialect.name == "postgresql":
+        # Numbers must become visible in the order they were given, or a cursor could pass one that commits late.
+        connection.execute(sa.text("LOCK TABLE event_log IN EXCLUSIVE MODE"))
+    before = connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one()
+    connection.execute(insert(event_log).on_conflict_do_nothing(index_elements=["id"]), rows)
+    return int(
+        connection.execute(sa.select(sa.func.count()).select_from(event_log).where(event_log.c.seq > before)).scalar_one()
+    )
+
+
+def read(connection: Connection, after: int, limit: int = 1000) -> list[Logged]:
+    """Up to ``limit`` Events after number ``after``, oldest first."""
+    rows = connection.execute(
+        sa.select(event_log.c.seq, event_log.c.body)
+        .where(event_log.c.seq > after)
+        .order_by(event_log.c.seq)
+        .limit(limit)
+    )
+    return [Logged(row.seq, _decode(row.body)) for row in rows]
+
+
+def head(connection: Connection) -> int:
+    """The number of the newest Event, 0 for an empty log."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one())
+
+
+def cursor(connection: Connection, consumer: str) -> int:
+    """How far ``consumer`` has come."""
+    seq = connection.execute(sa.select(event_cursor.c.seq).where(event_cursor.c.consumer == consumer)).scalar()
+    return int(seq or 0)
+
+
+def move_cursor(connection: Connection, consumer: str, seq: int) -> None:
+    """Remembers how far ``consumer`` has come, in the caller's transaction."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(
+        insert(event_cursor)
+        .values(consumer=consumer, seq=seq)
+        .on_conflict_do_update(index_elements=["consumer"], set_={"seq": seq})
+    )
+
+
+Handler = Callable[[Connection, Event], None]
+"""Reacts to one Event inside the transaction that moves the cursor. It may append further Events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A named reader of the log. ``types``: the event types it wants, or None for all."""
+
+    name: str
+    handle: Handler
+    types: frozenset[str] | None = None
+
+
+def consume(database: Database, consumer: Consumer, limit: int = 500) -> int:
+    """Lets ``consumer`` take its next batch in one transaction; returns how many Events it passed."""
+    with database.read() as connection:
+        if head(connection) <= cursor(connection, consumer.name):
+            return 0
+    with database.begin() as connection:
+        batch = read(connection, cursor(connection, consumer.name), limit)
+        for logged in batch:
+            if consumer.types is None or logged.event.type in consumer.types:
+                consumer.handle(connection, logged.event)
+        if batch:
+            move_cursor(connection, consumer.name, batch[-1].seq)
+    return len(batch)
+
+
+class Bell:
+    """Wakes those who wait for news of the log inside this process. Ring it after the commit, from any thread.
+
+    News from other processes is found by looking: a waiter looks at least every ``interval`` seconds by itself.
+    """
+
+    def __init__(self) -> None:
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    def ring(self) -> None:
+        """Wakes every waiter."""
+        for loop, flag in list(self._waiters):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(flag.set)
+
+    async def wait(self, flag: asyncio.Event, interval: float = 0.5) -> None:
+        """Returns when the bell rang since ``flag`` was last cleared, or after ``interval`` seconds."""
+        try:
+            await asyncio.wait_for(flag.wait(), interval)
+        except TimeoutError:
+            pass  # nobody rang; the waiter looks all the same
+        flag.clear()
+
+    def attach(self) -> asyncio.Event:
+        """A flag for one waiter of the running event loop; ``detach`` it when done."""
+        flag = asyncio.Event()
+        self._waiters.add((asyncio.get_running_loop(), flag))
+        return flag
+
+    def detach(self, flag: asyncio.Event) -> None:
+        """Forgets a waiter."""
+        self._waiters = {waiter for waiter in self._waiters if waiter[1] is not flag}

@@ -1,0 +1,34 @@
+"""Identifiers. All are lower-case hex, so that they survive URLs, SQL, JSON and OTLP unquoted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+_ZERO16 = "0" * 16
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562 section 5.7) as 32 hex digits: unique, and sorted by the millisecond it was made in."""
+    raw = bytearray((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    return raw.hex()
+
+
+def stable_id(*parts: str) -> str:
+    """32 hex digits that are always the same for the same parts. For things that may be told twice (imports, sessions)."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+def new_span_id() -> str:
+    """16 hex digits, never all zero (W3C Trace Context section 3.2.2.4)."""
+    span = os.urandom(8).hex()
+    return span if span != _ZERO16 else new_span_id()
+
+
+def session_trace(workspace: str, session: str) -> tuple[str, str]:
+    """(trace id, root span id) of a session whose client sent no ``traceparent``: all its calls share one trace."""
+    digest = hashlib.sha256(f"{workspace}\x1f{session}".encode()).hexdigest()
+    return digest[:32], digest[32:48]

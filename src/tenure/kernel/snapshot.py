@@ -1,0 +1,200 @@
+"""The Snapshot: all facts that the gateway decides from, versioned and immutable.
+
+The control plane pushes one whole Snapshot to a gateway that connects and a Delta for every change after it. A fact
+is replaced as a whole or removed, never patched inside, so that applying a Delta cannot half succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import Autonomy, LifecycleState
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A model provider. ``credential_env`` names a variable of the *gateway's* environment: the key itself never
+    enters a Snapshot."""
+
+    base_url: str
+    credential_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFact:
+    """A model the agent may ask for, and the upstream that serves it."""
+
+    name: str
+    upstream: Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFact:
+    """An upstream MCP server: ``command`` for stdio or ``url`` for streamable HTTP, exactly one of them.
+
+    ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on.
+    """
+
+    name: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_from: tuple[str, ...] = ()
+    cwd: str | None = None
+    url: str | None = None
+    credential_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFact:
+    """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``."""
+
+    server: str
+    name: str
+    autonomy: Autonomy = Autonomy.AUTONOMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerFact:
+    """``epoch`` counts resets: a violation counts only in the epoch it happened in, so a late one cannot trip a
+    breaker that a person has just reset. ``threshold`` violations within ``window_s`` seconds trip it."""
+
+    epoch: int = 0
+    tripped: bool = False
+    reason: str = ""
+    threshold: int = 5
+    window_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFact:
+    """What the gateway knows of one agent. Keyed ``<workspace>/<name>`` in the Snapshot."""
+
+    workspace: str
+    name: str
+    state: LifecycleState
+    release: str
+    credential_epoch: int
+    owner: str
+    purpose: str = ""
+    risk_tier: int = 1
+    models: tuple[ModelFact, ...] = ()
+    servers: tuple[ServerFact, ...] = ()
+    tools: tuple[ToolFact, ...] = ()
+    data_classes: tuple[str, ...] = ()
+    breaker: BreakerFact = BreakerFact()
+    hold_timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFact:
+    """An approval as the gateway needs it. ``state`` is pending, granted, rejected, expired or claimed; ``claim`` is
+    the id of the one Call that may use it. It covers exactly (agent, release, resource, digest, policy_version)."""
+
+    id: str
+    workspace: str
+    agent: str
+    resource: str
+    digest: str
+    policy_version: str
+    state: str
+    decided_by: str | None = None
+    reason: str = ""
+    claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceFact:
+    """The policies of a workspace: (file name, Cedar text) in the order they were loaded, and their version.
+
+    ``fail_open`` names the resources for which this workspace declared ``fail_mode: open`` (D1).
+    """
+
+    name: str
+    policy_version: str
+    policies: tuple[tuple[str, str], ...]
+    fail_open: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1)."""
+
+    version: int
+    issued_at: datetime
+    max_age_s: float = 15.0
+    keys: Mapping[str, JsonObject] = field(default_factory=dict)  # kid -> public JWK (RFC 7517)
+    issuer: str = ""
+    workspaces: Mapping[str, WorkspaceFact] = field(default_factory=dict)
+    agents: Mapping[str, AgentFact] = field(default_factory=dict)
+    approvals: Mapping[str, ApprovalFact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What changed from Snapshot ``base`` to ``version``; a value of None removes the fact."""
+
+    base: int
+    version: int
+    issued_at: datetime
+    keys: Mapping[str, JsonObject | None] = field(default_factory=dict)
+    workspaces: Mapping[str, WorkspaceFact | None] = field(default_factory=dict)
+    agents: Mapping[str, AgentFact | None] = field(default_factory=dict)
+    approvals: Mapping[str, ApprovalFact | None] = field(default_factory=dict)
+
+
+def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
+    out: dict[str, V | None] = {key: value for key, value in new.items() if old.get(key) != value}
+    out.update({key: None for key in old if key not in new})
+    return out
+
+
+def _merged(old: Mapping[str, V], changes: Mapping[str, V | None]) -> Mapping[str, V]:
+    if not changes:
+        return old
+    out = dict(old)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            out[key] = value
+    return out
+
+
+def difference(old: Snapshot, new: Snapshot) -> Delta:
+    """The Delta that turns ``old`` into ``new``."""
+    return Delta(
+        base=old.version,
+        version=new.version,
+        issued_at=new.issued_at,
+        keys=_changed(old.keys, new.keys),
+        workspaces=_changed(old.workspaces, new.workspaces),
+        agents=_changed(old.agents, new.agents),
+        approvals=_changed(old.approvals, new.approvals),
+    )
+
+
+def is_empty(delta: Delta) -> bool:
+    """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
+    return not (delta.keys or delta.workspaces or delta.agents or delta.approvals)
+
+
+def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
+    """``snapshot`` with ``delta`` applied. Raises ValueError when the Delta is for another base: the gateway must then
+    ask for the whole Snapshot."""
+    if delta.base != snapshot.version:
+        raise ValueError(f"delta is for version {delta.base}, this is version {snapshot.version}")
+    return replace(
+        snapshot,
+        version=delta.version,
+        issued_at=delta.issued_at,
+        keys=_merged(snapshot.keys, delta.keys),
+        workspaces=_merged(snapshot.workspaces, delta.workspaces),
+        agents=_merged(snapshot.agents, delta.agents),
+        approvals=_merged(snapshot.approvals, delta.approvals),
+    )

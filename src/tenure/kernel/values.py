@@ -1,0 +1,146 @@
+"""The nouns: who acts, what is attempted, what was decided, what happened.
+
+All are frozen dataclasses of JSON-ready fields, so that msgspec (gateway), pydantic (API) and SQL can carry them
+without a second definition. Fields may only be appended, with a default: Events are kept for years.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from tenure.kernel.json import JsonObject
+
+
+class LifecycleState(StrEnum):
+    """Where an agent stands in its working life. The transitions between them are ``registry.model.TRANSITIONS``."""
+
+    REQUESTED = "requested"
+    REJECTED = "rejected"
+    APPROVED = "approved"
+    CREATED = "created"
+    PROVISIONED = "provisioned"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    SUSPENDED = "suspended"
+    DRAINING = "draining"
+    RETIRED = "retired"
+
+
+class Autonomy(StrEnum):
+    """The four oversight levels (D9)."""
+
+    AUTONOMOUS = "autonomous"
+    NOTIFY = "notify"
+    APPROVE = "approve"
+    HUMAN_ONLY = "human_only"
+
+
+class CallKind(StrEnum):
+    """What a Call is made to."""
+
+    LLM = "llm"
+    TOOL = "tool"
+    AGENT = "agent"
+    MEMORY = "memory"
+
+
+class Effect(StrEnum):
+    """The three-way rule (R078)."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    HOLD = "hold"
+
+
+class Status(StrEnum):
+    """The four statuses of the live feed (R088)."""
+
+    ALLOWED = "allowed"
+    FLAGGED = "flagged"
+    VIOLATION = "violation"
+    ANOMALY = "anomaly"
+
+
+class Role(StrEnum):
+    """What a person, or Tenure itself (``system``), may do. An owner answers for agents, an approver decides on requests
+    and held calls, an operator runs the installation, an auditor reads everything, a viewer reads the fleet."""
+
+    OWNER = "owner"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    VIEWER = "viewer"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts: this agent, under this release, as this instance, for this person, in this session."""
+
+    workspace: str
+    agent: str
+    release: str
+    instance: str
+    session: str
+    credential_epoch: int
+    on_behalf_of: str | None = None
+    chain: tuple[str, ...] = ()
+    task: str | None = None
+    scopes: tuple[str, ...] = ()
+    expires_at: float = 0.0  # Unix seconds; a cached verification is re-checked against it on every call
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is attempted. ``resource`` is ``<model>`` for an llm call and ``<server>/<tool>`` for a tool call."""
+
+    id: str
+    kind: CallKind
+    resource: str
+    arguments: JsonObject = field(default_factory=dict)
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str | None = None
+    end_user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, why, and by which policies (their ``@id``; ``system/...`` for the rules that policy files
+    cannot override)."""
+
+    effect: Effect
+    reason: str
+    policies: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+    policy_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened (R080). ``type`` is one of the documented event types; ``data`` its attributes, named by the
+    OpenTelemetry GenAI conventions where those have a name. Never a secret in any field.
+
+    ``actor`` is ``agent:NAME``, ``person:EMAIL`` or ``system:ROOM``. ``time`` is when it began (UTC) and
+    ``duration_us`` how long it took, None for a moment.
+    """
+
+    id: str
+    type: str
+    time: datetime
+    workspace: str
+    actor: str
+    agent: str | None = None
+    release: str | None = None
+    instance: str | None = None
+    session: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    status: Status = Status.ALLOWED
+    policy_version: str | None = None
+    memory_snapshot: str | None = None
+    duration_us: int | None = None
+    data: JsonObject = field(default_factory=dict)

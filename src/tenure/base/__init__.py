@@ -1,1 +1,4 @@
-"""What every slice stands on: database, event log, leases, configuration, logging. No knowledge of agents lives here."""
+"""What every slice stands on: database, event log, leases, configuration, logging.
+
+No knowledge of agents lives here.
+"""

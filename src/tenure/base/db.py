@@ -49,8 +49,6 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))
 
 
-
-
 class Database:
     """An engine with this project's settings. ``url`` as SQLAlchemy writes it: ``sqlite:////path/tenure.db`` or
     ``postgresql+psycopg://...``."""
@@ -68,7 +66,9 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
         except sa.exc.OperationalError as error:
-            raise Failed("database_unavailable", f"The control database does not answer: {error.orig}", retry=True) from error
+            raise Failed(
+                "database_unavailable", f"The control database does not answer: {error.orig}", retry=True
+            ) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -77,7 +77,9 @@ class Database:
             with self.engine.connect().execution_options(tenure_readonly=True) as connection:
                 yield connection
         except sa.exc.OperationalError as error:
-            raise Failed("database_unavailable", f"The control database does not answer: {error.orig}", retry=True) from error
+            raise Failed(
+                "database_unavailable", f"The control database does not answer: {error.orig}", retry=True
+            ) from error
 
     def close(self) -> None:
         """Returns every connection."""

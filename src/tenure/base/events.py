@@ -1,8 +1,8 @@
 """The event log: the spine that joins the rooms of the control plane.
 
 Every Event, whether a verb of a service or a gateway made it, is appended here in one transaction and numbered.
-Consumers (audit, breaker, approvals, traces, ...) read on from a cursor of their own. A consumer whose effects are in this database
-moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
+Consumers (audit, breaker, approvals, traces, ...) read on from a cursor of their own. One whose effects are in this
+database moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
 its cursor there, for the same reason.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,9 @@ def append(connection: Connection, events: Sequence[Event]) -> int:
     before = connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one()
     connection.execute(insert(event_log).on_conflict_do_nothing(index_elements=["id"]), rows)
     return int(
-        connection.execute(sa.select(sa.func.count()).select_from(event_log).where(event_log.c.seq > before)).scalar_one()
+        connection.execute(
+            sa.select(sa.func.count()).select_from(event_log).where(event_log.c.seq > before)
+        ).scalar_one()
     )
 
 
@@ -156,10 +159,8 @@ class Bell:
 
     async def wait(self, flag: asyncio.Event, interval: float = 0.5) -> None:
         """Returns when the bell rang since ``flag`` was last cleared, or after ``interval`` seconds."""
-        try:
+        with suppress(TimeoutError):  # nobody rang; the waiter looks all the same
             await asyncio.wait_for(flag.wait(), interval)
-        except TimeoutError:
-            pass  # nobody rang; the waiter looks all the same
         flag.clear()
 
     def attach(self) -> asyncio.Event:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 (a refusal is an answer, not a malfunction)
     """The caller's fault. ``message`` says what was wrong and ``fix`` what would be right.
 
     ``status`` is the HTTP status that an API answers with; ``code`` a stable snake_case word for programs;
@@ -30,7 +30,7 @@ class Refused(Exception):
         self.details: Mapping[str, Any] = details or {}
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 (named for who is at fault, as Refused is)
     """The world's fault (a database, a disk, an upstream). ``retry`` says whether trying again can help."""
 
     def __init__(self, code: str, message: str, *, retry: bool = False, status: int = 503) -> None:

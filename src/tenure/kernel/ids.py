@@ -18,7 +18,7 @@ def new_id() -> str:
 
 
 def stable_id(*parts: str) -> str:
-    """32 hex digits that are always the same for the same parts. For things that may be told twice (imports, sessions)."""
+    """32 hex digits that are always the same for the same parts. For things told twice."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 

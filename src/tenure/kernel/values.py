@@ -64,7 +64,7 @@ class Status(StrEnum):
 
 
 class Role(StrEnum):
-    """What a person, or Tenure itself (``system``), may do. An owner answers for agents, an approver decides on requests
+    """What a person, or Tenure itself (``system``), may do. An owner answers for agents, an approver decides requests
     and held calls, an operator runs the installation, an auditor reads everything, a viewer reads the fleet."""
 
     OWNER = "owner"
@@ -144,3 +144,16 @@ class Event:
     memory_snapshot: str | None = None
     duration_us: int | None = None
     data: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks something of the control plane: a person, an agent with its own token, or Tenure itself.
+
+    ``name`` is ``person:EMAIL``, ``agent:NAME``, ``gateway:NAME`` or ``system:ROOM``, as Events carry it.
+    """
+
+    workspace: str
+    name: str
+    roles: frozenset[Role] = frozenset()
+    principal: Principal | None = None

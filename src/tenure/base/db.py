@@ -6,8 +6,9 @@ create them. A verb of a service is one ``begin()``: it commits as a whole or le
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +57,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        # One process writes through one lock: waiting in line beats SQLite's polling, and nobody starves.
+        self._writer: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
         self.engine: Engine = _sqlite_engine(url) if self.is_sqlite else sa.create_engine(url, pool_pre_ping=True)
 
     @contextmanager
@@ -63,7 +66,7 @@ class Database:
         """A write transaction. On SQLite it takes the write lock at once (BEGIN IMMEDIATE), so that a verb never
         reads, decides and then finds that it may not write. Raises Failed when the database cannot be reached."""
         try:
-            with self.engine.begin() as connection:
+            with self._writer, self.engine.begin() as connection:
                 yield connection
         except sa.exc.OperationalError as error:
             raise Failed(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
 
@@ -16,7 +16,6 @@ from tenure.base.db import Database
 from tenure.base.events import Bell, Consumer
 
 if TYPE_CHECKING:
-    import typer
     from fastapi import APIRouter
 
 
@@ -72,4 +71,3 @@ class Room:
     flows: tuple[Flow, ...] = ()
     start: Callable[[World], None] | None = None
     stop: Callable[[World], None] | None = None
-    commands: Callable[[typer.Typer], Any] | None = None

@@ -1,0 +1,122 @@
+"""``tenure doctor``: what is wrong with an installation, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tenure.base.config import Config
+from tenure.client import Client
+from tenure.kernel.errors import Failed, Refused
+
+_LEAST_FREE = 1 << 30
+_SECRETS = ("gateway.token", "operator.token")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``level`` is ok, note or problem; ``fix`` says how to mend it."""
+
+    check: str
+    level: str
+    found: str
+    fix: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Looks at one thing after another; never raises for what it finds."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(
+        "python", "ok" if sys.version_info >= (3, 11) else "problem", version, "Install Python 3.11 or later."
+    )
+    yield _sqlite()
+    yield from _folder(config)
+    yield from _processes(config)
+
+
+def _sqlite() -> Finding:
+    good = sqlite3.sqlite_version_info >= (3, 35)
+    return Finding(
+        "sqlite", "ok" if good else "problem", sqlite3.sqlite_version, "" if good else "SQLite 3.35 or later is needed."
+    )
+
+
+def _folder(config: Config) -> Iterator[Finding]:
+    folder = config.data_dir
+    if not folder.is_dir():
+        yield Finding("data folder", "note", f"{folder} does not exist yet", "`tenure up` makes it.")
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("data folder", "problem", f"{folder} cannot be written", "chown it to the user that runs Tenure.")
+        return
+    yield Finding("data folder", "ok", str(folder.resolve()))
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        "disk",
+        "ok" if free > _LEAST_FREE else "problem",
+        f"{free / (1 << 30):.1f} GiB free",
+        "" if free > _LEAST_FREE else "Below 1 GiB the trace store stops taking: make room.",
+    )
+    for name in _SECRETS:
+        path = folder / name
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Finding(name, "problem", "others on this machine can read it", f"chmod 600 {path}")
+    yield from _schema(config)
+
+
+def _schema(config: Config) -> Iterator[Finding]:
+    if not config.database.startswith("sqlite:///"):
+        return
+    path = config.database.removeprefix("sqlite:///")
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check").fetchone()
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        yield Finding("control database", "note", f"cannot be read yet: {error}", "`tenure up` makes it.")
+        return
+    if verdict != "ok":
+        yield Finding("control database", "problem", verdict, "Restore the data folder from a backup.")
+    else:
+        yield Finding("control database", "ok", f"schema {revision[0] if revision else 'none'}, intact")
+
+
+def _processes(config: Config) -> Iterator[Finding]:
+    running = False
+    try:
+        with Client(config.control_url, timeout=3) as client:
+            health: dict[str, str] = client.get("/v1/health", dict[str, str])
+        running = True
+        yield Finding("control plane", "ok", f"{config.control_url} answers, version {health['version']}")
+    except (Failed, Refused) as error:
+        if _taken(config.host, config.control_port):
+            yield Finding(
+                "control plane",
+                "problem",
+                f"another program answers on port {config.control_port}: {error.message}",
+                "Stop it, or set TENURE_CONTROL_PORT.",
+            )
+        else:
+            yield Finding("control plane", "note", f"nothing listens at {config.control_url}", "Start it: `tenure up`.")
+    if _taken(config.host, config.gateway_port):
+        yield Finding("gateway", "ok" if running else "note", f"{config.gateway_url} listens")
+    else:
+        level = "problem" if running else "note"
+        yield Finding("gateway", level, f"nothing listens at {config.gateway_url}", "Start it: `tenure up`.")
+
+
+def _taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0

@@ -1,0 +1,89 @@
+"""What the control plane does between requests: consumers, the trace store's pump, Flows, and the Snapshot.
+
+Four loops, so that a slow one never delays a fast one: what the gateways wait for (approvals, breaker, facts) must not
+queue behind the trace store. Each loop survives its own errors: it reports and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from tenure.app.publish import Publisher
+from tenure.base import durable, events, log
+from tenure.base.room import Flow, Room, World
+
+logger = log.get("engine")
+
+
+class Engine:
+    """Runs the rooms' background work on the running event loop, database work in threads."""
+
+    def __init__(self, world: World, rooms: Sequence[Room], publisher: Publisher) -> None:
+        self._world = world
+        self._rooms = rooms
+        self._publisher = publisher
+        self._tasks: list[asyncio.Task[None]] = []
+        self._holder = f"{socket.gethostname()}:{os.getpid()}"
+
+    def start(self) -> None:
+        """Begins every loop."""
+        self._spawn(self._on_news(self._react))
+        pumps = [room.pump for room in self._rooms if room.pump]
+        for pump in pumps:
+            self._spawn(self._on_news(lambda pump=pump: self._until_dry(pump)))
+        for room in self._rooms:
+            for flow in room.flows:
+                self._spawn(self._run_flow(flow))
+
+    async def stop(self) -> None:
+        """Ends every loop after the step it is in."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(coroutine))
+
+    async def _on_news(self, work: Callable[[], Awaitable[None]]) -> None:
+        flag = self._world.bell.attach()
+        pause = 0.5
+        try:
+            while True:
+                try:
+                    await work()
+                    pause = 0.5
+                except Exception as error:  # noqa: BLE001 (a loop that dies would stop enforcement silently)
+                    logger.error("background work failed, trying again", error=repr(error), pause_s=pause)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 10.0)
+                await self._world.bell.wait(flag)
+        finally:
+            self._world.bell.detach(flag)
+
+    async def _react(self) -> None:
+        if await asyncio.to_thread(self._consume_and_refresh):
+            self._publisher.announce()
+
+    def _consume_and_refresh(self) -> bool:
+        for room in self._rooms:
+            for consumer in room.consumers:
+                while events.consume(self._world.db, consumer):
+                    self._world.bell.ring()
+        return self._publisher.refresh()
+
+    async def _until_dry(self, pump: Callable[[World], int]) -> None:
+        while await asyncio.to_thread(pump, self._world):
+            pass
+
+    async def _run_flow(self, flow: Flow) -> None:
+        while True:
+            try:
+                if await asyncio.to_thread(durable.run_due, self._world, flow, self._holder):
+                    self._world.bell.ring()
+            except Exception as error:  # noqa: BLE001 (as above: the next step starts from state and facts)
+                logger.error("a step failed, trying again", flow=flow.name, error=repr(error))
+            await asyncio.sleep(flow.every)

@@ -1,0 +1,69 @@
+"""The ``tenure`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tenure import __version__
+from tenure.app import doctor as examination
+from tenure.app import up as supervision
+from tenure.app.commands import COMMANDS
+from tenure.base import config as settings
+from tenure.client.cli import console, emit, handle_errors
+
+app = typer.Typer(
+    name="tenure",
+    help="The control plane for the working life of AI agents.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+@app.command()
+@handle_errors
+def up() -> None:
+    """Start the gateway and the control plane, and keep both running until Ctrl-C."""
+    supervision.run(settings.load(), lambda line: print(line, flush=True))
+
+
+@app.command()
+@handle_errors
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what is wrong with this installation and how to mend it; exit status 1 when something is."""
+    findings = list(examination.examine(settings.load()))
+
+    def render() -> None:
+        colours = {"ok": "green", "note": "yellow", "problem": "red"}
+        for finding in findings:
+            console.print(
+                f"[{colours[finding.level]}]{finding.level:<8}[/] {finding.check}: {finding.found}", highlight=False
+            )
+            if finding.fix and finding.level != "ok":
+                console.print(f"         {finding.fix}", highlight=False)
+
+    emit([finding.as_json() for finding in findings], as_json, render)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+for register in COMMANDS:
+    register(app)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Builds Snapshots: the only place where what the rooms know becomes what the gateways decide from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import msgspec
+
+from tenure.approvals import service as approvals
+from tenure.base import events
+from tenure.base.room import World
+from tenure.breaker import service as breaker
+from tenure.identity import service as identity
+from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference, is_empty
+from tenure.policy import service as policy
+from tenure.registry import service as registry
+
+HEARTBEAT_S = 2.0
+
+# Events of these families change no fact, and they are most of what happens.
+_WITHOUT_FACTS = ("call.completed", "import.", "otlp.", "instance.", "token.", "person.")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Publisher:
+    """Holds the newest Snapshot and hands every change of it to the gateways that listen."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seq = -1
+        self._listeners: set[asyncio.Event] = set()
+        # Versions must grow over restarts too: a gateway that kept the last one must never take an older for newer.
+        now = world.clock()
+        self.snapshot = Snapshot(version=int(now.timestamp() * 1_000_000), issued_at=now)
+
+    def build(self) -> Snapshot:
+        """All facts as they are now, under the version after the current one."""
+        world = self._world
+        now = world.clock()
+        workspaces = policy.workspace_facts(world)
+        with world.read() as connection:
+            breakers = breaker.facts(connection)
+            agents = {
+                key: _with_breaker(fact, breakers.get(key)) for key, fact in registry.agent_facts(connection).items()
+            }
+            return Snapshot(
+                version=self.snapshot.version + 1,
+                issued_at=now,
+                max_age_s=world.config.snapshot_max_age_s,
+                keys=identity.public_keys(connection),
+                issuer=identity.issuer(world.config),
+                workspaces=workspaces,
+                agents=agents,
+                approvals=approvals.facts(connection, now),
+            )
+
+    def refresh(self) -> bool:
+        """Builds anew if the log tells of anything that may have changed a fact; says whether a fact did change."""
+        with self._world.read() as connection:
+            news = events.read(connection, self._seq, limit=5000) if self._seq >= 0 else []
+            seen = news[-1].seq if news else events.head(connection) if self._seq < 0 else self._seq
+        first = self._seq < 0
+        self._seq = seen
+        if not first and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
+            return False
+        fresh = self.build()
+        if is_empty(difference(self.snapshot, fresh)) and not first:
+            return False
+        self.snapshot = fresh
+        return True
+
+    def announce(self) -> None:
+        """Wakes the listeners. Call on the event loop, after ``refresh`` returned True."""
+        for flag in self._listeners:
+            flag.set()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one at least every 2 seconds."""
+        flag = asyncio.Event()
+        self._listeners.add(flag)
+        try:
+            sent = self.snapshot
+            yield _encode({"snapshot": sent}) + b"\n"
+            while True:
+                try:
+                    await asyncio.wait_for(flag.wait(), HEARTBEAT_S)
+                except TimeoutError:
+                    beat = replace(sent, issued_at=self._world.clock())
+                    yield _encode({"delta": difference(sent, beat)}) + b"\n"
+                    continue
+                flag.clear()
+                current = self.snapshot
+                yield _encode({"delta": difference(sent, current)}) + b"\n"
+                sent = current
+        finally:
+            self._listeners.discard(flag)
+
+
+def _with_breaker(fact: AgentFact, state: BreakerFact | None) -> AgentFact:
+    if state is None:
+        return fact
+    limits = fact.breaker
+    return replace(fact, breaker=replace(state, threshold=limits.threshold, window_s=limits.window_s))

@@ -1,0 +1,205 @@
+"""The control plane's process: API, console, background work. ``python -m tenure.app.server`` serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tenure import __version__
+from tenure.app.engine import Engine
+from tenure.app.publish import Publisher
+from tenure.app.wiring import ROOMS
+from tenure.base import config as settings
+from tenure.base import log, migrate
+from tenure.base.clock import Clock, system_clock
+from tenure.base.config import Config
+from tenure.base.db import Database
+from tenure.base.events import Bell
+from tenure.base.http import TheActor, install_errors, problem, require
+from tenure.base.room import Room, World
+from tenure.client import AsyncClient
+from tenure.identity import model as identity_rules
+from tenure.identity import service as identity
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.values import Role
+from tenure.ui import pages
+
+COOKIE = "tenure_session"
+
+_SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+
+class Health(BaseModel):
+    """Whether the control plane serves, and which version it is."""
+
+    status: str
+    version: str
+
+
+class Authentication:
+    """Finds out who asks, before any route runs, and refuses forged writes. Streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp, world: World) -> None:
+        self._app = app
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        cookie = _cookie(headers.get("cookie", ""))
+        authorization = headers.get("authorization")
+        try:
+            actor = None
+            if authorization or cookie:
+                actor = await asyncio.to_thread(identity.authenticate, self._world, authorization, cookie)
+            if actor is not None and not authorization:
+                safe = identity_rules.csrf_ok(scope["method"], dict(headers), headers.get("host", ""))
+                if not safe:
+                    raise Refused(
+                        "cross_site_request",
+                        "A change that a browser sends with a cookie must come from Tenure's own pages.",
+                        fix="Send the header `x-tenure-csrf: 1` from the same origin, or use a bearer token.",
+                        status=403,
+                    )
+        except (Refused, Failed) as error:
+            answer = problem(error.status, error.code, error.message, getattr(error, "fix", ""))
+            await answer(scope, receive, send)
+            return
+        scope.setdefault("state", {})["actor"] = actor
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _cookie(header: str) -> str | None:
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return None
+
+
+def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[Room] = tuple(ROOMS)) -> FastAPI:
+    """The control plane as one ASGI application. Opens nothing until it is started (ASGI lifespan)."""
+    database = Database(config.database)
+    world = World(db=database, clock=clock, config=config, bell=Bell())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(migrate.upgrade, database)
+        app.state.bootstrap = await asyncio.to_thread(identity.bootstrap, world)
+        for room in rooms:
+            if room.start:
+                await asyncio.to_thread(room.start, world)
+        publisher = app.state.publisher = Publisher(world)
+        await asyncio.to_thread(publisher.refresh)
+        engine = Engine(world, rooms, publisher)
+        engine.start()
+        try:
+            yield
+        finally:
+            await engine.stop()
+            await app.state.api.close()
+            for room in reversed(rooms):
+                if room.stop:
+                    await asyncio.to_thread(room.stop, world)
+            database.close()
+
+    app = FastAPI(
+        title="Tenure",
+        version=__version__,
+        description="The control plane for the working life of AI agents.",
+        lifespan=lifespan,
+    )
+    app.state.world = world
+    app.state.api = AsyncClient("http://tenure", transport=httpx2.ASGITransport(app=app))
+    install_errors(app)
+    for room in rooms:
+        if room.router is not None:
+            app.include_router(room.router)
+
+    @app.get("/v1/health", tags=["app"])
+    async def health() -> Health:
+        """Whether the control plane serves."""
+        return Health(status="ok", version=__version__)
+
+    @app.get("/internal/v1/snapshot", tags=["gateways"], response_class=StreamingResponse)
+    async def snapshot(actor: TheActor) -> StreamingResponse:
+        """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
+        require(actor, Role.SYSTEM)
+        publisher: Publisher = app.state.publisher
+        return StreamingResponse(publisher.stream(), media_type="application/x-ndjson")
+
+    app.include_router(pages.create_router())
+    app.add_middleware(Authentication, world=world)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, with the one-time login code, to whoever started it."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._tenure_app = app
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            code = self._tenure_app.state.bootstrap.login_code or ""
+            sys.stdout.write(f"control ready {code}\n")
+            sys.stdout.flush()
+
+
+def main() -> int:
+    """Serves until SIGTERM. A refusal is one line on standard error and exit status 2, a failure of the world 3."""
+    try:
+        config = settings.load()
+        log.configure(config.log_level)
+        app = create_app(config)
+        migrate.check(app.state.world.db)
+    except (Refused, Failed) as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 2 if isinstance(error, Refused) else 3
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.control_port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=max(1, int(config.drain_s)),
+            timeout_keep_alive=30,
+            server_header=False,
+        ),
+        app,
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops the gateway first
+    server.run()
+    return 0 if server.started else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

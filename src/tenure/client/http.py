@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self, TypeVar, cast
 
 import httpx2
@@ -122,8 +123,10 @@ class AsyncClient:
     def __init__(self, url: str, token: str = "", *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url
+        # It serves many people at once, so it must never keep one person's cookie and send it for the next.
+        no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
         self._http = httpx2.AsyncClient(
-            base_url=url, headers=headers, transport=transport, timeout=60.0, trust_env=False
+            base_url=url, headers=headers, transport=transport, timeout=60.0, trust_env=False, cookies=no_cookies
         )
 
     async def close(self) -> None:
@@ -141,11 +144,25 @@ class AsyncClient:
         **params: Any,
     ) -> T:
         """As ``Client.request``. ``headers`` are added to this request (the console passes the person's cookie on)."""
+        result, _ = await self.exchange(method, path, kind, json=json, headers=headers, **params)
+        return result
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> tuple[T, Mapping[str, str]]:
+        """As ``request``, with the answer's headers (the console hands a login's cookie to the browser)."""
         try:
             response = await self._http.request(method, path, json=json, params=_clean(params), headers=headers)
         except httpx2.TransportError as error:
             raise _unreachable(self.url, error) from error
-        return _result(response, kind)
+        return _result(response, kind), response.headers
 
     async def stream(
         self, path: str, headers: Mapping[str, str] | None = None, **params: Any

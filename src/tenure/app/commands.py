@@ -1,5 +1,7 @@
-"""Every slice's commands, in the order that ``tenure --help`` shows them. Only ``cli`` modules are imported here: a command
-talks HTTP, so it need not wait for databases and web frameworks to load."""
+"""Every slice's commands, in the order that ``tenure --help`` shows them.
+
+Only ``cli`` modules are imported here: a command talks HTTP, so it need not wait for databases and web frameworks.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Engine:
                     await work()
                     pause = 0.5
                 except Exception as error:  # noqa: BLE001 (a loop that dies would stop enforcement silently)
-                    logger.error("background work failed, trying again", error=repr(error), pause_s=pause)
+                    logger.warning("background work failed, trying again", error=repr(error), pause_s=pause)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
                 await self._world.bell.wait(flag)
@@ -85,5 +85,5 @@ class Engine:
                 if await asyncio.to_thread(durable.run_due, self._world, flow, self._holder):
                     self._world.bell.ring()
             except Exception as error:  # noqa: BLE001 (as above: the next step starts from state and facts)
-                logger.error("a step failed, trying again", flow=flow.name, error=repr(error))
+                logger.warning("a step failed, trying again", flow=flow.name, error=repr(error))
             await asyncio.sleep(flow.every)

@@ -78,7 +78,7 @@ class Publisher:
             flag.set()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one at least every 2 seconds."""
+        """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one every 2 seconds."""
         flag = asyncio.Event()
         self._listeners.add(flag)
         try:

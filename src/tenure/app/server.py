@@ -72,14 +72,7 @@ class Authentication:
             if authorization or cookie:
                 actor = await asyncio.to_thread(identity.authenticate, self._world, authorization, cookie)
             if actor is not None and not authorization:
-                safe = identity_rules.csrf_ok(scope["method"], dict(headers), headers.get("host", ""))
-                if not safe:
-                    raise Refused(
-                        "cross_site_request",
-                        "A change that a browser sends with a cookie must come from Tenure's own pages.",
-                        fix="Send the header `x-tenure-csrf: 1` from the same origin, or use a bearer token.",
-                        status=403,
-                    )
+                _refuse_forged(scope["method"], headers)
         except (Refused, Failed) as error:
             answer = problem(error.status, error.code, error.message, getattr(error, "fix", ""))
             await answer(scope, receive, send)
@@ -92,6 +85,16 @@ class Authentication:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def _refuse_forged(method: str, headers: Headers) -> None:
+    if not identity_rules.csrf_ok(method, dict(headers), headers.get("host", "")):
+        raise Refused(
+            "cross_site_request",
+            "A change that a browser sends with a cookie must come from Tenure's own pages.",
+            fix="Send the header `x-tenure-csrf: 1` from the same origin, or use a bearer token.",
+            status=403,
+        )
 
 
 def _cookie(header: str) -> str | None:

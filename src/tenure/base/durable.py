@@ -1,7 +1,7 @@
 """Runs Flows: one holder at a time for each thing, under a lease with a fencing token.
 
-Reconcile, don't replay: nothing of a step is recorded but its effects. A holder that dies loses its lease by time,
-and another takes the next step from state and facts. Measured against a workflow engine in docs/decisions/0001-the-house.md.
+Reconcile, don't replay: nothing of a step is recorded but its effects. A holder that dies loses its lease by time, and
+another takes the next step from state and facts.
 """
 
 from __future__ import annotations

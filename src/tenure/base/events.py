@@ -1,8 +1,8 @@
 """The event log: the spine that joins the rooms of the control plane.
 
 Every Event, whether a verb of a service or a gateway made it, is appended here in one transaction and numbered.
-Consumers (audit, breaker, approvals, traces, ...) read on from a cursor of their own. One whose effects are in this
-database moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
+Consumers (audit, breaker, approvals, traces) read on from a cursor of their own. One whose effects are in this database
+moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
 its cursor there, for the same reason.
 """
 

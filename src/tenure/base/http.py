@@ -31,7 +31,7 @@ def _actor(request: Request) -> Actor:
 
 TheWorld = Annotated[World, Depends(_world)]
 TheActor = Annotated[Actor, Depends(_actor)]
-"""Who asks. The middleware of ``app.server`` found out; a route that names it refuses strangers."""
+"""Who asks, as ``app.server`` found out; a route that names it refuses strangers."""
 
 
 def require(actor: Actor, *roles: Role) -> None:

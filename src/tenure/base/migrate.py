@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.config import Config as AlembicConfig
@@ -44,9 +45,10 @@ def upgrade(database: Database) -> None:
     config = AlembicConfig()
     config.set_main_option("script_location", str(_HERE))
     script = ScriptDirectory.from_config(config)
-    with EnvironmentContext(
-        config, script, fn=lambda revision, _context: script._upgrade_revs("head", revision)
-    ) as env:  # noqa: SLF001 (the call alembic.command.upgrade makes; it offers no public one for an open connection without env.py)
-        with database.begin() as connection:
-            env.configure(connection=connection, target_metadata=metadata)
-            env.run_migrations()
+
+    def steps(revision: Any, _context: MigrationContext) -> Any:
+        return script._upgrade_revs("head", revision)  # what alembic.command.upgrade does; it has no public name
+
+    with EnvironmentContext(config, script, fn=steps) as environment, database.begin() as connection:
+        environment.configure(connection=connection, target_metadata=metadata)
+        environment.run_migrations()

@@ -1,0 +1,45 @@
+# Two commands: `make demo` runs the main job, `make test` passes the tests. Each does its own set-up.
+# Everything else here is for those who work on Tenure.
+
+VENV   := .venv
+PYTHON ?= python3
+RUN    := $(VENV)/bin/python
+SETUP  := $(VENV)/.set-up
+
+.PHONY: help demo test lint types house bench docs lock browser clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(SETUP): requirements.lock pyproject.toml scripts/set-up
+	@PYTHON=$(PYTHON) scripts/set-up $(VENV)
+	@touch $@
+
+demo: $(SETUP)  ## Two governed agents, from request to retirement, and the console open on it
+	@$(RUN) -m demo
+
+test: $(SETUP) browser  ## All tests
+	@$(RUN) -m pytest -q
+
+browser:
+	@scripts/browser
+
+lint: $(SETUP)  ## ruff: style and likely bugs
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+
+types: $(SETUP)  ## mypy, strict
+	@$(VENV)/bin/mypy
+
+bench: $(SETUP)  ## What the gateway costs: added latency and CPU against a direct call, interleaved in one run
+	@$(RUN) bench/gateway.py
+
+docs: $(SETUP)  ## Make the pages that are generated from the code
+	@$(RUN) -m scripts.generate_docs
+
+lock: $(SETUP)  ## Pin every dependency anew (needs uv)
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --no-header --group demo --group dev pyproject.toml -o requirements.lock
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) .demo

@@ -1,0 +1,97 @@
+"""What a person reads in the live feed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tenure.kernel.values import Event
+from tenure.telemetry.model import FeedItem, reason_of, span_name
+
+
+def feed_item(seq: int, event: Event) -> FeedItem:
+    """The feed's line for an Event with its number in the log."""
+    return FeedItem(
+        seq=seq,
+        time=event.time,
+        agent=event.agent,
+        session=event.session,
+        trace_id=event.trace_id,
+        type=event.type,
+        status=event.status,
+        title=_title(event),
+        detail=_detail(event),
+        duration_us=event.duration_us,
+    )
+
+
+def _short(event: Event) -> str:
+    """``refund`` for the tool ``payments/refund``; a model's name whole, since it may hold slashes of its own."""
+    resource = str(event.data.get("tenure.resource") or event.data.get("gen_ai.tool.name") or "")
+    if event.data.get("tenure.kind") == "llm":
+        return resource or str(event.data.get("gen_ai.request.model") or "model")
+    return resource.rpartition("/")[2] or event.type
+
+
+def _because(text: str, reason: Any) -> str:
+    return f"{text}: {reason}" if reason else text
+
+
+def _completed(event: Event) -> str:
+    data = event.data
+    what, tool = _short(event), data.get("gen_ai.operation.name") == "execute_tool"
+    if data.get("error.type"):
+        return f"{what} failed: {data['error.type']}"
+    if data.get("tenure.approval.id"):
+        return f"{what} done, as approved"
+    if data.get("tenure.first_use"):
+        return f"first use of {what}"
+    return f"used {what}" if tool else f"asked {what}"
+
+
+def _by(event: Event) -> str:
+    return event.actor.partition(":")[2] or event.actor
+
+
+def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads as the table it is)
+    data = event.data
+    match event.type:
+        case "call.completed":
+            return _completed(event)
+        case "call.refused":
+            return _because(f"{_short(event)} denied", reason_of(event) or data.get("error.type"))
+        case "approval.requested":
+            resource = str(data.get("resource") or "call").rpartition("/")[2]
+            return _because(f"{resource} waits for approval", data.get("reason"))
+        case "approval.granted" | "approval.rejected" | "approval.expired":
+            word = event.type.rpartition(".")[2].replace("granted", "approved")
+            resource = str(data.get("resource") or data.get("tenure.resource") or "call").rpartition("/")[2]
+            return f"{resource} expired unanswered" if word == "expired" else f"{resource} {word} by {_by(event)}"
+        case "approval.claimed":
+            return "approved call goes on"
+        case "breaker.tripped":
+            return _because("breaker tripped", data.get("reason"))
+        case "breaker.reset":
+            return _because(f"breaker reset by {_by(event)}", data.get("reason"))
+        case "agent.transitioned":
+            return _because(f"{data.get('from')} → {data.get('to')}", data.get("reason"))
+        case "otlp.span" | "import.call" | "import.message":
+            return span_name(event)
+        case "import.outcome":
+            solved = "solved" if data.get("tenure.outcome.success") else "not solved"
+            return f"task {data.get('tenure.task')} {solved}"
+        case _:
+            return event.type.replace(".", " ").replace("_", " ")
+
+
+def _detail(event: Event) -> str:
+    data = event.data
+    parts = [str(data.get("tenure.resource") or data.get("resource") or "")]
+    tokens = data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens")
+    if any(count is not None for count in tokens):
+        parts.append(f"{tokens[0] or 0} tokens in, {tokens[1] or 0} out")
+    decision = data.get("tenure.decision")
+    policies = decision.get("policies") if isinstance(decision, Mapping) else data.get("policies")
+    if policies and event.type != "call.completed":
+        parts.append("by " + ", ".join(map(str, policies)))
+    return " · ".join(part for part in parts if part)

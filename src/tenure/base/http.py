@@ -46,7 +46,7 @@ def require(actor: Actor, *roles: Role) -> None:
 
 
 def problem(status: int, code: str, message: str, fix: str = "", details: Any = None) -> JSONResponse:
-    """An error as ``application/problem+json`` (RFC 9457): type, title, status, detail, and ours: code, fix, details."""
+    """An error as ``application/problem+json`` (RFC 9457), with our own members code, fix and details."""
     body: dict[str, Any] = {"type": f"urn:tenure:error:{code}", "title": code.replace("_", " "), "status": status}
     body |= {"detail": message, "code": code}
     if fix:

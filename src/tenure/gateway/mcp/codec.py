@@ -1,0 +1,333 @@
+"""The wire of MCP as values: requests told from noise, answers built, streams cut into events. No I/O.
+
+Two lives of the protocol are spoken. Revisions up to 2025-11-25 open a session with ``initialize``; 2026-07-28 has no
+sessions, and every request carries its version and its client's capabilities in ``params._meta`` and repeats what
+routers need in headers (https://modelcontextprotocol.io/specification/2026-07-28/basic/transports).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tenure import __version__
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import Json, JsonArray, JsonObject
+from tenure.kernel.values import Decision, Principal
+
+HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+"""Revisions with sessions, oldest first."""
+MODERN_VERSIONS = ("2026-07-28",)
+"""Revisions without sessions."""
+
+META_VERSION = "io.modelcontextprotocol/protocolVersion"
+META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+META_CLIENT = "io.modelcontextprotocol/clientInfo"
+META_SERVER = "io.modelcontextprotocol/serverInfo"
+META_DECISION = "tenure/decision"
+META_APPROVAL = "tenure/approval"
+META_UNAVAILABLE = "tenure/unavailable"
+META_ERROR = "tenure/error"
+
+RPC_CODES: Mapping[str, int] = {
+    "parse_error": -32700,
+    "invalid_request": -32600,
+    "method_not_found": -32601,
+    "invalid_params": -32602,
+    "internal_error": -32603,
+    "header_mismatch": -32020,
+    "unsupported_protocol_version": -32022,
+}
+"""The JSON-RPC number of each code that a Refused of this room carries."""
+_MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
+
+SERVER_INFO: JsonObject = {"name": "tenure", "title": "Tenure gateway", "version": __version__}
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
+_PLAIN = re.compile(r"[\x20-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a client. ``id`` is None for a notification, and for a response (whose ``method`` is empty)."""
+
+    method: str
+    id: str | int | None = None
+    params: JsonObject = field(default_factory=dict)
+    modern: bool = False
+    version: str = HANDSHAKE_VERSIONS[-1]
+
+    @property
+    def meta(self) -> JsonObject:
+        """``params._meta``, empty where there is none."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
+
+
+def read_message(body: bytes, headers: Mapping[str, str]) -> Message:
+    """The message in a POST's body. ``headers`` have lower-case names.
+
+    Raises Refused with a code of RPC_CODES; ``details["id"]`` is the request's id where one could be read."""
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refused("parse_error", f"The body is not JSON: {error}") from error
+    if isinstance(raw, list):
+        raise Refused("invalid_request", "Batches are not taken.", fix="Send one JSON-RPC message per POST.")
+    if not isinstance(raw, dict) or raw.get("jsonrpc") != "2.0":
+        raise Refused("invalid_request", "The body is not a JSON-RPC 2.0 message.", fix='Send "jsonrpc": "2.0".')
+    version = headers.get("mcp-protocol-version", "")
+    identity = raw.get("id")
+    if "method" not in raw and ("result" in raw or "error" in raw):
+        if version in MODERN_VERSIONS:
+            raise Refused("invalid_request", "Clients send no responses at this revision.")
+        return Message("")
+    method, params = raw.get("method"), raw.get("params", {})
+    if not isinstance(method, str) or not isinstance(params, dict):
+        raise Refused("invalid_request", "`method` must be a string and `params` an object.", details={"id": identity})
+    if "id" in raw and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+        raise Refused("invalid_request", "`id` must be a string or an integer.")
+    meta = params.get("_meta")
+    declares = isinstance(meta, dict) and META_VERSION in meta
+    if method != "initialize" and (declares or version not in ("", *HANDSHAKE_VERSIONS)):
+        if "id" in raw:
+            _check_envelope(method, params, headers, identity)
+        elif version not in MODERN_VERSIONS:
+            raise _unsupported(version, identity)
+        return Message(method, identity, params, modern=True, version=version)
+    return Message(method, identity, params, version=version or "2025-03-26")
+
+
+def _unsupported(version: Json, identity: Json) -> Refused:
+    supported = [*HANDSHAKE_VERSIONS, *MODERN_VERSIONS]
+    details = {"id": identity, "data": {"supported": supported, "requested": str(version)}}
+    return Refused("unsupported_protocol_version", f"Protocol version {version} is not spoken here.", details=details)
+
+
+def _check_envelope(method: str, params: JsonObject, headers: Mapping[str, str], identity: Json) -> None:
+    """Holds a 2026-07-28 request to its envelope: the version and the capabilities in ``_meta``, and headers that say
+    what the body says, so that a router in front decided about the message that is acted on."""
+    meta = params.get("_meta")
+    missing = [key for key in (META_VERSION, META_CAPABILITIES) if not isinstance(meta, dict) or key not in meta]
+    if missing or not isinstance(meta, dict):
+        text = f"params._meta lacks {' and '.join(missing)}."
+        raise Refused("invalid_params", text, details={"id": identity})
+    expected = {"mcp-protocol-version": meta[META_VERSION], "mcp-method": method}
+    name = params.get(_NAMED.get(method, ""))
+    if name is not None:
+        expected["mcp-name"] = name
+    for header, value in expected.items():
+        if decode_header(headers.get(header)) != value:
+            text = f"The {header} header must say {value!r}, as the body does."
+            raise Refused("header_mismatch", text, details={"id": identity})
+    if meta[META_VERSION] not in MODERN_VERSIONS:
+        raise _unsupported(meta[META_VERSION], identity)
+
+
+def decode_header(value: str | None) -> str | None:
+    """A header's value with the ``=?base64?...?=`` wrapping of 2026-07-28 undone; None for a broken one."""
+    wrapped = _SENTINEL.fullmatch(value) if value is not None else None
+    if wrapped is None:
+        return value
+    try:
+        return base64.b64decode(wrapped[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def encode_header(value: str) -> str:
+    """``value`` as a header can carry it: as it is when printable ASCII, else wrapped as ``=?base64?...?=``."""
+    if _PLAIN.fullmatch(value) and value == value.strip() and not _SENTINEL.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
+# Answers
+
+
+def result_message(identity: Json, result: JsonObject) -> bytes:
+    """A JSON-RPC response that succeeded."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "result": result})
+
+
+def error_message(identity: Json, error: JsonObject) -> bytes:
+    """A JSON-RPC response that failed; ``error`` has ``code`` and ``message``."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "error": error})
+
+
+def notification(method: str, params: JsonObject) -> bytes:
+    """A JSON-RPC notification."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def request_message(identity: int, method: str, params: JsonObject) -> bytes:
+    """A JSON-RPC request of our own, to an upstream."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "method": method, "params": params})
+
+
+def refusal_error(refused: Refused) -> dict[str, Any]:
+    """A Refused as the error object of a JSON-RPC response."""
+    text = f"{refused.message} {refused.fix}".strip()
+    error: dict[str, Any] = {"code": RPC_CODES.get(refused.code, -32600), "message": text}
+    if "data" in refused.details:
+        error["data"] = refused.details["data"]
+    return error
+
+
+def error_status(code: int, *, modern: bool) -> int:
+    """The HTTP status that carries an error. Older revisions answer 200 to whatever could be read as a request."""
+    return _MODERN_STATUS.get(code, 200) if modern else (400 if code in (-32700, -32600) else 200)
+
+
+def sse(message: bytes) -> bytes:
+    """One message as one server-sent event."""
+    return b"event: message\r\ndata: " + message + b"\r\n\r\n"
+
+
+def initialize_result(params: JsonObject, instructions: str) -> dict[str, Any]:
+    """Answers ``initialize``: the version asked for where it is spoken, else the newest that has sessions."""
+    asked = params.get("protocolVersion")
+    version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
+    return {
+        "protocolVersion": version,
+        "capabilities": {"tools": {"listChanged": False}},
+        "serverInfo": SERVER_INFO,
+        "instructions": instructions,
+    }
+
+
+def discover_result(instructions: str) -> dict[str, Any]:
+    """Answers ``server/discover``."""
+    return modern_result(
+        {
+            "supportedVersions": [*HANDSHAKE_VERSIONS, *MODERN_VERSIONS],
+            "capabilities": {"tools": {}},
+            "instructions": instructions,
+        },
+        cacheable=True,
+    )
+
+
+def modern_result(result: JsonObject, *, cacheable: bool = False) -> dict[str, Any]:
+    """``result`` with what 2026-07-28 requires of every result. What an agent sees is its own (``private``), and can
+    change with the next Snapshot (a lifetime of 0)."""
+    out = {"resultType": "complete", **result}
+    meta = out.get("_meta")
+    out["_meta"] = {META_SERVER: SERVER_INFO, **(meta if isinstance(meta, dict) else {})}
+    if cacheable:
+        out |= {"ttlMs": 0, "cacheScope": "private"}
+    return out
+
+
+def tools_result(tools: JsonArray, unavailable: Mapping[str, str]) -> dict[str, Any]:
+    """Answers ``tools/list``. ``unavailable`` tells, by server, why its tools are missing."""
+    out: dict[str, Any] = {"tools": tools}
+    if unavailable:
+        out["_meta"] = {META_UNAVAILABLE: dict(unavailable)}
+    return out
+
+
+def error_result(text: str, meta: JsonObject) -> dict[str, Any]:
+    """The result of a tool call that failed, told to the model in words and to programs in ``_meta``."""
+    return {"content": [{"type": "text", "text": text}], "isError": True, "_meta": dict(meta)}
+
+
+def denied_result(resource: str, decision: Decision) -> dict[str, Any]:
+    """The result of a denied call: the reason and the policies that determined it."""
+    by = f" (policy {', '.join(decision.policies)})" if decision.policies else ""
+    text = f"Denied: {resource} was not called. {decision.reason}{by}"
+    meta = {
+        "effect": str(decision.effect),
+        "reason": decision.reason,
+        "policies": list(decision.policies),
+        "policy_version": decision.policy_version,
+    }
+    return error_result(text, {META_DECISION: meta})
+
+
+def pending_result(resource: str, approval: str, reason: str) -> dict[str, Any]:
+    """The result of a call that waits for a person: the approval's id, and what a retry must be."""
+    text = (
+        f"Waiting for a person: {resource} was not called yet. {reason} Approval {approval} is pending. "
+        "Make the same call with the same arguments again later; it goes through once a person has approved it."
+    )
+    return error_result(text, {META_APPROVAL: approval})
+
+
+# Sessions
+
+
+def session_id(principal: Principal, nonce: str) -> str:
+    """The id of a session, derived from whom it belongs to, so that no gateway has to remember it. It is no secret and
+    opens nothing: every request shows the agent's token as well."""
+    owner = "\x1f".join((nonce, principal.workspace, principal.agent, principal.instance))
+    return nonce + hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def owns_session(principal: Principal, session: str) -> bool:
+    """Whether ``session`` was opened by this very instance."""
+    return len(session) > 32 and session == session_id(principal, session[:-32])
+
+
+# Upstream
+
+
+def upstream_meta(meta: JsonObject, *, version: str, token: int | None, traceparent: str) -> dict[str, Any]:
+    """The ``_meta`` that goes on to an upstream that speaks ``version``. All passes through, except what belongs to one
+    connection (the progress token, the envelope of 2026-07-28) and the trace's parent, which is now the gateway."""
+    out = {key: value for key, value in meta.items() if key not in (META_VERSION, "progressToken")}
+    if version in MODERN_VERSIONS:
+        out = {META_CAPABILITIES: {}, META_CLIENT: SERVER_INFO, **out, META_VERSION: version}
+    else:
+        out.pop(META_CAPABILITIES, None)
+        out.pop(META_CLIENT, None)
+    if token is not None:
+        out["progressToken"] = token
+    if traceparent:
+        out["traceparent"] = traceparent
+    return out
+
+
+def modern_headers(version: str, method: str, name: str | None) -> dict[str, str]:
+    """The routing headers of a 2026-07-28 request."""
+    headers = {"mcp-protocol-version": version, "mcp-method": method}
+    if name is not None:
+        headers["mcp-name"] = encode_header(name)
+    return headers
+
+
+class EventCutter:
+    """Cuts a ``text/event-stream`` body into the data of its events, however the bytes arrive. Raises Refused
+    (``too_large``) for an event of more than ``limit`` bytes."""
+
+    __slots__ = ("_buffer", "_data", "_limit", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = b""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The events that ``chunk`` completed, as their data."""
+        lines = (self._buffer + chunk).replace(b"\r\n", b"\n").split(b"\n")
+        self._buffer = lines.pop()
+        out: list[bytes] = []
+        for line in lines:
+            if not line:
+                if self._data:
+                    out.append(b"\n".join(self._data))
+                self._data, self._size = [], 0
+            elif line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+                self._size += len(line)
+        if self._size + len(self._buffer) > self._limit:
+            raise Refused("too_large", f"An event is larger than {self._limit} bytes.")
+        return out

@@ -1,0 +1,133 @@
+"""Tools as values: the names agents see them by, and what their input schemas say of arguments. No I/O.
+
+Schemas come from upstream servers, so none of their references is ever fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from tenure.gateway.mcp.codec import decode_header, encode_header
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.snapshot import AgentFact, ToolFact
+
+NAME_LIMIT = 64
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def exposed_name(server: str, tool: str) -> str:
+    """``<server>__<tool>`` as model APIs take it: at most 64 of ``A-Za-z0-9_-``. What does not fit, and what would make
+    two tools look alike, is replaced and told apart by a digest; the same tool has the same name for ever."""
+    plain = f"{server}__{tool}"
+    name = _FORBIDDEN.sub("_", plain)
+    if name == plain and len(name) <= NAME_LIMIT and "__" not in server and not server.endswith("_"):
+        return name
+    mark = hashlib.sha256(f"{server}\x1f{tool}".encode()).hexdigest()[:8]
+    return f"{name[: NAME_LIMIT - 9]}_{mark}"
+
+
+def granted(agent: AgentFact) -> dict[str, ToolFact]:
+    """An agent's granted tools by the names it sees."""
+    return {exposed_name(tool.server, tool.name): tool for tool in agent.tools}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as its upstream describes it. ``definition`` is passed on whole, except for the name."""
+
+    name: str
+    definition: JsonObject
+    validator: Validator | None
+    fault: str = ""
+    header_params: tuple[tuple[tuple[str, ...], str], ...] = ()
+
+    def check(self, arguments: JsonObject) -> str:
+        """Empty when ``arguments`` fit the input schema; else every fault: where, what is wrong and what is right."""
+        if self.validator is None:
+            return f"the input schema that the server gave is not usable: {self.fault}"
+        try:
+            faults = sorted(
+                self.validator.iter_errors(arguments), key=lambda fault: list(map(str, fault.absolute_path))
+            )
+        except (Unresolvable, RecursionError) as error:
+            return f"the input schema that the server gave is not usable: {error}"
+        return "; ".join(_told(fault) for fault in faults[:10])
+
+
+def read_tool(definition: JsonObject) -> Tool:
+    """A tool from its definition. Raises Refused when there is no name."""
+    name, schema = definition.get("name"), definition.get("inputSchema")
+    if not isinstance(name, str) or not name:
+        raise Refused("bad_tool", "A tool without a name was offered.")
+    if not isinstance(schema, dict):
+        return Tool(name, definition, None, "it is not an object")
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        return Tool(name, definition, None, error.message)
+    return Tool(name, definition, kind(schema, registry=Registry()), header_params=tuple(_header_params((), schema)))
+
+
+def _told(fault: ValidationError) -> str:
+    inner = best_match(fault.context) if fault.context else None
+    if inner is not None and inner.relative_path:
+        fault = inner
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault.absolute_path).lstrip(".")
+    right = ""
+    rule, wanted = fault.validator, cast("Any", fault.validator_value)
+    if rule == "type":
+        right = f" (give {wanted if isinstance(wanted, str) else ' or '.join(map(str, wanted))})"
+    elif rule == "additionalProperties" and isinstance(fault.schema, dict):
+        right = f" (known: {', '.join(sorted(fault.schema.get('properties', {}))) or 'none'})"
+    elif rule == "required" and isinstance(fault.schema, dict):
+        right = f" (required: {', '.join(map(str, fault.schema.get('required', [])))})"
+    return f"{where or 'arguments'}: {fault.message[:300]}{right}"
+
+
+# Parameters that 2026-07-28 repeats in headers
+
+
+def _header_params(path: tuple[str, ...], schema: Json) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(path, header) of every property annotated with ``x-mcp-header``, which only plain nesting can reach."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for name, inner in properties.items() if isinstance(properties, dict) else ():
+        if not isinstance(inner, dict):
+            continue
+        token = inner.get("x-mcp-header")
+        if isinstance(token, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", token):
+            yield (*path, name), f"mcp-param-{token.lower()}"
+        yield from _header_params((*path, name), inner)
+
+
+def param_headers(tool: Tool, arguments: JsonObject) -> dict[str, str]:
+    """The ``Mcp-Param-*`` headers that a call of ``tool`` carries, by lower-case name."""
+    out: dict[str, str] = {}
+    for path, header in tool.header_params:
+        value: Any = arguments
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, bool):
+            out[header] = "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            out[header] = encode_header(str(value))
+    return out
+
+
+def check_param_headers(tool: Tool, arguments: JsonObject, headers: Mapping[str, str]) -> None:
+    """Raises Refused unless the ``Mcp-Param-*`` headers say what the arguments say."""
+    expected = param_headers(tool, arguments)
+    for _, header in tool.header_params:
+        if decode_header(headers.get(header)) != decode_header(expected.get(header)):
+            raise Refused("header_mismatch", f"The {header} header does not say what the arguments say.")

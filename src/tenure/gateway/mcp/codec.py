@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tenure import __version__
+from tenure.gateway.http import decode_json
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonArray, JsonObject
 from tenure.kernel.values import Decision, Principal
@@ -37,7 +38,8 @@ META_UNAVAILABLE = "tenure/unavailable"
 META_ERROR = "tenure/error"
 
 RPC_CODES: Mapping[str, int] = {
-    "parse_error": -32700,
+    "bad_json": -32700,
+    "json_too_deep": -32700,
     "invalid_request": -32600,
     "method_not_found": -32601,
     "invalid_params": -32602,
@@ -75,10 +77,7 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Message:
     """The message in a POST's body. ``headers`` have lower-case names.
 
     Raises Refused with a code of RPC_CODES; ``details["id"]`` is the request's id where one could be read."""
-    try:
-        raw = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused("parse_error", f"The body is not JSON: {error}") from error
+    raw = decode_json(body)
     if isinstance(raw, list):
         raise Refused("invalid_request", "Batches are not taken.", fix="Send one JSON-RPC message per POST.")
     if not isinstance(raw, dict) or raw.get("jsonrpc") != "2.0":

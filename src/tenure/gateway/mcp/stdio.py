@@ -1,0 +1,262 @@
+"""A connection to an MCP server that is a child process of the gateway: newline-delimited JSON-RPC over its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from tenure.base import log
+from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.connection import Limits, Progress, answer_to, is_answer
+from tenure.kernel.errors import Failed
+from tenure.kernel.json import JsonObject
+from tenure.kernel.snapshot import ServerFact
+
+_log = log.get("gateway.mcp")
+_INHERITED = ("PATH", "HOME", "LANG")
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_WRITE_HIGH = 1 << 20
+
+
+def environment(fact: ServerFact, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child process is given: three variables everybody needs, the settings of its manifest, and the variables
+    it names, out of ``environ``. Nothing else of the gateway's environment, which holds credentials of others."""
+    names = (*_INHERITED, *fact.env_from)
+    return {name: environ[name] for name in names if name in environ} | dict(fact.env)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Runs in the child before its program: it is to be killed with the gateway, however the gateway ends."""
+
+    def bind() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # the gateway died in between: nobody would send the signal any more
+                os._exit(1)
+
+    return bind
+
+
+class StdioConnection:
+    """One child process and the requests that run in it. Every failure ends all of them with the same Failed."""
+
+    def __init__(self, fact: ServerFact, limits: Limits, changed: Callable[[], None]) -> None:
+        self.version = ""
+        self._fact = fact
+        self._limits = limits
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._progress: dict[int, Progress] = {}
+        self._last = 0
+        self._noise = 0
+        self._secrets: tuple[str, ...] = ()
+        self._dead: Failed | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether another request can be sent."""
+        return self._process is not None and self._dead is None
+
+    async def open(self) -> None:
+        """Starts the process. Raises Failed (upstream_unavailable) when it cannot be started."""
+        env = environment(self._fact, os.environ)
+        self._secrets = tuple(
+            sorted({env[name] for name in (*self._fact.env_from, *self._fact.env) if len(env.get(name, "")) >= 6})
+        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._fact.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=env,
+                cwd=self._fact.cwd,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),  # calls libc only, which is loaded before the fork
+            )
+        except (OSError, ValueError) as error:
+            text = f"{self._fact.command[0]} could not be started: {error}"
+            raise Failed("upstream_unavailable", text, retry=True) from error
+        stdout = cast("asyncio.StreamReader", self._process.stdout)
+        stderr = cast("asyncio.StreamReader", self._process.stderr)
+        self._tasks = [
+            asyncio.create_task(self._read(self._process, stdout)),
+            asyncio.create_task(self._read_errors(stderr)),
+        ]
+
+    async def request(
+        self,
+        method: str,
+        params: JsonObject,
+        *,
+        timeout_s: float,
+        admit: Callable[[], None] | None = None,
+        progress: Progress | None = None,
+        headers: JsonObject | None = None,  # noqa: ARG002 (pipes have none)
+    ) -> dict[str, Any]:
+        """See Connection."""
+        if admit is not None:
+            admit()  # nothing is awaited between here and the pipe
+        self._last += 1
+        identity = self._last
+        if progress is not None:
+            params = {**params, "_meta": {**params.get("_meta", {}), "progressToken": identity}}
+            self._progress[identity] = progress
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[identity] = future
+        try:
+            await self._send(codec.request_message(identity, method, params))
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            self._cancel(identity, "timeout")
+            noise = f" It wrote {self._noise} lines that are no JSON-RPC." if self._noise else ""
+            raise Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.{noise}") from None
+        except asyncio.CancelledError:
+            self._cancel(identity, "the caller cancelled")
+            raise
+        finally:
+            self._waiting.pop(identity, None)
+            self._progress.pop(identity, None)
+
+    async def notify(self, method: str, params: JsonObject) -> None:
+        """See Connection."""
+        await self._send(codec.notification(method, params))
+
+    def _cancel(self, identity: int, reason: str) -> None:
+        process = self._process
+        if self._dead is None and process is not None and process.stdin is not None:
+            message = codec.notification("notifications/cancelled", {"requestId": identity, "reason": reason})
+            process.stdin.write(message + b"\n")
+
+    async def _send(self, message: bytes) -> None:
+        if self._dead is not None or self._process is None or self._process.stdin is None:
+            raise self._dead or Failed("upstream_died", "The process is not running.", retry=True)
+        pipe = self._process.stdin
+        try:
+            pipe.write(message + b"\n")
+            if pipe.transport.get_write_buffer_size() > _WRITE_HIGH:
+                await asyncio.wait_for(pipe.drain(), self._limits.call_s)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise self._end("upstream_died", "The process does not read its input any more.") from error
+
+    async def _read(self, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader) -> None:
+        """Takes the process's messages until it ends."""
+        parts: list[bytes] = []
+        size = 0
+        while chunk := await stdout.read(1 << 16):
+            first, *more = chunk.split(b"\n")
+            parts.append(first)
+            size += len(first)
+            for line in more:
+                self._take(b"".join(parts))
+                parts, size = [line], len(line)
+            if size > self._limits.message_bytes:
+                self._end("upstream_garbage", f"It wrote a line of more than {self._limits.message_bytes} bytes.")
+                self._signal(signal.SIGKILL)
+                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.5)
+        code = process.returncode
+        how = "closed its output" if code is None else f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
+        self._end("upstream_died", f"The process {how}.")
+        self._signal(signal.SIGKILL)
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            message = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            self._noise += 1
+            return
+        identity, method = message.get("id"), message.get("method")
+        if method is None:
+            future = self._waiting.get(identity) if type(identity) is int else None
+            if future is None or future.done():
+                return  # the answer to a request that was cancelled meanwhile
+            if is_answer(message):
+                future.set_result(message)
+            else:
+                future.set_exception(Failed("upstream_garbage", "The answer has neither a result nor an error."))
+        elif identity is not None:
+            self._reply(answer_to(message))
+        elif method == "notifications/progress":
+            self._tell_progress(message.get("params"))
+        elif method == "notifications/tools/list_changed":
+            self._changed()
+
+    def _tell_progress(self, params: object) -> None:
+        if isinstance(params, dict) and type(params.get("progressToken")) is int:
+            listener = self._progress.get(params["progressToken"])
+            if listener is not None:
+                listener(params)
+
+    def _reply(self, message: bytes) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            pipe = self._process.stdin
+            if pipe.transport.get_write_buffer_size() < _WRITE_HIGH:  # a server that only asks gets no memory of ours
+                pipe.write(message + b"\n")
+
+    async def _read_errors(self, stderr: asyncio.StreamReader) -> None:
+        """Logs what the process says on standard error, without the values it was given in its environment."""
+        rest = b""
+        while chunk := await stderr.read(1 << 14):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-(1 << 14) :]
+            for line in lines:
+                _log.info("mcp_server_says", server=self._fact.name, text=without(line, self._secrets))
+
+    def _end(self, code: str, problem: str) -> Failed:
+        """The connection is over; so is every request in it."""
+        if self._dead is None:
+            self._dead = Failed(code, problem, retry=True)
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(Failed(code, problem, retry=True))
+        return self._dead
+
+    def _signal(self, number: int) -> None:
+        """To the whole process group: a launcher's children as well."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    async def close(self) -> None:
+        """Closes the process's input, asks it to end, then makes it end."""
+        self._end("upstream_died", "The gateway stopped this server.")
+        process = self._process
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), self._limits.stop_s / 2)
+                    break
+                self._signal(number)
+            self._signal(signal.SIGKILL)
+            await process.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def without(line: bytes, secrets: Iterable[str]) -> str:
+    """A line of a log, cut at 500 characters, with every secret blanked."""
+    text = line.decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text[:500]

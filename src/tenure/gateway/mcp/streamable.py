@@ -1,0 +1,196 @@
+"""A connection to an MCP server over streamable HTTP: one POST per message, answered by JSON or by an event stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.connection import Limits, Progress, answer_to, is_answer
+from tenure.gateway.upstream import Client, Reply, UpstreamError
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.snapshot import ServerFact
+
+_KINDS = {"timeout": "upstream_timeout", "garbage": "upstream_garbage", "too_large": "upstream_garbage"}
+_ACCEPT = "application/json, text/event-stream"
+
+
+class StreamableConnection:
+    """One upstream by URL. At revisions with sessions it holds a session, which the upstream may end at any time."""
+
+    def __init__(self, fact: ServerFact, limits: Limits, client: Client, changed: Callable[[], None]) -> None:
+        self.version = ""
+        self._fact = fact
+        self._limits = limits
+        self._client = client
+        self._changed = changed
+        self._session = ""
+        self._last = 0
+        self._open = True
+        url = urlsplit(fact.url or "")
+        self._base = f"{url.scheme}://{url.netloc}"
+        self._path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+    @property
+    def alive(self) -> bool:
+        """Whether another request can be sent."""
+        return self._open
+
+    async def request(
+        self,
+        method: str,
+        params: JsonObject,
+        *,
+        timeout_s: float,
+        admit: Callable[[], None] | None = None,
+        progress: Progress | None = None,
+        headers: JsonObject | None = None,
+    ) -> dict[str, Any]:
+        """See Connection."""
+        self._last += 1
+        identity = self._last
+        if progress is not None:
+            params = {**params, "_meta": {**params.get("_meta", {}), "progressToken": identity}}
+        extra = dict(headers or {})
+        if self.version in codec.MODERN_VERSIONS:
+            extra |= codec.modern_headers(self.version, method, params.get("name"))
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply = await self._post(codec.request_message(identity, method, params), extra, timeout_s, admit)
+                with contextlib.closing(reply):
+                    return await self._answer(reply, identity, method, progress)
+        except TimeoutError:
+            self._cancel(identity, "timeout")
+            raise Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.") from None
+        except UpstreamError as error:
+            raise Failed(_KINDS.get(error.kind, "upstream_unavailable"), f"{error}.", retry=True) from error
+        except asyncio.CancelledError:
+            self._cancel(identity, "the caller cancelled")
+            raise
+
+    async def _answer(self, reply: Reply, identity: int, method: str, progress: Progress | None) -> dict[str, Any]:
+        kind = reply.header("content-type").partition(";")[0].strip().lower()
+        if method == "initialize" and reply.status == 200:
+            self._session = reply.header("mcp-session-id")
+        if kind == "text/event-stream" and reply.status == 200:
+            async for message in self._events(reply):
+                if "method" not in message and message.get("id") == identity:
+                    return _checked(message)
+                await self._take(message, progress, identity)
+            raise Failed("upstream_died", "The event stream ended before the answer.", retry=True)
+        body = await reply.read(self._limits.message_bytes)
+        lost = reply.status == 404 and bool(self._session)
+        answer = _decoded(body) if kind == "application/json" and not lost else None
+        if isinstance(answer, dict) and ("result" in answer or "error" in answer):
+            return _checked(answer)
+        raise self._problem(reply.status, kind)
+
+    def _problem(self, status: int, kind: str) -> Failed:
+        if status == 404 and self._session:
+            self._open = False
+            return Failed("upstream_session_lost", "The server has ended the session.", retry=True)
+        if status in (401, 403):
+            return Failed("upstream_refused", f"The server refused the gateway's credential (HTTP {status}).")
+        if status >= 400:
+            return Failed("upstream_refused", f"The server answered HTTP {status}.", retry=status >= 500)
+        return Failed("upstream_garbage", f"The answer (HTTP {status}, {kind or 'no content type'}) is not JSON-RPC.")
+
+    async def _events(self, reply: Reply) -> AsyncIterator[dict[str, Any]]:
+        cutter = codec.EventCutter(self._limits.message_bytes)
+        while chunk := await reply.next_chunk():
+            try:
+                events = cutter.feed(chunk)
+            except Refused as error:
+                raise Failed("upstream_garbage", error.message) from error
+            for data in events:
+                message = _decoded(data)
+                if not isinstance(message, dict):
+                    raise Failed("upstream_garbage", "An event is not a JSON-RPC message.")
+                yield message
+
+    async def _take(self, message: JsonObject, progress: Progress | None, identity: int) -> None:
+        """What arrives on a request's stream before its answer."""
+        method, params = message.get("method"), message.get("params")
+        if message.get("id") is not None and method is not None:
+            await self._send(answer_to(message))
+        elif method == "notifications/progress" and isinstance(params, dict):
+            if progress is not None and params.get("progressToken") == identity:
+                progress(params)
+        elif method == "notifications/tools/list_changed":
+            self._changed()
+
+    async def notify(self, method: str, params: JsonObject) -> None:
+        """See Connection."""
+        await self._send(codec.notification(method, params))
+
+    async def _send(self, message: bytes) -> None:
+        try:
+            reply = await self._post(message, {}, self._limits.start_s, None)
+            reply.close() if reply.status >= 400 else await reply.read(self._limits.message_bytes)
+        except UpstreamError as error:
+            raise Failed(_KINDS.get(error.kind, "upstream_unavailable"), f"{error}.", retry=True) from error
+
+    async def _post(
+        self, message: bytes, extra: JsonObject, timeout_s: float, admit: Callable[[], None] | None
+    ) -> Reply:
+        headers = {"content-type": "application/json", "accept": _ACCEPT, **extra}
+        if self._session:
+            headers["mcp-session-id"] = self._session
+        if self.version and "mcp-protocol-version" not in headers:
+            headers["mcp-protocol-version"] = self.version
+        if self._fact.credential_env:
+            secret = os.environ.get(self._fact.credential_env)
+            if not secret:
+                text = f"The gateway's environment has no {self._fact.credential_env}, the credential of this server."
+                raise Failed("upstream_unavailable", text)
+            headers["authorization"] = f"Bearer {secret}"
+        return await self._client.send(
+            self._base, "POST", self._path, headers.items(), message, admit=admit, timeout_s=timeout_s
+        )
+
+    def _cancel(self, identity: int, reason: str) -> None:
+        """Closing the stream is the cancellation at 2026-07-28; older revisions want to be told."""
+        if self.version in codec.HANDSHAKE_VERSIONS and self._open:
+            task = asyncio.create_task(
+                self.notify("notifications/cancelled", {"requestId": identity, "reason": reason})
+            )
+            task.add_done_callback(_ignore)
+
+    async def close(self) -> None:
+        """Ends the session upstream, if there is one."""
+        self._open = False
+        if self._session:
+            headers = {"mcp-session-id": self._session, "mcp-protocol-version": self.version}
+            secret = os.environ.get(self._fact.credential_env or "")
+            if secret:
+                headers["authorization"] = f"Bearer {secret}"
+            with contextlib.suppress(UpstreamError):
+                reply = await self._client.send(
+                    self._base, "DELETE", self._path, headers.items(), timeout_s=self._limits.stop_s
+                )
+                reply.close()
+
+
+def _ignore(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # a cancellation that cannot be delivered is no news: the answer is dropped anyway
+
+
+def _decoded(body: bytes) -> Json:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Failed("upstream_garbage", f"The answer is not JSON: {error}") from error
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    if not is_answer(message):
+        raise Failed("upstream_garbage", "The answer has neither a result nor an error.")
+    return message

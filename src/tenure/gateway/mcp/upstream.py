@@ -1,0 +1,231 @@
+"""Upstream MCP servers: started when first needed, shared by the agents of a workspace whose manifests describe the
+same server, started again with a growing pause when they die, and stopped when no agent needs them any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from tenure.base import log
+from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.connection import Connection, Limits, Progress, negotiate
+from tenure.gateway.mcp.stdio import StdioConnection
+from tenure.gateway.mcp.streamable import StreamableConnection
+from tenure.gateway.mcp.tools import Tool, param_headers, read_tool
+from tenure.gateway.upstream import Client
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.json import JsonObject
+from tenure.kernel.snapshot import ServerFact
+
+_log = log.get("gateway.mcp")
+Key: TypeAlias = tuple[Any, ...]
+
+
+def identity_of(workspace: str, fact: ServerFact) -> Key:
+    """What makes two descriptions the same server. The name is not in it: it is each agent's own."""
+    settings = tuple(sorted(fact.env.items()))
+    return (workspace, fact.command, settings, fact.env_from, fact.cwd, fact.url, fact.credential_env)
+
+
+class Server:
+    """One upstream server, whatever state it is in."""
+
+    def __init__(self, fact: ServerFact, limits: Limits, client: Client) -> None:
+        self._fact = fact
+        self._limits = limits
+        self._client = client
+        self._connection: Connection | None = None
+        self._starting: asyncio.Task[Connection] | None = None
+        self._failures = 0
+        self._since = 0.0
+        self._not_before = 0.0
+        self._problem = ""
+        self._tools: dict[str, Tool] = {}
+        self._listed = float("-inf")
+        self._listing = asyncio.Lock()
+
+    def known(self, name: str) -> Tool | None:
+        """A tool of the list as last seen."""
+        return self._tools.get(name)
+
+    async def tools(self, *, wanted: str | None = None) -> dict[str, Tool]:
+        """Its tools by name. The list is asked for anew when it is old, was announced to have changed, or lacks
+        ``wanted``. Raises Failed."""
+        connection = await self._connected()
+        async with self._listing:
+            age = asyncio.get_running_loop().time() - self._listed
+            if age > self._limits.list_age_s or (wanted is not None and wanted not in self._tools and age > 1.0):
+                self._tools = await self._list(connection)
+                self._listed = asyncio.get_running_loop().time()
+        return self._tools
+
+    async def call(
+        self,
+        tool: str,
+        params: JsonObject,
+        *,
+        traceparent: str,
+        progress: Progress | None,
+        admit: Callable[[], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """The whole response message to ``tools/call``. A request that may have reached the tool is never sent twice.
+        Raises Failed."""
+        for attempt in (1, 2):
+            connection = await self._connected()
+            meta = params.get("_meta")
+            sent = {
+                **params,
+                "name": tool,
+                "_meta": codec.upstream_meta(
+                    meta if isinstance(meta, dict) else {},
+                    version=connection.version,
+                    token=None,
+                    traceparent=traceparent,
+                ),
+            }
+            known = self._tools.get(tool)
+            headers = param_headers(known, params.get("arguments") or {}) if known and known.header_params else None
+            try:
+                return await connection.request(
+                    "tools/call",
+                    sent,
+                    timeout_s=timeout_s or self._limits.call_s,
+                    admit=admit,
+                    progress=progress,
+                    headers=headers,
+                )
+            except Failed as error:
+                if error.code != "upstream_session_lost" or attempt == 2:
+                    raise
+        raise AssertionError("the second attempt returned nothing")
+
+    async def _connected(self) -> Connection:
+        connection = self._connection
+        if connection is not None and connection.alive:
+            return connection
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        # shielded: a caller that gives up does not take the start away from the others
+        return await asyncio.shield(self._starting)
+
+    def _started(self, task: asyncio.Task[Connection]) -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()
+
+    async def _start(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        await self._lay_down(loop.time())
+        pause = self._not_before - loop.time()
+        if pause > self._limits.backoff_wait_s:
+            text = f"{self._problem} It has failed {self._failures} times and is started again in {pause:.0f} s."
+            raise Failed("upstream_unavailable", text, retry=True)
+        await asyncio.sleep(max(0.0, pause))
+        connection: StdioConnection | StreamableConnection
+        if self._fact.url is not None:
+            connection = StreamableConnection(self._fact, self._limits, self._client, self._changed)
+        else:
+            connection = StdioConnection(self._fact, self._limits, self._changed)
+        try:
+            async with asyncio.timeout(self._limits.start_s):
+                if isinstance(connection, StdioConnection):
+                    await connection.open()
+                await negotiate(connection, self._limits, modern_first=self._fact.url is not None)
+                self._tools = await self._list(connection)
+        except (Failed, TimeoutError) as error:
+            await connection.close()
+            problem = error.message if isinstance(error, Failed) else f"Not ready in {self._limits.start_s:g} s."
+            self._fail(loop.time(), problem)
+            raise Failed("upstream_unavailable", f"The server could not be started: {problem}", retry=True) from error
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection, self._since, self._listed = connection, loop.time(), loop.time()
+        _log.info("mcp_server_started", server=self._fact.name, version=connection.version, tools=len(self._tools))
+        return connection
+
+    async def _lay_down(self, now: float) -> None:
+        """Buries a dead connection, and makes the next start wait if the server did not live long."""
+        dead, self._connection = self._connection, None
+        if dead is None:
+            return
+        await dead.close()
+        if self._fact.url is None:
+            _log.warning("mcp_server_died", server=self._fact.name, lived_s=round(now - self._since, 1))
+            if now - self._since < self._limits.steady_s:
+                self._fail(now, "It died soon after its start.")
+            else:
+                self._failures = 0
+
+    def _fail(self, now: float, problem: str) -> None:
+        low, high = self._limits.backoff_s
+        self._problem = problem
+        self._not_before = now + min(high, low * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        _log.warning("mcp_server_failed", server=self._fact.name, problem=problem, failures=self._failures)
+
+    def _changed(self) -> None:
+        self._listed = float("-inf")
+
+    async def _list(self, connection: Connection) -> dict[str, Tool]:
+        out: dict[str, Tool] = {}
+        cursor: str | None = None
+        for _ in range(self._limits.pages):
+            meta = codec.upstream_meta({}, version=connection.version, token=None, traceparent="")
+            params: dict[str, Any] = {"_meta": meta} if meta else {}
+            if cursor is not None:
+                params["cursor"] = cursor
+            answer = await connection.request("tools/list", params, timeout_s=self._limits.start_s)
+            result = answer.get("result")
+            offered = result.get("tools") if isinstance(result, dict) else None
+            if not isinstance(offered, list):
+                told = str(answer["error"]["message"])[:300] if "error" in answer else "tools/list gave no list."
+                raise Failed("upstream_garbage", told)
+            for definition in offered[: self._limits.tools - len(out)]:
+                try:
+                    tool = read_tool(definition if isinstance(definition, dict) else {})
+                except Refused as error:
+                    raise Failed("upstream_garbage", error.message) from error
+                out[tool.name] = tool
+            cursor = result.get("nextCursor") if isinstance(result, dict) else None
+            if not isinstance(cursor, str) or len(out) >= self._limits.tools:
+                break
+        return out
+
+    async def stop(self) -> None:
+        """Ends the connection and the process."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class Servers:
+    """All upstream servers of a gateway."""
+
+    def __init__(self, client: Client, limits: Limits) -> None:
+        self._client = client
+        self._limits = limits
+        self._servers: dict[Key, Server] = {}
+
+    def get(self, workspace: str, fact: ServerFact) -> Server:
+        """The server that ``fact`` describes; it need not run yet."""
+        key = identity_of(workspace, fact)
+        server = self._servers.get(key)
+        if server is None:
+            server = self._servers[key] = Server(fact, self._limits, self._client)
+        return server
+
+    async def retain(self, needed: Iterable[Key]) -> None:
+        """Stops every server whose key is not in ``needed``."""
+        keep = set(needed)
+        gone = [self._servers.pop(key) for key in list(self._servers) if key not in keep]
+        await asyncio.gather(*(server.stop() for server in gone))
+
+    async def stop(self) -> None:
+        """Stops all."""
+        await self.retain(())

@@ -1,0 +1,276 @@
+"""The story: every step is a command that a person could type, and every step is checked, so the end is honest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import yaml
+
+from demo.processes import Process, free_port, listening, until
+
+HERE = Path(__file__).parent
+CLERK, RECONCILER = "invoice-clerk", "ledger-reconciler"
+
+
+class BrokenError(Exception):
+    """The story did not go as told."""
+
+
+class Story:
+    """Tells the story in ``folder``; ``say`` gets each line. ``environ`` decides about the model (OPENAI_API_KEY)."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None], environ: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._say = say
+        self.real_model = bool(environ.get("OPENAI_API_KEY"))
+        self.ports = {
+            name: free_port(7700 + 10 * n) for n, name in enumerate(("control", "gateway", "model", "ledger"))
+        }
+        self._env = {
+            **environ,
+            "PATH": f"{Path(sys.executable).parent}:{environ.get('PATH', '')}",
+            "PYTHONPATH": str(HERE.parent),
+            "TENURE_DATA": str(folder / "data"),
+            "TENURE_CONTROL_PORT": str(self.ports["control"]),
+            "TENURE_GATEWAY_PORT": str(self.ports["gateway"]),
+            "COLUMNS": "120",
+        }
+        self.control = f"http://127.0.0.1:{self.ports['control']}"
+        self.gateway = f"http://127.0.0.1:{self.ports['gateway']}"
+        self.login_link = ""
+        self._processes: list[Process] = []
+
+    # -- small tools ------------------------------------------------------------------------------------------------
+
+    def _start(self, *command: str, show: Callable[[str], None] | None = None) -> Process:
+        process = Process(command, self._env, show)
+        self._processes.append(process)
+        return process
+
+    def tenure(self, *words: str, quiet: bool = False, expect: int = 0) -> str:
+        """Runs a ``tenure`` command, shows it with what it printed, and returns that."""
+        if not quiet:
+            self._say(f"  $ tenure {' '.join(_quoted(word) for word in words)}")
+        done = subprocess.run(
+            ("tenure", *words), env=self._env, capture_output=True, text=True, timeout=60, check=False, cwd=HERE.parent
+        )
+        if not quiet:
+            for line in (done.stdout + done.stderr).splitlines():
+                self._say(f"    {line}")
+        if done.returncode != expect:
+            raise BrokenError(f"`tenure {' '.join(words)}` ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _json(self, *words: str) -> Any:
+        return json.loads(self.tenure(*words, "--json", quiet=True))
+
+    def _state(self, agent: str) -> str:
+        return str(self._json("agents", "show", agent)["state"])
+
+    def _is(self, agent: str, state: str) -> bool:
+        return self._state(agent) == state
+
+    def _chapter(self, title: str) -> None:
+        self._say("")
+        self._say(f"== {title}")
+
+    def _must(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise BrokenError(what)
+        self._say(f"  ok: {what}")
+
+    # -- the chapters -----------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """The whole story. Raises BrokenError or TimeoutError where it does not hold."""
+        self.start_everything()
+        self.request_and_approve()
+        clerk, session_token = self.run_the_clerk()
+        self.trip_and_reset()
+        self.retire(clerk, session_token)
+
+    def start_everything(self) -> None:
+        """The world the agents work in, and Tenure."""
+        self._chapter("A model, a ledger, a folder of invoices, and Tenure")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(HERE / "inbox", self.folder / "inbox")
+        shutil.copytree(HERE / "policies", self.folder / "data" / "policies")
+        if self.real_model:
+            self._say("  The model is OpenAI's, because OPENAI_API_KEY is set.")
+        else:
+            self._say("  No OPENAI_API_KEY: a scripted model server answers, over real HTTP.")
+            self._start(sys.executable, "-m", "demo.model", str(self.ports["model"]))
+            until(lambda: listening(self.ports["model"]), "the model server")
+        self._start(
+            sys.executable, "-m", "demo.servers.ledger", str(self.folder / "ledger.db"), str(self.ports["ledger"])
+        )
+        until(lambda: listening(self.ports["ledger"]), "the ledger")
+        self._say("  $ tenure up")
+        up = self._start("tenure", "up", show=lambda line: self._say(f"    {line}"))
+        until(lambda: any("log in, once" in line for line in up.lines) or up.status() is not None, "Tenure")
+        if up.status() is not None:
+            raise BrokenError("`tenure up` ended")
+        self.login_link = next(line for line in up.lines if "log in, once" in line).split()[-1]
+
+    def _manifest(self, name: str) -> str:
+        manifest = yaml.safe_load((HERE / "agents" / f"{name}.yaml").read_text())
+        spec = manifest["spec"]
+        spec["servers"]["ledger"]["url"] = f"http://127.0.0.1:{self.ports['ledger']}/mcp"
+        if "files" in spec["servers"]:
+            files = {"command": [sys.executable, "-m", "demo.servers.files", str(self.folder.resolve() / "inbox")]}
+            spec["servers"]["files"] = {**files, "cwd": str(HERE.parent)}
+        if self.real_model:
+            base = self._env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+            spec["model"] = {
+                "provider": "openai",
+                "name": self._env.get("OPENAI_MODEL", "gpt-4o-mini"),
+                "base_url": base,
+            }
+            spec["model"]["credential_env"] = "OPENAI_API_KEY"
+        else:
+            spec["model"]["base_url"] = f"http://127.0.0.1:{self.ports['model']}/v1"
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(manifest, sort_keys=False))
+        return str(path)
+
+    def _model_of(self, name: str) -> str:
+        return str(yaml.safe_load((self.folder / f"{name}.yaml").read_text())["spec"]["model"]["name"])
+
+    def request_and_approve(self) -> None:
+        """Requested, approved, provisioned, staging, production."""
+        self._chapter("Two agents are requested, approved, provisioned and put to work")
+        self.tenure("apply", "-f", self._manifest("clerk"), "-f", self._manifest("reconciler"))
+        for agent in (CLERK, RECONCILER):
+            self._must(self._state(agent) == "requested", f"{agent} is requested, and may do nothing yet")
+            self.tenure("agents", "approve", agent, "--reason", "needed for the monthly close")
+            until(partial(self._is, agent, "provisioned"), f"{agent} to be provisioned")
+            self.tenure("agents", "transition", agent, "staging", "--reason", "first run")
+            self.tenure("agents", "transition", agent, "production", "--reason", "tried in staging")
+        self.tenure("agents", "list")
+
+    def run_the_clerk(self) -> tuple[Process, str]:
+        """One call denied by policy, one held until a person approves it."""
+        self._chapter("The clerk works (openai SDK): one call is denied, one is held and approved")
+        show = lambda line: self._say(f"    | {line}")  # noqa: E731 (shorter than a method for one prefix)
+        python, model = sys.executable, self._model_of("clerk")
+        self._say(f"  $ tenure run --agent {CLERK} -- python -m demo.agents.clerk {model}")
+        clerk = self._start(
+            "tenure", "run", "--agent", CLERK, "--", python, "-m", "demo.agents.clerk", model, show=show
+        )
+        pending: list[Any] = []
+
+        def held() -> bool:
+            if clerk.status() is not None:
+                raise BrokenError(f"the clerk ended with {clerk.status()}")
+            pending[:] = self._json("approvals", "list")
+            return bool(pending)
+
+        until(held, "the clerk's payment to be held", 60)
+        denied = self._json("events", "--agent", CLERK, "--status", "violation")
+        self._must(
+            any("originals-are-kept" in json.dumps(event) for event in denied),
+            "deleting an original was denied by policy",
+        )
+        self._must((self.folder / "inbox" / "2026-007-kestrel.txt").exists(), "the file is still there")
+        self.tenure("approvals", "list")
+        self.tenure("approvals", "approve", pending[0]["id"], "--reason", "agreed with the vendor")
+        until(lambda: any("pay_invoice" in line for line in clerk.lines), "the payment")
+        self._must(
+            any("pay_invoice" in line and "paid" in line for line in clerk.lines),
+            "the held call went on when a person approved it",
+        )
+        until(
+            lambda: (
+                any(line.startswith("clerk: ") and "invoices recorded" in line for line in clerk.lines)
+                or self.real_model
+            ),
+            "the clerk's report",
+        )
+        token = self._post(f"/v1/agents/{CLERK}/instances", {})["token"]
+        self._must(self._ask(token) == 200, "a credential of the clerk is accepted by the gateway")
+        return clerk, token
+
+    def trip_and_reset(self) -> None:
+        """Three violations in a minute trip the breaker; a person resets it."""
+        self._chapter("The reconciler strays (Pydantic AI): the breaker trips, a person resets it")
+        show = lambda line: self._say(f"    | {line}") if "reconciler" in line or "breaker" in line else None  # noqa: E731
+        run = ("tenure", "run", "--agent", RECONCILER, "--", sys.executable, "-m", "demo.agents.reconciler")
+        model = self._model_of("reconciler")
+        if self.real_model:
+            self._say("  A real model may well behave: the salaries are asked for directly, through the same gateway.")
+            token = self._post(f"/v1/agents/{RECONCILER}/instances", {})["token"]
+            for _ in range(3):
+                self._stray(token)
+        else:
+            self._say(
+                f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "Report all salaries"'
+            )
+            strayed = self._start(*run, model, "Report all salaries", show=show)
+            self._must(strayed.wait(60) != 0, "the straying run was stopped")
+        tripped = [entry for entry in self._json("breaker", "list") if entry["agent"] == RECONCILER]
+        self._must(bool(tripped) and bool(tripped[0]["tripped"]), "the breaker of the reconciler has tripped")
+        token = self._post(f"/v1/agents/{RECONCILER}/instances", {})["token"]
+        self._must(
+            self._ask(token, "/v1/chat/completions", {"model": model, "messages": []}) == 403, "no further call passes"
+        )
+        self.tenure("breaker", "reset", RECONCILER, "--reason", "the task was wrong, not the agent", "--yes")
+        task = "Reconcile the ledger"
+        self._say(f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "{task}"')
+        again = self._start(*run, model, task, show=show)
+        self._must(again.wait(60) == 0, "after the reset it does its work")
+
+    def retire(self, clerk: Process, token: str) -> None:
+        """Retirement: the token is refused, the process gone, the audit verified."""
+        self._chapter("The clerk is retired")
+        self.tenure("agents", "retire", CLERK, "--reason", "replaced by the new accounting system", "--yes")
+        clerk.wait(30)
+        self._must(clerk.status() is not None, "its process is gone")
+        until(lambda: self._state(CLERK) == "retired", "the clerk to be retired")
+        self._must(self._ask(token) == 401, "its credential is refused")
+        self.tenure("agents", "history", CLERK)
+        self.tenure("audit", "verify")
+
+    # -- the wires, used directly -----------------------------------------------------------------------------------
+
+    def _post(self, path: str, body: Any) -> Any:
+        token = (self.folder / "data" / "operator.token").read_text().strip()
+        answer = httpx2.post(
+            f"{self.control}{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def _ask(self, token: str, path: str = "/v1/models", body: Any = None) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        method = "GET" if body is None else "POST"
+        return httpx2.request(method, f"{self.gateway}{path}", json=body, headers=headers, timeout=30).status_code
+
+    def _stray(self, token: str) -> None:
+        call = {"name": "ledger__query", "arguments": {"table": "payroll"}}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+        headers |= {"MCP-Protocol-Version": "2025-06-18"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        httpx2.post(f"{self.gateway}/mcp", json=body, headers=headers, timeout=30)
+
+    def close(self) -> None:
+        """Ends every process of the story, agents before Tenure and Tenure before the servers."""
+        for process in reversed(self._processes):
+            process.stop()
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would point the commands at another Tenure."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}

@@ -3,7 +3,7 @@ counts those of all gateways."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,11 +27,11 @@ def observe(window: Window, at: float, threshold: int, window_s: float) -> tuple
     if threshold < 1 or window_s < 0:
         raise ValueError(f"threshold {threshold} within {window_s} s is not a breaker")
     times = list(window.times)
-    insort(times, at)
-    # Only a group that holds ``at`` can be new, and it lies within one window before and after it.
-    first, last = bisect_left(times, at - window_s), bisect_right(times, at + window_s)
-    groups = range(first, last - threshold + 1)
-    tripped = any(times[start + threshold - 1] - times[start] <= window_s for start in groups)
+    here = bisect_right(times, at)
+    times.insert(here, at)
+    # Only a group that holds ``at`` can be new.
+    starts = range(max(0, here - threshold + 1), min(here, len(times) - threshold) + 1)
+    tripped = any(times[start + threshold - 1] - times[start] <= window_s for start in starts)
     return Window(tuple(times[bisect_left(times, times[-1] - 2 * window_s) :])), tripped
 
 

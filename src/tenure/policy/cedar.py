@@ -1,0 +1,332 @@
+"""Cedar text to compiled rules, with the file and line of every fault.
+
+cedarpy names policies by position and tells no line, so the text is cut into statements here, each is parsed and
+validated by itself, and a syntax error is placed by asking the parser for ever longer beginnings of the statement.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cedarpy
+from cedarpy import pst
+
+from tenure.policy.arguments import BAGS, TAG_TYPE, segments
+
+SCHEMA = """
+entity Server;
+entity Tool in [Server];
+entity Model;
+entity Agent = {
+  owner: String,
+  purpose: String,
+  risk_tier: Long,
+  state: String,
+  tools: Set<Tool>,
+  models: Set<Model>,
+  data_classes: Set<String>,
+};
+
+entity Longs tags Long;
+entity Decimals tags decimal;
+entity Strings tags String;
+entity Bools tags Bool;
+
+type Attempt = {
+  approved: Bool,
+  autonomy: String,
+  session: String,
+  on_behalf_of?: String,
+  unrepresentable: Bool,
+  longs: Longs,
+  decimals: Decimals,
+  strings: Strings,
+  bools: Bools,
+};
+
+action call_tool appliesTo { principal: [Agent], resource: [Tool], context: Attempt };
+action call_model appliesTo { principal: [Agent], resource: [Model], context: Attempt };
+"""
+OBLIGATIONS = frozenset({"approve", "notify"})
+SYSTEM_PREFIX = "system/"
+
+_schema = cedarpy.Schema.from_str(SCHEMA)
+_TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|[A-Za-z_]\w*|\d+|==|!=|<=|>=|&&|\|\||::|\S', re.DOTALL)
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def schema() -> Any:
+    """The parsed schema; one handle for the whole process."""
+    return _schema
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a policy file, and where. ``line`` counts from 1."""
+
+    file: str
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a policy looks at beside its scope: context attributes by name and arguments by (bag, path). ``opaque``: it
+    looks at the context or a bag in a way that cannot be told beforehand, which is refused at load: whether a call
+    gives an argument in the type that a policy expects could not be checked, and a limit could be dodged."""
+
+    facts: frozenset[str] = frozenset()
+    arguments: frozenset[tuple[str, str]] = frozenset()
+    opaque: bool = False
+
+    def __or__(self, other: Reads) -> Reads:
+        return Reads(self.facts | other.facts, self.arguments | other.arguments, self.opaque or other.opaque)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without."""
+
+    id: str
+    file: str
+    line: int
+    node: pst.Template
+    reads: Reads
+    reason: str
+    obligation: str
+
+    @property
+    def permits(self) -> bool:
+        """Whether it is a permit."""
+        return self.node.effect == "permit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    text: str
+    line: int
+    tokens: tuple[tuple[int, int], ...]  # (end offset in text, line) of each token that is not a comment
+
+
+def _statements(text: str) -> list[_Statement]:
+    found: list[_Statement] = []
+    tokens: list[tuple[int, int, int]] = []
+    line, scanned = 1, 0
+    for match in _TOKEN.finditer(text):
+        line += text.count("\n", scanned, match.start())
+        scanned = match.start()
+        if match[0].startswith("//"):
+            continue
+        tokens.append((match.start(), match.end(), line))
+        if match[0] == ";":
+            found.append(_statement(text, tokens))
+            tokens = []
+    if tokens:
+        found.append(_statement(text, tokens))
+    return found
+
+
+def _statement(text: str, tokens: Sequence[tuple[int, int, int]]) -> _Statement:
+    start = tokens[0][0]
+    return _Statement(text[start : tokens[-1][1]], tokens[0][2], tuple((end - start, line) for _, end, line in tokens))
+
+
+def _parse_problem(text: str) -> str | None:
+    try:
+        cedarpy.policies_to_pst(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _syntax_line(statement: _Statement, problem: str) -> int:
+    """The line of the first token after which no continuation could make the statement valid. The parser reads from
+    the left, so once a beginning is wrong every longer one is: bisect."""
+
+    def wrong(count: int) -> bool:
+        found = _parse_problem(statement.text[: statement.tokens[count - 1][0]])
+        return found is not None and "unexpected end of input" not in found
+
+    total = len(statement.tokens)
+    first = bisect_left(range(1, total + 1), True, key=wrong) + 1
+    if first >= total and not problem.startswith(("unexpected token", "invalid token")):
+        return _named_line(statement, problem)  # the whole statement reads well; what it says is wrong
+    return statement.tokens[min(first, total) - 1][1]
+
+
+def _named_line(statement: _Statement, problem: str) -> int:
+    """The line that holds the first thing the problem quotes, else the statement's first."""
+    for quoted in _QUOTED.findall(problem):
+        at = statement.text.find(quoted)
+        if at >= 0:
+            return statement.line + statement.text.count("\n", 0, at)
+    return statement.line
+
+
+def _clean(problem: str) -> str:
+    return re.sub(r"^for policy `policy\d+`, ", "", problem).strip()
+
+
+def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], tuple[Fault, ...]]:
+    """Every rule of ``files`` ((name, text) each) and every fault; the rules are of use only without faults."""
+    rules: list[Rule] = []
+    faults: list[Fault] = []
+    seen: dict[str, Rule] = {}
+    for name, text in files:
+        for statement in _statements(text):
+            rule, found = _compile(name, statement)
+            faults.extend(found)
+            if rule is None:
+                continue
+            if rule.id in seen:
+                first = seen[rule.id]
+                problem = f'@id("{rule.id}") is taken by {first.file} line {first.line}; ids must be unique'
+                faults.append(Fault(name, _named_line(statement, f"`{rule.id}`"), problem))
+            seen.setdefault(rule.id, rule)
+            rules.append(rule)
+    return tuple(rules), tuple(faults)
+
+
+def _compile(name: str, statement: _Statement) -> tuple[Rule | None, list[Fault]]:
+    try:
+        parsed = cedarpy.policies_to_pst(statement.text)
+    except ValueError as error:
+        return None, [Fault(name, _syntax_line(statement, str(error)), str(error))]
+    if parsed.templates:
+        return None, [Fault(name, statement.line, "templates (?principal, ?resource) are not supported: name it")]
+    result = cedarpy.validate_policies(statement.text, _schema)
+    problems = dict.fromkeys(_clean(fault.error) for fault in result.errors)
+    if not result.validation_passed and not problems:
+        problems = {"does not fit the schema": None}
+    faults = [Fault(name, _named_line(statement, problem), problem) for problem in problems]
+    node = next(iter(parsed.static_policies.values()))
+    rule = _rule(name, statement.line, node)
+    faults.extend(Fault(name, statement.line, problem) for problem in _annotation_problems(rule))
+    return rule, faults
+
+
+def _rule(name: str, line: int, node: pst.Template) -> Rule:
+    ident = node.annotations.get("id") or f"{name}:{line}"
+    reads = Reads()
+    for clause in node.clauses:
+        reads |= _reads(clause.expr)
+    return Rule(
+        id=ident,
+        file=name,
+        line=line,
+        node=replace(node, id=ident),
+        reads=reads,
+        reason=node.annotations.get("reason", ""),
+        obligation=node.annotations.get("obligation", ""),
+    )
+
+
+def _annotation_problems(rule: Rule) -> list[str]:
+    problems = []
+    if rule.reads.opaque:
+        problems.append(
+            "reads the context as a whole, or an argument whose name is not written out; "
+            'say context.longs.hasTag("path") and context.longs.getTag("path") with the path as a text'
+        )
+    if rule.id.startswith(SYSTEM_PREFIX):
+        problems.append(
+            f'@id("{rule.id}"): ids that begin with {SYSTEM_PREFIX} belong to the rules that cannot be changed'
+        )
+    if rule.obligation and rule.obligation not in OBLIGATIONS:
+        problems.append(f'@obligation("{rule.obligation}") is not known; there are {", ".join(sorted(OBLIGATIONS))}')
+    if rule.obligation == "approve" and "approved" not in rule.reads.facts:
+        problems.append(
+            '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
+        )
+    return problems
+
+
+def _reads(node: Any) -> Reads:
+    """What an expression looks at. Anything that cannot be told exactly makes the answer ``opaque``."""
+    if isinstance(node, pst.BinaryOp) and node.op in ("has_tag", "get_tag") and (bag := _bag(node.left)):
+        if isinstance(node.right, pst.StringLit):
+            return Reads(arguments=frozenset({(bag, node.right.value)}))
+        return Reads(opaque=True)
+    if isinstance(node, pst.GetAttr) and _is_context(node.base):
+        return Reads(opaque=True) if node.attr in BAGS else Reads(frozenset({node.attr}))
+    if isinstance(node, pst.HasAttr) and _is_context(node.base):
+        return Reads(frozenset({node.attrs[0]}))
+    if _is_context(node) or (isinstance(node, pst.EntityLit) and str(node.value.type) in TAG_TYPE.values()):
+        return Reads(opaque=True)
+    reads = Reads()
+    for child in _children(node):
+        reads |= _reads(child)
+    return reads
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, pst.Record):
+        return list(node.fields.values())
+    if isinstance(node, pst.Set):
+        return list(node.elements)
+    names = ("arg", "left", "right", "base", "cond", "then_expr", "else_expr", "in_expr")
+    return [child for name in names if (child := getattr(node, name, None)) is not None]
+
+
+def _is_context(node: Any) -> bool:
+    return isinstance(node, pst.Var) and node.name == "context"
+
+
+def _bag(node: Any) -> str | None:
+    return node.attr if isinstance(node, pst.GetAttr) and _is_context(node.base) and node.attr in BAGS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The rules that can match one (agent, action, resource), ready to be asked. A rule whose scope does not match is
+    neither satisfied nor in error, so leaving it out changes no decision."""
+
+    policies: Any
+    rules: dict[str, Rule]
+    reads: Reads
+    paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it is read from
+
+
+def build_slice(rules: Sequence[Rule]) -> Slice:
+    """A Slice of exactly ``rules``."""
+    reads = Reads()
+    for rule in rules:
+        reads |= rule.reads
+    bags: dict[str, set[str]] = {}
+    for bag, path in reads.arguments:
+        bags.setdefault(path, set()).add(bag)
+    return Slice(
+        policies=cedarpy.PolicySet.from_pst(pst.PolicySet({}, {rule.id: rule.node for rule in rules}, ())),
+        rules={rule.id: rule for rule in rules},
+        reads=reads,
+        paths=tuple((path, segments(path), frozenset(kinds)) for path, kinds in sorted(bags.items())),
+    )
+
+
+Uid = tuple[str, str]
+"""An entity as (type, id)."""
+
+
+def matches(rule: Rule, agent: Uid, action: str, resource: Uid, parents: frozenset[Uid]) -> bool:
+    """Whether the rule's scope covers this agent, action and resource (``parents``: what the resource is in)."""
+    scope = rule.node.action
+    if isinstance(scope, pst.ActionEq) and scope.entity.id != action:
+        return False
+    if isinstance(scope, pst.ActionIn) and all(entity.id != action for entity in scope.entities):
+        return False
+    return _covers(rule.node.principal, agent, frozenset()) and _covers(rule.node.resource, resource, parents)
+
+
+def _covers(scope: Any, uid: Uid, parents: frozenset[Uid]) -> bool:
+    if isinstance(scope, pst.ScopeAny):
+        return True
+    if isinstance(scope, pst.ScopeIs | pst.ScopeIsIn) and str(scope.entity_type) != uid[0]:
+        return False
+    if isinstance(scope, pst.ScopeIs):
+        return True
+    entity = (str(scope.entity.type), scope.entity.id)
+    return entity == uid or (not isinstance(scope, pst.ScopeEq) and entity in parents)

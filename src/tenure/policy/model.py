@@ -1,0 +1,362 @@
+"""The decision: allow, deny or hold, from facts alone. No I/O; the gateway imports this module.
+
+First the system rules, which no policy file can override; then Cedar. Everything that is not a clean answer is a
+denial: Cedar skips a forbid that errors, so any error in its diagnostics denies, and so does NoDecision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import cedarpy
+
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.snapshot import AgentFact, WorkspaceFact
+from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
+from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
+from tenure.policy.cedar import SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
+
+__all__ = ["DEFAULT_DENY", "NOT_VIOLATIONS", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
+__all__ += ["bundle_version", "compile_bundle", "decide", "is_violation"]
+
+STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
+CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
+NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
+DEFAULT_DENY = "system/default-deny"
+SYSTEM_RULES: Mapping[str, str] = {
+    STALE: "The gateway has heard nothing from the control plane for too long",
+    UNKNOWN_AGENT: "The agent is not in the Snapshot",
+    LIFECYCLE: "Only an agent in staging, production or draining may act",
+    CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
+    BREAKER: "The agent's breaker is tripped",
+    GRANT: "The model or tool is not granted in the agent's manifest",
+    NO_POLICY: "The workspace has no valid policies",
+    ARGUMENTS: "A policy reads an argument that the call gives in another type",
+    POLICY_ERROR: "A policy failed while it was asked",
+    DEFAULT_DENY: "No policy permits the call",
+}
+"""Every id a Decision can name that is not in a policy file."""
+NOT_VIOLATIONS = frozenset({STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, NO_POLICY, POLICY_ERROR})
+"""Refusals that say nothing about the agent's conduct and so never count toward its breaker."""
+
+_ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
+_ACTIONS = {CallKind.TOOL: ("call_tool", "Tool"), CallKind.LLM: ("call_model", "Model")}
+_MEMO_LIMIT = 10_000  # entries per agent; then its memo is emptied
+_MEMO_TEXT = 256  # a longer argument is not worth keeping in a key
+
+
+def is_violation(decision: Decision) -> bool:
+    """Whether a refusal counts toward the breaker: true for denials by policy, grant or argument type only."""
+    return decision.effect is Effect.DENY and not NOT_VIOLATIONS.intersection(decision.policies)
+
+
+def bundle_version(files: Sequence[tuple[str, str]]) -> str:
+    """``sha256:...`` over the schema and the files in order: the version that every Decision carries (R075)."""
+    return digest([SCHEMA, [[name, text] for name, text in files]])
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of one agent while its fact stays the same object or an equal one."""
+
+    fact: AgentFact
+    base: Any
+    plain: Any
+    grants: dict[tuple[CallKind, str], str]
+    slices: dict[tuple[CallKind, str], Slice] = field(default_factory=dict)
+    memo: dict[Any, Decision] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The compiled policies of one workspace. Immutable but for its caches, which never change an answer.
+
+    ``memoise=False`` asks Cedar afresh each time; it exists so that tests can hold the two against each other.
+    """
+
+    version: str
+    files: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...]
+    memoise: bool = True
+    _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
+    _slices: dict[tuple[str, ...], Slice] = field(default_factory=dict, repr=False, compare=False)
+
+
+def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
+    """Compiles (file name, Cedar text) pairs. Raises Refused ``policy_invalid`` with every fault in
+    ``details["faults"]`` as {file, line, problem}; nothing is half compiled."""
+    rules, faults = compile_rules(files)
+    if faults:
+        first = faults[0]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise Refused(
+            "policy_invalid",
+            f"{first.file} line {first.line}: {first.problem}{more}",
+            fix="Mend the file; `tenure policy validate PATH` checks it without loading it.",
+            status=422,
+            details={"faults": [asdict(fault) for fault in faults]},
+        )
+    return Bundle(bundle_version(files), tuple((name, text) for name, text in files), rules)
+
+
+def decide(
+    call: Call,
+    principal: Principal,
+    agent: AgentFact | None,
+    workspace: WorkspaceFact | None,
+    bundle: Bundle | None,
+    *,
+    approved: bool = False,
+    breaker_tripped: bool | None = None,
+    stale: bool = False,
+) -> Decision:
+    """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
+    own knowledge when newer than the fact. ``stale``: the Snapshot is older than allowed; only a resource for which the
+    workspace declared ``fail_mode: open`` goes on, with the obligation ``fail_open`` to record it. Never raises."""
+    version = bundle.version if bundle else workspace.policy_version if workspace else ""
+    open_anyway = stale and workspace is not None and call.resource in workspace.fail_open
+    if stale and not open_anyway:
+        return _deny(
+            STALE,
+            "The gateway has lost the control plane for longer than allowed, so it acts as told to stop.",
+            version,
+        )
+    tripped = breaker_tripped if breaker_tripped is not None else agent is not None and agent.breaker.tripped
+    refusal = _standing(principal, agent, tripped, version)
+    if refusal is not None:
+        return refusal
+    assert agent is not None  # noqa: S101 (_standing refuses an unknown agent)
+    if bundle is None:
+        return _deny(
+            NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version
+        )
+    try:
+        decision = _judge(call, principal, agent, bundle, approved)
+    except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
+        decision = _deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
+    if open_anyway and decision.effect is Effect.ALLOW:
+        return replace(decision, obligations=(*decision.obligations, "fail_open"))
+    return decision
+
+
+def _deny(rule: str, reason: str, version: str) -> Decision:
+    return Decision(Effect.DENY, reason, (rule,), (), version)
+
+
+def _standing(principal: Principal, agent: AgentFact | None, tripped: bool, version: str) -> Decision | None:
+    """The rules about who asks, whatever is asked."""
+    if agent is None or (agent.workspace, agent.name) != (principal.workspace, principal.agent):
+        return _deny(
+            UNKNOWN_AGENT, f"No agent {principal.agent} is registered in workspace {principal.workspace}.", version
+        )
+    if agent.state not in _ACTIVE:
+        return _deny(
+            LIFECYCLE,
+            f"Agent {agent.name} is {agent.state}; it may act only in staging, production or draining.",
+            version,
+        )
+    if principal.credential_epoch != agent.credential_epoch:
+        return _deny(CREDENTIAL, f"This credential of agent {agent.name} was revoked.", version)
+    if tripped:
+        why = f" ({agent.breaker.reason})" if agent.breaker.reason else ""
+        return _deny(BREAKER, f"The breaker of agent {agent.name} is tripped{why}; an operator must reset it.", version)
+    return None
+
+
+def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, approved: bool) -> Decision:
+    known = _known(bundle, agent)
+    place = (call.kind, call.resource)
+    autonomy = known.grants.get(place)
+    if autonomy is None:
+        what = "tool" if call.kind is CallKind.TOOL else "model" if call.kind is CallKind.LLM else call.kind.value
+        return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
+    part = known.slices.get(place)
+    if part is None:
+        part = known.slices[place] = _slice(bundle, agent, call)
+    given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
+    for path, _, bags in part.paths:
+        if path in given and not bags.intersection(carry(given[path])):
+            return _deny(ARGUMENTS, _mismatch(part, path, given[path], bags), bundle.version)
+    attempt = _attempt(call, principal, part, autonomy)
+    key = _memo_key(place, approved, attempt, given) if bundle.memoise else None
+    if key is not None and (kept := known.memo.get(key)) is not None:
+        return kept
+    entities = known.base.with_added_json_str(_bags(given)) if given else known.plain
+    action, kind = _ACTIONS[call.kind]
+    decision = _ask(
+        _Question(agent.name, action, (kind, call.resource), part, entities, attempt), bundle.version, approved
+    )
+    if key is not None:
+        if len(known.memo) >= _MEMO_LIMIT:
+            known.memo.clear()
+        known.memo[key] = decision
+    return decision
+
+
+def _known(bundle: Bundle, agent: AgentFact) -> _Known:
+    name = f"{agent.workspace}/{agent.name}"
+    known = bundle._known.get(name)
+    if known is None or (known.fact is not agent and known.fact != agent):
+        known = bundle._known[name] = _learn(agent)
+    return known
+
+
+def _learn(agent: AgentFact) -> _Known:
+    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool.autonomy.value for tool in agent.tools}
+    grants |= {(CallKind.LLM, model.name): Autonomy.AUTONOMOUS.value for model in agent.models}
+    tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in agent.tools]
+    models = [_uid("Model", model.name) for model in agent.models]
+    attributes = {
+        "owner": agent.owner,
+        "purpose": agent.purpose,
+        "risk_tier": agent.risk_tier,
+        "state": agent.state.value,
+        "tools": [{"__entity": uid} for uid in tools],
+        "models": [{"__entity": uid} for uid in models],
+        "data_classes": list(agent.data_classes),
+    }
+    entities = {"agent": _entity(_uid("Agent", agent.name), attributes)}
+    for tool, uid in zip(agent.tools, tools, strict=True):
+        entities[f"t{uid['id']}"] = _entity(uid, parents=[_uid("Server", tool.server)])
+        entities[f"s{tool.server}"] = _entity(_uid("Server", tool.server))
+    entities |= {f"m{uid['id']}": _entity(uid) for uid in models}
+    base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), schema())
+    plain = base.with_added_json_str(_bags({}))
+    return _Known(fact=agent, base=base, plain=plain, grants=grants)
+
+
+def _uid(kind: str, ident: str) -> dict[str, str]:
+    return {"type": kind, "id": ident}
+
+
+def _entity(
+    uid: dict[str, str], attrs: JsonObject | None = None, parents: Sequence[dict[str, str]] = ()
+) -> dict[str, Any]:
+    return {"uid": uid, "attrs": attrs or {}, "parents": list(parents)}
+
+
+def _bags(given: Mapping[str, Any]) -> str:
+    """The four tag entities that carry ``given`` (path -> value), as Cedar's entity JSON."""
+    tags: dict[str, dict[str, Any]] = {bag: {} for bag in BAGS}
+    for path, value in given.items():
+        for bag, written in carry(value).items():
+            tags[bag][path] = written
+    return json.dumps([_entity(_uid(TAG_TYPE[bag], "call")) | {"tags": tags[bag]} for bag in BAGS])
+
+
+def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
+    action, kind = _ACTIONS[call.kind]
+    parents = frozenset({("Server", call.resource.split("/", 1)[0])} if call.kind is CallKind.TOOL else set())
+    rules = [
+        rule for rule in bundle.rules if matches(rule, ("Agent", agent.name), action, (kind, call.resource), parents)
+    ]
+    ids = tuple(rule.id for rule in rules)
+    part = bundle._slices.get(ids)
+    if part is None:
+        part = bundle._slices[ids] = build_slice(rules)
+    return part
+
+
+def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str) -> dict[str, Any]:
+    """The context but for ``approved`` and the bags. Facts that no policy of the slice reads keep a constant, so that
+    they do not split the memo."""
+    reads = part.reads.facts
+    attempt: dict[str, Any] = {
+        "autonomy": autonomy,
+        "session": principal.session if "session" in reads else "",
+        "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
+    }
+    if principal.on_behalf_of is not None and "on_behalf_of" in reads:
+        attempt["on_behalf_of"] = principal.on_behalf_of
+    return attempt
+
+
+def _memo_key(place: Any, approved: bool, attempt: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Exactly the facts that the slice reads, or None when a text is too long to keep. The agent's own facts are not
+    in it: a changed AgentFact starts with an empty memo."""
+    if any(isinstance(value, str) and len(value) > _MEMO_TEXT for value in given.values()):
+        return None
+    # 1, 1.0 and True are equal to Python and not to Cedar, so the type is part of the key.
+    values = tuple((path, type(value).__name__, value) for path, value in given.items())
+    return place, approved, tuple(attempt.items()), values
+
+
+def _mismatch(part: Slice, path: str, value: Any, bags: frozenset[str]) -> str:
+    names = [rule.id for rule in part.rules.values() if any(read == path for _, read in rule.reads.arguments)]
+    kinds = {
+        "longs": "a whole number",
+        "decimals": "a number of at most four decimals",
+        "strings": "a text",
+        "bools": "true or false",
+    }
+    wanted = " or ".join(kinds[bag] for bag in BAGS if bag in bags)
+    shown = type(value).__name__ if isinstance(value, dict | list) else json.dumps(value)[:80]
+    return f"Policy {', '.join(sorted(names))} reads the argument {path} as {wanted}, but the call gives {shown}."
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One Call as Cedar is asked about it, but for the approval."""
+
+    agent: str
+    action: str
+    resource: Uid
+    part: Slice
+    entities: Any
+    attempt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    allowed: bool
+    rules: tuple[Rule, ...]
+    errors: tuple[str, ...]
+
+
+def _ask(question: _Question, version: str, approved: bool) -> Decision:
+    """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny."""
+    real = _answer(question, approved)
+    twin = real
+    if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
+        twin = _answer(question, True)
+    if errors := real.errors or twin.errors:
+        return _deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
+    if real.allowed:
+        return _decision(Effect.ALLOW, real.rules, "Permitted by", version)
+    if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
+        return _decision(Effect.HOLD, real.rules or twin.rules, "Needs a person's approval:", version)
+    if twin.rules:  # what would still forbid it when approved, not what an approval could lift
+        return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
+    what = question.resource[1]
+    return _deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
+
+
+def _answer(question: _Question, approved: bool) -> _Answer:
+    bags = {bag: {"__entity": _uid(TAG_TYPE[bag], "call")} for bag in BAGS}
+    request = {
+        "principal": _uid("Agent", question.agent),
+        "action": _uid("Action", question.action),
+        "resource": _uid(*question.resource),
+        "context": {**question.attempt, **bags, "approved": approved},
+    }
+    result = cedarpy.is_authorized(request, question.part.policies, question.entities, schema())
+    errors = tuple(result.diagnostics.errors)
+    if result.decision is cedarpy.Decision.NoDecision and not errors:
+        errors = ("no decision",)
+    reasons = set(result.diagnostics.reasons)
+    rules = tuple(rule for ident, rule in question.part.rules.items() if ident in reasons)
+    return _Answer(result.allowed and not errors, rules, errors)
+
+
+def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str) -> Decision:
+    ids = tuple(rule.id for rule in rules)
+    generated = f"{verb} {'policy' if len(ids) == 1 else 'policies'} {', '.join(ids)}."
+    reason = next((rule.reason for rule in rules if rule.reason), generated)
+    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve"))
+    if effect is Effect.HOLD:
+        duties["approve"] = None
+    return Decision(effect, reason, ids, tuple(duties), version)

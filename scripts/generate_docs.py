@@ -1,5 +1,6 @@
-"""Makes the pages of ``docs/`` that are generated from the code: events, settings, commands, requirements, OpenAPI, the
-manifest's schema. ``python -m scripts.generate_docs``; ``--check`` changes nothing and fails when a page is out of date.
+"""Makes the pages of ``docs/`` that are generated from the code.
+
+``python -m scripts.generate_docs``; ``--check`` changes nothing and fails when a page is out of date.
 """
 
 from __future__ import annotations

@@ -165,6 +165,8 @@ class StdioConnection:
             if size > self._limits.message_bytes:
                 self._end("upstream_garbage", f"It wrote a line of more than {self._limits.message_bytes} bytes.")
                 self._signal(signal.SIGKILL)
+                while await stdout.read(1 << 16):
+                    pass
                 return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 0.5)
@@ -248,7 +250,8 @@ class StdioConnection:
                     break
                 self._signal(number)
             self._signal(signal.SIGKILL)
-            await process.wait()
+            with contextlib.suppress(TimeoutError):  # a descendant that left the group can hold the pipes open
+                await asyncio.wait_for(process.wait(), self._limits.stop_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,245 @@
+"""Real MCP servers, each in a process of its own.
+
+    python tests/sim/mcp_servers.py files FOLDER         stdio, by the SDK: list_files, read_file, write_file and more
+    python tests/sim/mcp_servers.py database PATH PORT   streamable HTTP, by the SDK: orders in a SQLite file
+    python tests/sim/mcp_servers.py wild HOW             stdio, by hand: one that misbehaves as HOW says
+
+``database`` answers agents that show ``Authorization: Bearer $DATABASE_TOKEN`` and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SCRIPT = str(Path(__file__).resolve())
+TOKEN = "database-token-of-the-gateway"
+
+
+def files_command(folder: Path) -> tuple[str, ...]:
+    """The command line of the stdio server over ``folder``."""
+    return (sys.executable, SCRIPT, "files", str(folder))
+
+
+def wild_command(how: str) -> tuple[str, ...]:
+    """The command line of the server that misbehaves."""
+    return (sys.executable, SCRIPT, "wild", how)
+
+
+@contextmanager
+def database_server(path: Path, port: int) -> Iterator[str]:
+    """Runs the database server; yields its URL."""
+    env = {**os.environ, "DATABASE_TOKEN": TOKEN}
+    process = subprocess.Popen([sys.executable, SCRIPT, "database", str(path), str(port)], env=env)
+    try:
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_port(port: int, within_s: float = 20.0) -> None:
+    """Returns when somebody listens on ``port``."""
+    import socket  # noqa: PLC0415 (only the parent needs it; servers start faster without)
+
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens on {port}")
+
+
+def files(folder: Path) -> MCPServer:
+    """Files of one folder."""
+    server = MCPServer("files", instructions="Files of one folder.")
+
+    def inside(name: str) -> Path:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"{name} is outside the folder")
+        return path
+
+    @server.tool()
+    def list_files() -> list[str]:
+        """Names of all files."""
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    @server.tool()
+    def read_file(name: str) -> str:
+        """The text of a file."""
+        return inside(name).read_text()
+
+    @server.tool()
+    def write_file(name: str, text: str) -> str:
+        """Writes a file."""
+        inside(name).write_text(text)
+        return f"wrote {len(text)} characters to {name}"
+
+    @server.tool()
+    async def slow(seconds: float, context: Context) -> str:  # type: ignore[type-arg]
+        """Works for some seconds, says how far it is, and leaves a trace of how it ended."""
+        steps = 10
+        try:
+            for step in range(steps):
+                await context.report_progress(step + 1, steps, f"step {step + 1}")
+                await asyncio.sleep(seconds / steps)
+        except BaseException:
+            (folder / "slow.cancelled").write_text("yes")
+            raise
+        return "done"
+
+    @server.tool()
+    def whoami() -> dict[str, Any]:
+        """The process and its environment's names."""
+        return {"pid": os.getpid(), "env": sorted(os.environ)}
+
+    @server.tool()
+    def crash() -> str:
+        """Kills the server in the middle of the call."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        return "not reached"
+
+    return server
+
+
+def database(path: Path) -> MCPServer:
+    """Orders in a SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, customer TEXT, cents INTEGER)")
+        connection.execute("CREATE TABLE IF NOT EXISTS refunds (order_id TEXT, cents INTEGER)")
+        rows = [("o1", "ada", 4200), ("o2", "bob", 120000), ("o3", "ada", 999)]
+        connection.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?)", rows)
+        connection.commit()
+    server = MCPServer("database", instructions="Orders and refunds.")
+
+    @server.tool()
+    def query(customer: str) -> list[dict[str, Any]]:
+        """Orders of a customer."""
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("SELECT id, cents FROM orders WHERE customer = ? ORDER BY id", (customer,))
+            return [{"id": identity, "cents": cents} for identity, cents in found]
+
+    @server.tool()
+    def refund(order_id: str, cents: int) -> str:
+        """Pays an order back."""
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("INSERT INTO refunds VALUES (?, ?)", (order_id, cents))
+            connection.commit()
+        return f"refunded {cents} of {order_id}"
+
+    @server.tool()
+    def update(order_id: str, cents: int) -> str:
+        """Changes what an order cost."""
+        with closing(sqlite3.connect(path)) as connection:
+            changed = connection.execute("UPDATE orders SET cents = ? WHERE id = ?", (cents, order_id)).rowcount
+            connection.commit()
+        return f"{changed} changed"
+
+    return server
+
+
+class _TokenRequired:
+    """Refuses requests without the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app = app
+        self.token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = Request(scope).headers.get("authorization")
+            if given != f"Bearer {self.token}":
+                response: Response = PlainTextResponse("who are you?", status_code=401)
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def wild(how: str) -> None:
+    """Speaks just enough of the protocol to do harm in the way that ``how`` says."""
+    if how == "never-starts":
+        print("I could not read my key sk-very-secret-value, giving up", file=sys.stderr)
+        sys.exit(3)
+    if how == "deaf":
+        time.sleep(3600)
+    print("this line is no message", flush=True)
+    for line in sys.stdin:
+        message = json.loads(line)
+        method = message.get("method")
+        if method == "initialize":
+            version = {"protocolVersion": "2025-06-18", "capabilities": {}}
+            _say(message, result={**version, "serverInfo": {"name": "wild", "version": "1"}})
+        elif method == "tools/list":
+            _say(message, result={"tools": _wild_tools(how)})
+        elif method == "tools/call":
+            _wild_call(how, message)
+
+
+def _say(message: dict[str, Any], **answer: Any) -> None:
+    print(json.dumps({"jsonrpc": "2.0", "id": message.get("id"), **answer}), flush=True)
+
+
+def _wild_tools(how: str) -> list[dict[str, Any]]:
+    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    if how == "remote-schema":
+        schema = {"$ref": "http://127.0.0.1:9/schema.json"}
+    tool = {"name": "act", "inputSchema": schema, "unknownField": {"kept": True}}
+    return [{**tool, "name": f"act{number}"} for number in range(5000)] if how == "many-tools" else [tool]
+
+
+def _wild_call(how: str, message: dict[str, Any]) -> None:
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "garbage":
+        _say(message, outcome="?")
+    elif how == "flood":
+        sys.stdout.write("x" * (64 << 20))
+        sys.stdout.flush()
+    elif how == "error":
+        _say(message, error={"code": -32099, "message": "the tool's own error", "data": {"kept": 1}})
+    elif how == "asks-back":
+        print(json.dumps({"jsonrpc": "2.0", "id": "s1", "method": "sampling/createMessage"}), flush=True)
+        _say(message, result={"content": [{"type": "text", "text": sys.stdin.readline()}]})
+    elif how != "hang":
+        said = json.dumps(message["params"])
+        _say(message, result={"content": [{"type": "text", "text": said}], "extra": {"kept": True}})
+
+
+def main() -> None:
+    """See the module's docstring."""
+    kind, *rest = sys.argv[1:]
+    if kind == "files":
+        files(Path(rest[0])).run("stdio")
+    elif kind == "database":
+        app = database(Path(rest[0])).streamable_http_app()
+        uvicorn.run(
+            _TokenRequired(app, os.environ["DATABASE_TOKEN"]),
+            host="127.0.0.1",
+            port=int(rest[1]),
+            log_level="warning",
+        )
+    else:
+        wild(rest[0])
+
+
+if __name__ == "__main__":
+    main()

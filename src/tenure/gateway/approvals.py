@@ -1,0 +1,209 @@
+"""Held calls: ask for an approval, wait for a person, claim what was granted. Exactness comes from the control plane,
+whose claim is atomic: whoever's claim id the fact shows may act, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from tenure.gateway.snapshot import Facts
+from tenure.gateway.spool import Spool
+from tenure.gateway.verdict import Verdict
+from tenure.kernel.ids import new_id, stable_id
+from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.snapshot import ApprovalFact
+from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
+
+_CLAIM_GRACE_S = 5.0  # a claim under way is worth a little more patience than was asked for
+_LOOK_EVERY_S = 1.0  # facts also change by growing stale, which rings no bell
+_REQUEST_KEPT_S = 60.0  # how long an asked-for approval may take to show up as a fact
+_UNUSED_KEPT = 1000
+_BINDING = 16  # hex digits of an approval's id that are computed from what it covers
+
+
+class Judge(Protocol):
+    """``Pipeline.judge``."""
+
+    def __call__(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict: ...
+
+
+@dataclass(slots=True)
+class _Wait:
+    """What one held call knows while it waits."""
+
+    until: float
+    asked: str | None = None  # the approval it waits for
+    seen: bool = False  # that approval has been seen as a fact
+    claimed: str | None = None  # the approval it has sent a claim for
+
+
+class Approvals:
+    """One for the process."""
+
+    def __init__(self, facts: Facts, spool: Spool, judge: Judge, wall: Callable[[], float]) -> None:
+        self._facts = facts
+        self._spool = spool
+        self._judge = judge
+        self._wall = wall
+        self._asked: dict[str, tuple[str, float]] = {}  # binding -> approval id, when
+        self._unused: dict[str, str] = {}  # approval id -> claim whose call gave up before it could act
+
+    async def settle(
+        self, call: Call, principal: Principal, verdict: Verdict, wait_s: float, content: bytes
+    ) -> Verdict:
+        """Turns a held call into an allowed, a denied, or a still pending one, within ``wait_s`` seconds. Facts that
+        change meanwhile (a suspension, a new policy, a breaker) are decided on afresh at every change."""
+        begun = time.monotonic()
+        try:
+            exact = digest(_exact(call, content))
+        except ValueError as error:
+            reason = f"The arguments cannot be bound to an approval: {error}"
+            return replace(verdict, decision=_denied(verdict.decision, reason), counts=False)
+        state = _Wait(begun + wait_s)
+        try:
+            while True:
+                changed = self._facts.bell()  # taken before the look, so that no change falls between
+                verdict = self._step(call, principal, exact, state)
+                if verdict.decision.effect is not Effect.HOLD:
+                    break
+                left = state.until - time.monotonic() + (_CLAIM_GRACE_S if state.claimed else 0.0)
+                if left <= 0:
+                    break
+                await _within(changed, min(left, _LOOK_EVERY_S))
+        except BaseException:
+            self._give_up(call, state)
+            raise
+        if not verdict.allowed:
+            self._give_up(call, state)
+        return replace(verdict, waited_us=int((time.monotonic() - begun) * 1e6))
+
+    def _give_up(self, call: Call, state: _Wait) -> None:
+        if state.claimed is not None:
+            while len(self._unused) >= _UNUSED_KEPT:
+                del self._unused[next(iter(self._unused))]
+            self._unused[state.claimed] = call.id
+
+    def _step(self, call: Call, principal: Principal, exact: str, state: _Wait) -> Verdict:
+        """One look at the facts: decides, asks or claims, whatever is next."""
+        verdict = self._judge(call, principal)
+        if verdict.decision.effect is not Effect.HOLD:
+            return verdict
+        binding = _binding(principal, call.resource, exact, verdict.decision.policy_version)
+        fact = self._find(principal, call, exact, verdict.decision.policy_version, binding, state)
+        if fact is None:
+            if state.seen and state.asked is not None and state.asked.startswith(binding):
+                reason = "Nobody decided on this call in time, so it may not go on."
+                decision = _denied(verdict.decision, reason)
+                return replace(verdict, decision=decision, approval_id=state.asked, counts=False)
+            state.asked = self._ask(call, principal, verdict, exact, binding)
+            return replace(verdict, approval_id=state.asked)
+        state.asked, state.seen = fact.id, True
+        if fact.state == "claimed":
+            self._unused.pop(fact.id, None)
+            state.claimed = None
+            return replace(self._judge(call, principal, approved=True), approval_id=fact.id)
+        if fact.state in ("rejected", "expired"):
+            why = f": {fact.reason}" if fact.reason else "."
+            reason = f"{fact.decided_by or 'The approver'} rejected this call{why}"
+            if fact.state == "expired":
+                reason = "Nobody decided on this call in time, so it may not go on."
+            decision = _denied(verdict.decision, reason)
+            return replace(verdict, decision=decision, approval_id=fact.id, counts=False)
+        if fact.state == "granted" and state.claimed != fact.id:
+            state.claimed = fact.id
+            self._tell("approval.claimed", call, principal, verdict, {"approval_id": fact.id, "claim": call.id})
+        return replace(verdict, approval_id=fact.id)
+
+    def _find(
+        self, principal: Principal, call: Call, exact: str, version: str, binding: str, state: _Wait
+    ) -> ApprovalFact | None:
+        """The approval that covers exactly this call: one that this call may use first, then the one to wait for, then
+        a recent no. The release is bound by the id, the rest by the fact's own fields as well."""
+        snapshot = self._facts.current
+        best: ApprovalFact | None = None
+        rank = 0
+        order = {"expired": 1, "rejected": 2, "pending": 3, "granted": 4, "claimed": 5}
+        for fact in snapshot.approvals.values() if snapshot is not None else ():
+            if not fact.id.startswith(binding) or fact.resource != call.resource or fact.digest != exact:
+                continue
+            if (fact.workspace, fact.agent, fact.policy_version) != (principal.workspace, principal.agent, version):
+                continue
+            if fact.state == "claimed" and fact.claim not in (call.id, self._unused.get(fact.id, call.id)):
+                continue
+            if fact.state == "expired" and fact.id != state.asked:
+                continue
+            if order.get(fact.state, 0) > rank:
+                best, rank = fact, order[fact.state]
+        return best
+
+    def _ask(self, call: Call, principal: Principal, verdict: Verdict, exact: str, binding: str) -> str:
+        """Asks a person, unless this process has just done so for the same call."""
+        now = time.monotonic()
+        for key in [key for key, (_, when) in self._asked.items() if now - when > _REQUEST_KEPT_S]:
+            del self._asked[key]
+        known = self._asked.get(binding)
+        snapshot = self._facts.current
+        if known is not None and (snapshot is None or known[0] not in snapshot.approvals):
+            return known[0]
+        approval_id = binding + new_id()[_BINDING:]
+        self._asked[binding] = (approval_id, now)
+        data = {
+            "approval_id": approval_id,
+            "call_id": call.id,
+            "resource": call.resource,
+            "digest": exact,
+            "arguments": call.arguments,
+            "reason": verdict.decision.reason,
+            "policies": verdict.decision.policies,
+        }
+        self._tell("approval.requested", call, principal, verdict, data)
+        return approval_id
+
+    def _tell(self, kind: str, call: Call, principal: Principal, verdict: Verdict, data: JsonObject) -> None:
+        self._spool.append(
+            Event(
+                id=new_id(),
+                type=kind,
+                time=datetime.fromtimestamp(self._wall(), UTC),
+                workspace=principal.workspace,
+                actor=f"agent:{principal.agent}",
+                agent=principal.agent,
+                release=principal.release,
+                instance=principal.instance,
+                session=principal.session,
+                trace_id=call.trace_id or None,
+                span_id=call.span_id or None,
+                parent_span_id=call.parent_span_id,
+                status=Status.FLAGGED,
+                policy_version=verdict.decision.policy_version or None,
+                data=data,
+            ),
+            urgent=True,
+        )
+
+
+def _exact(call: Call, content: bytes) -> JsonObject:
+    if not content:
+        return call.arguments
+    return {"arguments": call.arguments, "content": hashlib.sha256(content).hexdigest()}
+
+
+def _binding(principal: Principal, resource: str, exact: str, version: str) -> str:
+    parts = (principal.workspace, principal.agent, principal.release, resource, exact, version)
+    return stable_id("approval", *parts)[:_BINDING]
+
+
+def _denied(held: Decision, reason: str) -> Decision:
+    return Decision(Effect.DENY, reason, held.policies, (), held.policy_version)
+
+
+async def _within(changed: asyncio.Future[None], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(changed)  # others wait for the same future

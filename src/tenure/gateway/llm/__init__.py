@@ -1,0 +1,1 @@
+"""The model API (OpenAI's chat completions). Nothing that other kinds of call need may live here."""

@@ -1,0 +1,309 @@
+"""codec -> identify -> decide -> act -> record: the way of every call, whatever its kind.
+
+A handler (model API, MCP) reads its wire into a Call, asks ``identify`` who is calling and ``decide`` whether it may,
+acts, and tells ``record`` what came of it. What waits for a person waits in ``approvals``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tenure.breaker.model import Window, observe, trip_id, trip_reason
+from tenure.gateway.approvals import Approvals
+from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.snapshot import Facts
+from tenure.gateway.spool import Spool
+from tenure.gateway.verdict import Verdict
+from tenure.identity.model import AUDIENCE, verify
+from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id, new_span_id, session_trace
+from tenure.kernel.json import JsonObject
+from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
+from tenure.policy.model import decide, is_violation
+
+_TOKENS_KEPT = 10_000
+_DEAD_CREDENTIAL_EVERY_S = 1.0
+
+
+class Pipeline:
+    """One for the whole process. ``wall`` is the machine's clock in Unix seconds."""
+
+    def __init__(
+        self, facts: Facts, spool: Spool, first_use: FirstUse, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.facts = facts
+        self.spool = spool
+        self._first_use = first_use
+        self._wall = wall
+        self._verified: dict[bytes, Principal] = {}
+        self._verified_with: Mapping[str, JsonObject] = {}
+        self._windows: dict[str, tuple[int, Window]] = {}
+        self._tripped: dict[str, int] = {}
+        self._dead_noted: dict[str, float] = {}
+        self._approvals = Approvals(facts, spool, self.judge, wall)
+
+    # -- identify
+    def identify(self, headers: Mapping[str, str]) -> Principal:
+        """Who calls, by the bearer token of ``headers`` (lower-case names); ``x-tenure-session`` names another session
+        of the same instance. Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when no
+        Snapshot has arrived yet."""
+        snapshot = self.facts.current
+        if snapshot is None:
+            raise Refused(
+                "no_snapshot", "The gateway has not heard from the control plane yet.", fix="Try again.", status=503
+            )
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Refused(
+                "no_token", "No agent token was sent.", fix="Send it as `Authorization: Bearer TOKEN`.", status=401
+            )
+        if snapshot.keys is not self._verified_with:
+            self._verified.clear()
+            self._verified_with = snapshot.keys
+        key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
+        now = self._wall()
+        principal = self._verified.get(key)
+        if principal is None:
+            principal = verify(token, snapshot.keys, snapshot.issuer, AUDIENCE, now)
+            if len(self._verified) >= _TOKENS_KEPT:
+                del self._verified[next(iter(self._verified))]
+            self._verified[key] = principal
+        elif principal.expires_at <= now:
+            del self._verified[key]
+            raise Refused("token_expired", "The token has expired.", fix="Start the agent anew.", status=401)
+        agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}")
+        if agent is None or agent.credential_epoch != principal.credential_epoch:
+            raise self._dead_credential(principal, agent, now)
+        session = headers.get("x-tenure-session")
+        if session:
+            principal = replace(principal, session=session[:200])
+        return principal
+
+    def _dead_credential(self, principal: Principal, agent: AgentFact | None, now: float) -> Refused:
+        """The refusal, told to the control plane as well: once a second for an instance, or a loop would flood it."""
+        state = "unknown" if agent is None else agent.state.value
+        message = f"This credential of agent {principal.agent} is dead: the agent is {state}."
+        if agent is not None and agent.state.value in ("staging", "production", "draining"):
+            message = f"This credential of agent {principal.agent} was revoked; a newer one exists."
+        if now - self._dead_noted.get(principal.instance, 0.0) >= _DEAD_CREDENTIAL_EVERY_S:
+            if len(self._dead_noted) > _TOKENS_KEPT:
+                self._dead_noted.clear()
+            self._dead_noted[principal.instance] = now
+            call = Call(new_id(), CallKind.LLM, "credential")
+            decision = Decision(Effect.DENY, message, ("system/credential",), (), "")
+            verdict = Verdict(decision, agent, breaker_epoch=agent.breaker.epoch if agent else 0)
+            self.record(call, principal, verdict, datetime.fromtimestamp(now, UTC), 0, {"error.type": "credential"})
+        return Refused(
+            "credential_revoked", message, fix="Ask the agent's owner for its state.", status=401
+        )
+
+    # -- decide
+    def call(self, kind: CallKind, resource: str, arguments: JsonObject, principal: Principal,
+             headers: Mapping[str, str], end_user: str | None = None) -> Call:  # fmt: skip
+        """A Call with its correlation ids: from ``traceparent`` (W3C Trace Context) when it was sent, else those of
+        the session, so that all calls of a session share one trace."""
+        sent = headers.get("traceparent")
+        ids = _traceparent(sent) if sent else None
+        trace_id, parent = ids or _session_trace(principal.workspace, principal.session)
+        return Call(new_id(), kind, resource, arguments, trace_id, new_span_id(), parent, end_user)
+
+    def judge(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict:
+        """The decision from the facts of this moment; waits for nobody, counts nothing."""
+        begun = time.perf_counter_ns()
+        facts = self.facts
+        snapshot = facts.current
+        agent = workspace = bundle = None
+        epoch, tripped = 0, False
+        if snapshot is not None:
+            key = f"{principal.workspace}/{principal.agent}"
+            agent = snapshot.agents.get(key)
+            workspace = snapshot.workspaces.get(principal.workspace)
+            bundle = facts.bundles.get(principal.workspace)
+            if agent is not None:
+                epoch = agent.breaker.epoch
+                # A trip seen here holds until a reset, which is a newer epoch, has come down.
+                tripped = agent.breaker.tripped or self._tripped.get(key, -1) >= epoch
+        decision = decide(
+            call,
+            principal,
+            agent,
+            workspace,
+            bundle,
+            approved=approved,
+            breaker_tripped=tripped,
+            stale=facts.stale,
+        )
+        return Verdict(
+            decision, agent, breaker_epoch=epoch, decide_us=(time.perf_counter_ns() - begun) // 1000
+        )
+
+    async def decide(
+        self,
+        call: Call,
+        principal: Principal,
+        *,
+        prefer_wait: float | None = None,
+        max_wait: float = 600.0,
+        content: bytes = b"",
+    ) -> Verdict:
+        """The decision on one Call, with everything that belongs to it: a held call waits for its approval, and a
+        violation counts toward the breaker, which trips here and at once.
+
+        ``prefer_wait``: seconds the client is willing to wait for a person (None: the agent's ``hold_timeout_s``);
+        ``max_wait`` bounds either. ``content`` is bound into the approval besides the arguments: the exact bytes, where
+        the arguments are only facts about them. When the Verdict is a hold, the approval is still pending.
+        """
+        verdict = self.judge(call, principal)
+        if verdict.decision.effect is Effect.HOLD:
+            agent = verdict.agent
+            wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
+            verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
+        if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
+            verdict = replace(verdict, violation=True)
+            self._count(principal, verdict)
+        return verdict
+
+    def admit(self, call: Call, principal: Principal, verdict: Verdict) -> None:
+        """To be called immediately before an allowed call is acted on, if anything was awaited since ``decide``: raises
+        ``NoLongerAllowed`` with the newer Verdict when a fact changed for the worse, for example a breaker tripped
+        while a connection was being made."""
+        newer = self.judge(call, principal, approved=verdict.approval_id is not None)
+        if newer.decision.effect is not Effect.ALLOW:
+            raise NoLongerAllowed(replace(newer, approval_id=verdict.approval_id))
+
+    def _count(self, principal: Principal, verdict: Verdict) -> None:
+        agent = verdict.agent
+        if agent is None:
+            return
+        key, rule = f"{principal.workspace}/{principal.agent}", agent.breaker
+        epoch, window = self._windows.get(key, (rule.epoch, Window()))
+        if epoch != rule.epoch:
+            window = Window()
+        window, tripped = observe(window, self._wall(), rule.threshold, rule.window_s)
+        self._windows[key] = (rule.epoch, window)
+        if tripped and self._tripped.get(key, -1) < rule.epoch:
+            self._tripped[key] = rule.epoch
+            reason = trip_reason(rule.threshold, rule.window_s)
+            data = {"epoch": rule.epoch, "threshold": rule.threshold, "window_s": rule.window_s, "reason": reason}
+            self.spool.append(
+                Event(
+                    id=trip_id(principal.workspace, principal.agent, rule.epoch),
+                    type="breaker.tripped",
+                    time=datetime.fromtimestamp(self._wall(), UTC),
+                    workspace=principal.workspace,
+                    actor="system:gateway",
+                    agent=principal.agent,
+                    release=principal.release,
+                    instance=principal.instance,
+                    session=principal.session,
+                    status=Status.VIOLATION,
+                    policy_version=verdict.decision.policy_version or None,
+                    data=data,
+                ),
+                urgent=True,
+            )
+
+    # -- record
+    def record(
+        self,
+        call: Call,
+        principal: Principal,
+        verdict: Verdict,
+        started: datetime,
+        duration_us: int,
+        data: JsonObject,
+    ) -> Event:
+        """Spools what came of a call as ``call.completed`` (allowed) or ``call.refused``, and returns the Event. Never
+        raises and never waits. ``data`` holds the attributes of its kind, and ``error.type`` when acting on it failed.
+        """
+        decision = verdict.decision
+        allowed = decision.effect is Effect.ALLOW
+        facts: dict[str, Any] = {
+            "tenure.call.id": call.id,
+            "tenure.resource": call.resource,
+            "tenure.kind": call.kind.value,
+            "tenure.decision": {
+                "effect": decision.effect.value,
+                "reason": decision.reason,
+                "policies": decision.policies,
+                "obligations": decision.obligations,
+                "policy_version": decision.policy_version,
+            },
+            "tenure.decide_us": verdict.decide_us,
+            "tenure.breaker.epoch": verdict.breaker_epoch,
+            "tenure.violation": verdict.violation,
+        }
+        if verdict.approval_id is not None:
+            facts["tenure.approval.id"] = verdict.approval_id
+        if call.end_user is not None or principal.on_behalf_of is not None:
+            facts["enduser.id"] = call.end_user or principal.on_behalf_of
+        facts.update(data)
+        first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)
+        if first:
+            facts["tenure.first_use"] = True
+        if decision.effect is Effect.DENY:
+            status = Status.VIOLATION
+        elif (
+            first
+            or not allowed
+            or verdict.approval_id is not None
+            or "error.type" in data
+            or any(word.startswith(("notify", "fail_open")) for word in decision.obligations)
+        ):
+            status = Status.FLAGGED
+        else:
+            status = Status.ALLOWED
+        event = Event(
+            id=call.id,
+            type="call.completed" if allowed else "call.refused",
+            time=started,
+            workspace=principal.workspace,
+            actor=f"agent:{principal.agent}",
+            agent=principal.agent,
+            release=principal.release,
+            instance=principal.instance,
+            session=principal.session,
+            trace_id=call.trace_id or None,
+            span_id=call.span_id or None,
+            parent_span_id=call.parent_span_id,
+            status=status,
+            policy_version=decision.policy_version or None,
+            duration_us=duration_us,
+            data=facts,
+        )
+        self.spool.append(event)
+        return event
+
+
+class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfunction)
+    """An allowed call may not be acted on any more. ``verdict`` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.decision.reason)
+        self.verdict = verdict
+
+
+_session_trace = lru_cache(maxsize=4096)(session_trace)
+
+
+@lru_cache(maxsize=4096)
+def _traceparent(value: str) -> tuple[str, str] | None:
+    """(trace id, parent span id) of a W3C ``traceparent``; None for one that must be ignored (section 3.2)."""
+    parts = value.strip().split("-")
+    if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4):
+        return None
+    sizes = (2, 32, 16, 2)
+    for part, size in zip(parts, sizes, strict=False):
+        if len(part) != size or any(letter not in "0123456789abcdef" for letter in part):
+            return None
+    if not parts[1].strip("0") or not parts[2].strip("0"):
+        return None
+    return parts[1], parts[2]

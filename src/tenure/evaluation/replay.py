@@ -1,8 +1,8 @@
 """Plays recorded sessions through the live gateway as a governed agent, and compares the traces that come out.
 
 The model's answers come from ``recorded_model`` and the tools' results from ``recorded_tools``, each its own process
-spoken to over HTTP by the gateway, never by this driver. What the driver itself adds is what an agent's loop adds: which
-messages go into which call, and which tool is called next.
+spoken to over HTTP by the gateway, never by this driver. What the driver itself adds is what an agent's loop adds:
+which messages go into which call, and which tool is called next.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 from mcp import Client as McpClient
 from mcp import MCPError
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import RequestParamsMeta
 
 from tenure.client.http import Client
 from tenure.evaluation import recorded
@@ -168,6 +169,8 @@ async def _chat(
     response = await http.post(f"{gateway}/v1/chat/completions", json=body)
     if response.status_code != 200:
         raise Refused("not_answered", f"step {turn.step}: status {response.status_code}: {response.text[:500]}")
+    if response.json()["choices"][0]["message"] != turn.message:
+        raise Refused("answer_changed", f"step {turn.step}: the agent was given another answer than the recorded one")
 
 
 async def _tool(tools: McpClient, known: set[str], session: tau_bench.Session, use: tau_bench.ToolUse) -> None:
@@ -175,10 +178,13 @@ async def _tool(tools: McpClient, known: set[str], session: tau_bench.Session, u
     if name not in known:
         raise Refused("not_offered", f"step {use.step}: the gateway does not offer {name}")
     which = {"session": session.key, "step": use.step, "call": use.id}
-    result = await tools.call_tool(name, dict(use.arguments), meta={recorded.META_KEY: which})
+    meta = cast("RequestParamsMeta", {recorded.META_KEY: which})
+    result = await tools.call_tool(name, dict(use.arguments), meta=meta)
+    text = "".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
-        text = " ".join(getattr(block, "text", "") for block in result.content)
         raise Refused("not_answered", f"step {use.step}: {text[:500]}")
+    if text != use.result:
+        raise Refused("answer_changed", f"step {use.step}: the agent was given another result than the recorded one")
 
 
 def steps_of(client: Client, workspace: str, session: str, expected: int) -> tuple[list[Step], Counter[str]]:

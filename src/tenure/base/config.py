@@ -12,6 +12,9 @@ from typing import Any
 from tenure.kernel.errors import Refused
 
 
+_KINDS = {int: "a whole number", float: "a number"}
+
+
 def _setting(default: Any, env: str, doc: str) -> Any:
     return field(default=default, metadata={"env": env, "doc": doc})
 
@@ -75,8 +78,8 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         except ValueError as error:
             raise Refused(
                 "bad_setting",
-                f"{item.metadata['env']}={text!r} is not a {kind.__name__}",
-                fix=f"Unset it for the default ({item.default}) or give a {kind.__name__}.",
+                f"{item.metadata['env']}={text!r} is not {_KINDS[kind]}",
+                fix=f"Unset it for the default ({item.default}) or give {_KINDS[kind]}.",
             ) from error
     return Config(**values)
 

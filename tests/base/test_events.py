@@ -1,0 +1,90 @@
+"""The event log: nothing doubled, nothing skipped, effects exactly once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tenure.base import events
+from tenure.base.room import World
+from tenure.kernel.ids import new_id
+from tenure.kernel.values import Event
+
+
+def _event(world: World, kind: str = "call.completed") -> Event:
+    return Event(id=new_id(), type=kind, time=world.clock(), workspace="default", actor="agent:a")
+
+
+@pytest.mark.req("R080")
+def test_an_event_told_twice_is_kept_once(world: World) -> None:
+    one, two = _event(world), _event(world)
+    with world.begin() as tx:
+        assert events.append(tx, [one, two]) == 2
+    with world.begin() as tx:
+        assert events.append(tx, [two, one]) == 0
+    with world.read() as connection:
+        assert [logged.event for logged in events.read(connection, 0)] == [one, two]
+
+
+def test_a_consumer_sees_each_event_once_and_only_its_types(world: World) -> None:
+    seen: list[str] = []
+
+    def handle(_connection: Connection, event: Event) -> None:
+        seen.append(event.id)
+
+    consumer = events.Consumer("test", handle, frozenset({"a.b"}))
+    wanted, other = _event(world, "a.b"), _event(world, "c.d")
+    with world.begin() as tx:
+        events.append(tx, [wanted, other])
+    assert events.consume(world.db, consumer) == 2
+    assert events.consume(world.db, consumer) == 0
+    assert seen == [wanted.id]
+
+
+def test_a_consumer_that_fails_leaves_its_cursor_and_its_effects_behind(world: World) -> None:
+    marks = sa.Table("test_mark", sa.MetaData(), sa.Column("id", sa.String(64), primary_key=True))
+    marks.drop(world.db.engine, checkfirst=True)
+    marks.create(world.db.engine)
+    broken = True
+
+    def handle(connection: Connection, event: Event) -> None:
+        connection.execute(sa.insert(marks).values(id=event.id))
+        if broken:
+            raise RuntimeError("power cut")
+
+    consumer = events.Consumer("marks", handle)
+    event = _event(world)
+    with world.begin() as tx:
+        events.append(tx, [event])
+    with pytest.raises(RuntimeError, match="power cut"):
+        events.consume(world.db, consumer)
+    with world.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(marks)).scalar_one() == 0
+    broken = False
+    assert events.consume(world.db, consumer) == 1
+    with world.read() as connection:
+        assert [row.id for row in connection.execute(sa.select(marks))] == [event.id]
+    marks.drop(world.db.engine)
+
+
+def test_many_writers_lose_nothing_and_numbers_become_visible_in_order(world: World) -> None:
+    mine = [[_event(world) for _ in range(20)] for _ in range(4)]
+    passed: list[str] = []
+    consumer = events.Consumer("order", lambda _connection, event: passed.append(event.id))
+
+    def write(batch: list[Event]) -> None:
+        for event in batch:
+            with world.begin() as tx:
+                events.append(tx, [event])
+
+    writers = [threading.Thread(target=write, args=(batch,)) for batch in mine]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        events.consume(world.db, consumer)
+    while events.consume(world.db, consumer):
+        pass
+    assert sorted(passed) == sorted(event.id for batch in mine for event in batch)

@@ -18,7 +18,7 @@ from rich.table import Table
 from tenure.base.clock import system_clock
 from tenure.base.config import load
 from tenure.client.cli import connect, console, emit, handle_errors
-from tenure.evaluation import importer, recorded, recorded_tools
+from tenure.evaluation import importer, recorded
 from tenure.evaluation import replay as replaying
 from tenure.evaluation.formats import tau_bench, who_and_when
 from tenure.kernel.json import Json
@@ -157,9 +157,7 @@ def replay_tau_bench(
         with (
             recorded.running("tenure.evaluation.recorded_model", file) as model_url,
             recorded.running("tenure.evaluation.recorded_tools", file) as tools_url,
-            replaying.agent(
-                client, model, (model_url, tools_url), recorded_tools.tool_names({item.key: item for item in chosen})
-            ) as agent,
+            replaying.agent(client, model, (model_url, tools_url), tau_bench.tool_names(chosen)) as agent,
         ):
             with _progress("replaying", len(chosen)) as advance:
                 began = time.monotonic()

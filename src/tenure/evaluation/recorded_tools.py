@@ -23,11 +23,6 @@ from tenure.kernel.json import JsonObject, canonical
 NAME = "recorded-tools"
 
 
-def tool_names(sessions: Mapping[str, tau_bench.Session]) -> list[str]:
-    """Every tool that any session used, sorted."""
-    return sorted({use.name for session in sessions.values() for turn in session.turns for use in turn.tools})
-
-
 def find(
     sessions: Mapping[str, tau_bench.Session], which: JsonObject, name: str, arguments: JsonObject
 ) -> tau_bench.ToolUse | str:
@@ -54,7 +49,7 @@ def application(sessions: Mapping[str, tau_bench.Session]) -> Starlette:
     ) -> types.ListToolsResult:
         described = [
             types.Tool(name=name, description=f"{name}, as recorded", input_schema={"type": "object"})
-            for name in tool_names(sessions)
+            for name in tau_bench.tool_names(sessions.values())
         ]
         return types.ListToolsResult(tools=described)
 

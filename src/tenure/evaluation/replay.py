@@ -13,17 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import httpx2
-from mcp import Client as McpClient
-from mcp import MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import RequestParamsMeta
 
 from tenure.client.http import Client
 from tenure.evaluation import recorded
 from tenure.evaluation.formats import tau_bench
+from tenure.evaluation.mcp_client import McpClient
 from tenure.evaluation.model import Difference, Step, first_difference, normal_form
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, session_trace
@@ -145,15 +142,15 @@ async def _session(agent: Agent, model: str, session: tau_bench.Session) -> Play
     calls = 0
     async with httpx2.AsyncClient(headers=headers, timeout=60.0, trust_env=False) as http:
         try:
-            async with McpClient(streamable_http_client(f"{agent.gateway}/mcp", http_client=http)) as tools:
-                known = {tool.name for tool in (await tools.list_tools()).tools}
+            async with McpClient(http, f"{agent.gateway}/mcp") as tools:
+                known = {str(tool["name"]) for tool in await tools.tools()}
                 for turn in session.turns:
                     calls += 1
                     await _chat(http, agent.gateway, model, session, turn)
                     for use in turn.tools:
                         calls += 1
                         await _tool(tools, known, session, use)
-        except (MCPError, Refused, httpx2.HTTPError) as error:
+        except (Refused, httpx2.HTTPError) as error:
             return Played(session, name, calls, str(error) or type(error).__name__)
     return Played(session, name, calls)
 
@@ -178,10 +175,9 @@ async def _tool(tools: McpClient, known: set[str], session: tau_bench.Session, u
     if name not in known:
         raise Refused("not_offered", f"step {use.step}: the gateway does not offer {name}")
     which = {"session": session.key, "step": use.step, "call": use.id}
-    meta = cast("RequestParamsMeta", {recorded.META_KEY: which})
-    result = await tools.call_tool(name, dict(use.arguments), meta=meta)
-    text = "".join(getattr(block, "text", "") for block in result.content)
-    if result.is_error:
+    result = await tools.call(name, use.arguments, {recorded.META_KEY: which})
+    text = "".join(str(block.get("text", "")) for block in result["content"])
+    if result.get("isError"):
         raise Refused("not_answered", f"step {use.step}: {text[:500]}")
     if text != use.result:
         raise Refused("answer_changed", f"step {use.step}: the agent was given another result than the recorded one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile, zip_longest
@@ -108,6 +108,11 @@ def model_of(filename: str) -> str:
     records themselves do not say."""
     match = _PUBLISHED_NAME.match(filename)
     return match["model"] if match else "unknown"
+
+
+def tool_names(sessions: Iterable[Session]) -> list[str]:
+    """Every tool that any session used, sorted."""
+    return sorted({use.name for session in sessions for turn in session.turns for use in turn.tools})
 
 
 def parse(raw: bytes) -> list[Session]:

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -80,6 +79,31 @@ class Installation:
         done = subprocess.run((*COMMAND, *words), env=self.env, capture_output=True, text=True, timeout=90, check=False)
         assert done.returncode == expect, f"tenure {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+    def employ(self, manifest: dict[str, Any], state: str = "staging") -> None:
+        """Takes an agent from its manifest to ``staging`` or ``production``."""
+        name = manifest["metadata"]["name"]
+        with self.client() as client:
+            client.put(f"/v1/agents/{name}", dict[str, Any], manifest)
+            self.move(name, "approved")
+            until(lambda: self.state(name) == "provisioned", f"{name} to be provisioned")
+            for to in ("staging", "production")[: 1 + (state == "production")]:
+                self.move(name, to)
+
+    def move(self, name: str, to: str) -> None:
+        """One lifecycle transition."""
+        with self.client() as client:
+            client.post(f"/v1/agents/{name}/transitions", dict[str, Any], {"to": to, "reason": "a test needs it"})
+
+    def state(self, name: str) -> str:
+        """The lifecycle state of an agent."""
+        with self.client() as client:
+            return str(client.get(f"/v1/agents/{name}", dict[str, Any])["state"])
+
+    def instance(self, name: str) -> dict[str, Any]:
+        """Starts an instance of an agent: its token, its session and its environment."""
+        with self.client() as client:
+            return client.post(f"/v1/agents/{name}/instances", dict[str, Any], {})
 
     def child(self, name: str) -> psutil.Process:
         """The supervised process that serves as ``control`` or ``gateway``."""

@@ -1,0 +1,113 @@
+"""kill -9 of either process while agents work: no acknowledged Event is lost, none is doubled, both recover."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from demo.processes import Process, free_port, listening, until
+from tests.sim.installation import Installation, clean_environment
+from tests.sim.manifests import manifest
+
+# A gateway acknowledges an Event when its batch is on disk, a few milliseconds after the call. The kill comes at an
+# unknown moment; a call that was answered this long before it must be in the record.
+SETTLED_S = 0.25
+
+
+@pytest.fixture
+def model() -> Iterator[str]:
+    port = free_port(0)
+    process = Process((sys.executable, "-m", "demo.model", str(port)), clean_environment())
+    until(lambda: listening(port), "the model server")
+    yield f"http://127.0.0.1:{port}/v1"
+    process.stop()
+
+
+class Worker(threading.Thread):
+    """Calls the model through the gateway, a session a call, and notes when each was answered."""
+
+    def __init__(self, tenure: Installation, token: str, name: str) -> None:
+        super().__init__(daemon=True)
+        self.answered: dict[str, float] = {}
+        self.refused = 0
+        self._tenure, self._token, self._name = tenure, token, name
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        """Until ``enough`` is set."""
+        body = {"model": "scripted-clerk", "messages": [{"role": "user", "content": "go on"}]}
+        number = 0
+        while not self.enough.is_set():
+            number += 1
+            session = f"{self._name}-{number}"
+            headers = {"Authorization": f"Bearer {self._token}", "x-tenure-session": session}
+            try:
+                answer = httpx2.post(
+                    f"{self._tenure.gateway}/v1/chat/completions", json=body, headers=headers, timeout=10
+                )
+            except httpx2.TransportError:
+                time.sleep(0.05)  # the gateway is being started again
+                continue
+            if answer.status_code == 200:
+                self.answered[session] = time.monotonic()
+            else:
+                self.refused += 1
+            time.sleep(0.005)
+
+
+def _recorded(tenure: Installation) -> Counter[str]:
+    """How many calls the trace store has of each session."""
+    found: Counter[str] = Counter()
+    after: Any = None
+    with tenure.client() as client:
+        while True:
+            page = client.get("/v1/events", Any, type="call.completed", limit=500, after=after)
+            items = page["items"] if isinstance(page, dict) else page
+            if not items:
+                return found
+            found.update(item["session"] for item in items)
+            after = items[-1]["seq"]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["gateway", "control"])
+def test_no_acknowledged_event_is_lost_when_a_process_is_killed(tmp_path: Path, model: str, name: str) -> None:
+    with Installation(tmp_path / "data") as tenure:
+        tenure.employ(manifest("worker", model))
+        workers = [Worker(tenure, tenure.instance("worker")["token"], f"w{n}") for n in range(3)]
+        for worker in workers:
+            worker.start()
+        killed_at: list[float] = []
+        for _ in range(2):
+            time.sleep(1.5)
+            victim = tenure.child(name)
+            killed_at.append(time.monotonic())
+            victim.kill()
+            port = tenure.gateway_port if name == "gateway" else tenure.control_port
+            until(
+                lambda pid=victim.pid, port=port: listening(port) and tenure.child(name).pid != pid, "the restart", 30
+            )
+        seen = sum(len(worker.answered) for worker in workers)
+        until(lambda: sum(len(worker.answered) for worker in workers) > seen + 30, "calls to pass again", 30)
+        for worker in workers:
+            worker.enough.set()
+            worker.join(15)
+        answered = {session: at for worker in workers for session, at in worker.answered.items()}
+        must = {
+            session
+            for session, at in answered.items()
+            if name == "control" or not any(0 <= killed - at < SETTLED_S for killed in killed_at)
+        }
+        assert len(must) > 100
+        until(lambda: must <= set(_recorded(tenure)), "the record to be whole", 30)
+        recorded = _recorded(tenure)
+        assert max(recorded.values()) == 1, "an Event was doubled"
+        assert '"ok": true' in tenure.run("audit", "verify", "--json")

@@ -43,6 +43,7 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Until ``enough`` is set."""
+        url = f"{self._tenure.gateway}/v1/chat/completions"
         body = {"model": "scripted-clerk", "messages": [{"role": "user", "content": "go on"}]}
         number = 0
         while not self.enough.is_set():
@@ -61,6 +62,10 @@ class Worker(threading.Thread):
             else:
                 self.refused += 1
             time.sleep(0.005)
+
+
+def _back(tenure: Installation, name: str, killed: int, port: int) -> bool:
+    return listening(port) and tenure.child(name).pid != killed
 
 
 def _recorded(tenure: Installation) -> Counter[str]:

@@ -58,9 +58,7 @@ class Installation:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         self.stop()
         if kind is not None and self.up is not None:
             print("\n".join(self.up.lines[-60:]))

@@ -51,9 +51,7 @@ class Worker(threading.Thread):
             session = f"{self._name}-{number}"
             headers = {"Authorization": f"Bearer {self._token}", "x-tenure-session": session}
             try:
-                answer = httpx2.post(
-                    f"{self._tenure.gateway}/v1/chat/completions", json=body, headers=headers, timeout=10
-                )
+                answer = httpx2.post(url, json=body, headers=headers, timeout=10)
             except httpx2.TransportError:
                 time.sleep(0.05)  # the gateway is being started again
                 continue

@@ -1,0 +1,20 @@
+"""What the wiring needs to know of policy."""
+
+from __future__ import annotations
+
+from tenure.base.room import Flow, Room
+from tenure.policy.api import router
+from tenure.policy.flow import Watch
+
+_watch = Watch()
+
+ROOM = Room(
+    name="policy",
+    events={
+        "policy.loaded": "Another version of the policies runs; data: version, files, before",
+        "policy.rejected": "The policies folder is broken and was refused; data: faults (file, line, problem), running",
+    },
+    router=router,
+    flows=(Flow("policy.watch", _watch.find, _watch.step, every=1.0),),
+    start=_watch.start,
+)

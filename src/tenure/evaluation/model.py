@@ -182,11 +182,10 @@ def result_text(result: Json) -> Json:
     """The text of a tool's result: itself, or that of the text blocks of an MCP result (2025-11-25, server/tools).
 
     A result that holds anything else is returned as it is."""
-    parsed = _parsed(result) if isinstance(result, str) and result.startswith(('{"content"', '[{"type"')) else result
-    blocks = parsed.get("content") if isinstance(parsed, Mapping) else parsed
+    blocks = result.get("content") if isinstance(result, Mapping) else result
     if isinstance(blocks, Sequence) and not isinstance(blocks, str) and all(map(_is_text_block, blocks)):
         return "".join(block["text"] for block in blocks)
-    return "" if result is None else result
+    return result
 
 
 def _is_text_block(block: Any) -> bool:

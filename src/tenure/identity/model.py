@@ -1,0 +1,274 @@
+"""What an agent's token is and when it is believed, and the pure rules for people and browsers.
+
+The gateway calls ``verify`` for every token it has not seen, so nothing here touches a database, a file or a clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import Actor, Principal, Role
+
+AUDIENCE = "tenure-gateway"
+COOKIE = "tenure_session"
+LEEWAY_S = 5.0
+MAX_TOKEN_CHARS = 4096
+MAX_TTL_S = 86_400
+MAX_TEXT = 255
+
+_REGISTRY = jws.JWSRegistry(algorithms=["ES256"])
+_HEADER = {"alg", "kid", "typ"}
+_TYPES = {"at+jwt", "JWT", None}
+_KID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,118}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentToken:
+    """A token just signed. Nothing keeps it but the agent it is for."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may log in."""
+
+    workspace: str
+    email: str
+    roles: frozenset[Role]
+    created_at: datetime
+
+    @property
+    def actor(self) -> Actor:
+        """The person as verbs know it."""
+        return Actor(self.workspace, f"person:{self.email}", self.roles)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLink:
+    """A one-time code and the page that takes it."""
+
+    email: str
+    code: str = field(repr=False)
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person's session in a browser. ``token`` is the value of the cookie, and known to the browser alone."""
+
+    token: str = field(repr=False)
+    actor: Actor
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A person's token for programs, without its secret."""
+
+    id: str
+    email: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What the first start made, or a later one found: the first operator and a fresh one-time code to log in with."""
+
+    email: str
+    login_code: str | None = field(repr=False)
+
+
+def secret_hash(secret: str) -> str:
+    """What the database keeps of a code, a cookie or an API token. These are 192 random bits or more, so one round of
+    SHA-256 is enough: there is nothing to guess."""
+    return hashlib.sha256(b"tenure secret v1\n" + secret.encode("utf-8", "replace")).hexdigest()
+
+
+def subject(workspace: str, agent: str) -> str:
+    """An agent's name to the world, as a SPIFFE id."""
+    return f"spiffe://tenure/{workspace}/agent/{agent}"
+
+
+def agent_claims(principal: Principal, *, issuer: str, audience: str, issued_at: float, jti: str) -> dict[str, Any]:
+    """The claims of a token for ``principal``, which ends at ``principal.expires_at`` (Unix seconds)."""
+    return {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject(principal.workspace, principal.agent),
+        "iat": issued_at,
+        "exp": principal.expires_at,
+        "jti": jti,
+        "ws": principal.workspace,
+        "agent": principal.agent,
+        "release": principal.release,
+        "instance": principal.instance,
+        "session": principal.session,
+        "epoch": principal.credential_epoch,
+        "obo": principal.on_behalf_of,
+    }
+
+
+def sign(claims: JsonObject, private_jwk: JsonObject) -> str:
+    """A compact JWS (RFC 7515) of ``claims`` by a private P-256 key that has a ``kid``."""
+    header = {"alg": "ES256", "kid": private_jwk["kid"], "typ": "at+jwt"}
+    key = ECKey.import_key(dict(private_jwk))
+    return jws.serialize_compact(header, msgspec.json.encode(claims), key, registry=_REGISTRY)
+
+
+def _dead(code: str, message: str) -> Refused:
+    return Refused(code, message, fix="Start the agent with `tenure run` to get a new token.", status=401)
+
+
+def _malformed(what: str) -> Refused:
+    return _dead("token_malformed", f"The token is not one of Tenure's: {what}.")
+
+
+@lru_cache(maxsize=64)
+def _public_key(x: str, y: str) -> ECKey:
+    return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": x, "y": y})
+
+
+def _checked_signature(token: str, keys: Mapping[str, JsonObject]) -> bytes:
+    """The payload of a token whose signature holds."""
+    if len(token) > MAX_TOKEN_CHARS:
+        raise _malformed(f"it is longer than {MAX_TOKEN_CHARS} characters")
+    try:
+        signed = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
+        header = signed.headers()
+    except (JoseError, ValueError, TypeError, RecursionError, AttributeError) as error:
+        raise _malformed("it is not a compact JWS") from error
+    if not isinstance(header, dict) or not set(header) <= _HEADER or header.get("typ") not in _TYPES:
+        raise _malformed("its header has members that it may not have")
+    if header.get("alg") != "ES256":
+        raise _dead("token_bad_signature", "The token is not signed with ES256.")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not _KID.fullmatch(kid):
+        raise _malformed("its header names no key")
+    jwk = keys.get(kid)
+    if jwk is None:
+        raise _dead("token_unknown_key", "The token is signed by a key that is not, or no longer, Tenure's.")
+    try:
+        valid = jws.validate_compact(signed, _public_key(str(jwk["x"]), str(jwk["y"])), registry=_REGISTRY)
+    except (JoseError, ValueError, TypeError):
+        valid = False
+    if not valid:
+        raise _dead("token_bad_signature", "The token's signature does not hold.")
+    return signed.payload or b""
+
+
+def _text(claims: JsonObject, name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
+        raise _malformed(f"claim `{name}` must be text of at most {MAX_TEXT} characters")
+    return value
+
+
+def _number(claims: JsonObject, name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _malformed(f"claim `{name}` must be a number of seconds")
+    return float(value)
+
+
+def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: str, now: float) -> Principal:
+    """Who the bearer of ``token`` is. ``keys``: kid to public JWK; ``now``: Unix seconds.
+
+    Raises Refused (401) with code token_malformed, token_bad_signature, token_unknown_key, token_wrong_issuer,
+    token_wrong_audience or token_expired. The credential epoch is not judged here: that takes the agent's fact.
+    Source: RFC 7519, RFC 8725 sections 3.1, 3.8 to 3.11.
+    """
+    payload = _checked_signature(token, keys)
+    try:
+        claims = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed("its claims are not JSON") from error
+    if not isinstance(claims, dict):
+        raise _malformed("its claims are not an object")
+    if _text(claims, "iss") != issuer:
+        raise _dead("token_wrong_issuer", "The token was issued by another installation.")
+    if _text(claims, "aud") != audience:
+        raise _dead("token_wrong_audience", "The token is meant for another service.")
+    issued, expires = _number(claims, "iat"), _number(claims, "exp") + LEEWAY_S
+    if issued > now + LEEWAY_S:
+        raise _malformed("it is from the future")
+    if expires - issued > MAX_TTL_S + LEEWAY_S:
+        raise _malformed("it lives for longer than a token may")
+    if expires <= now:
+        raise _dead("token_expired", "The token has expired.")
+    epoch = claims.get("epoch")
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+        raise _malformed("claim `epoch` must be a whole number")
+    _text(claims, "jti")
+    workspace, agent = _text(claims, "ws"), _text(claims, "agent")
+    if _text(claims, "sub") != subject(workspace, agent):
+        raise _malformed("its subject is not the agent it names")
+    return Principal(
+        workspace=workspace,
+        agent=agent,
+        release=_text(claims, "release"),
+        instance=_text(claims, "instance"),
+        session=_text(claims, "session"),
+        credential_epoch=epoch,
+        on_behalf_of=_text(claims, "obo") if claims.get("obo") is not None else None,
+        expires_at=expires,
+    )
+
+
+def csrf_ok(method: str, headers: Mapping[str, str], host: str) -> bool:
+    """Whether a request that is authenticated by a cookie may change something. ``headers`` by lower-case name,
+    ``host`` as the ``Host`` header has it.
+
+    Reads always may. A change needs a sign that another site cannot send: the header ``x-tenure-csrf`` (a page of
+    another origin may not set it without asking), else ``Sec-Fetch-Site: same-origin``, else our own ``Origin``.
+    """
+    if method.upper() in {"GET", "HEAD", "OPTIONS"}:
+        return True
+    if headers.get("x-tenure-csrf"):
+        return True
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    try:
+        origin = urlsplit(headers.get("origin", ""))
+    except ValueError:
+        return False
+    return bool(host) and origin.scheme in {"http", "https"} and origin.netloc.lower() == host.lower()
+
+
+def email_address(text: str) -> str:
+    """``text`` as an e-mail address in lower case. Raises Refused for anything else."""
+    email = text.strip().lower()
+    if not _EMAIL.fullmatch(email):
+        raise Refused("bad_email", "This is not an e-mail address.", fix="Write it as name@example.com.", status=422)
+    return email
+
+
+def human_roles(names: list[str]) -> frozenset[Role]:
+    """Roles that a person can have. Raises Refused for none, for an unknown one, and for ``system``."""
+    allowed = sorted(set(Role) - {Role.SYSTEM})
+    wrong = sorted(set(names) - set(allowed))
+    if wrong or not names:
+        found = f"{', '.join(wrong)} is not a role of people" if wrong else "A person needs a role"
+        raise Refused("bad_role", f"{found}.", fix=f"Choose from {', '.join(allowed)}.", status=422)
+    return frozenset(Role(name) for name in names)

@@ -1,0 +1,23 @@
+"""Identity, as the wiring sees it."""
+
+from __future__ import annotations
+
+from tenure.base.room import Room
+from tenure.identity import api, flow
+
+ROOM = Room(
+    name="identity",
+    events={
+        "key.created": "A key that signs agents' tokens was made. Data: kid.",
+        "key.retired": "Tokens of a replaced signing key are no longer believed. Data: kid.",
+        "token.issued": "An instance of an agent was given a token. Data: jti, kid, expires_at, epoch, on_behalf_of; "
+        "never the token.",
+        "person.created": "Somebody may log in. Data: email, roles.",
+        "person.changed": "Somebody has other roles. Data: email, roles.",
+        "person.logged_in": "Somebody used a one-time code and has a session. Data: email.",
+        "api_token.created": "Somebody made an API token. Data: token_id, name; never the token.",
+        "api_token.revoked": "Somebody ended an API token. Data: token_id.",
+    },
+    router=api.router,
+    flows=(flow.RETIRE_KEYS,),
+)

@@ -185,6 +185,12 @@ def error_status(code: int, *, modern: bool) -> int:
     return _MODERN_STATUS.get(code, 200) if modern else (400 if code in (-32700, -32600) else 200)
 
 
+def error_of(message: bytes) -> int | None:
+    """The code of the error that a response of ours carries; None for a result."""
+    error = msgspec.json.decode(message).get("error")
+    return int(error["code"]) if error is not None else None
+
+
 def sse(message: bytes) -> bytes:
     """One message as one server-sent event."""
     return b"event: message\r\ndata: " + message + b"\r\n\r\n"

@@ -152,7 +152,14 @@ class StreamableConnection:
                 raise Failed("upstream_unavailable", text)
             headers["authorization"] = f"Bearer {secret}"
         return await self._client.send(
-            self._base, "POST", self._path, headers.items(), message, admit=admit, timeout_s=timeout_s
+            self._base,
+            "POST",
+            self._path,
+            headers.items(),
+            message,
+            admit=admit,
+            timeout_s=timeout_s,
+            replay=False,  # a tool may have acted before its server went away
         )
 
     def _cancel(self, identity: int, reason: str) -> None:

@@ -1,0 +1,257 @@
+"""``/mcp``: requests of agents in, answers out. Which method, which life of the protocol, JSON or an event stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from tenure.base import log
+from tenure.gateway.http import Request, Response
+from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.calls import ToolCalls
+from tenure.gateway.mcp.codec import Message
+from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.upstream import Servers, identity_of
+from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.upstream import Client
+from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import LifecycleState, Principal
+
+_log = log.get("gateway.mcp")
+_STREAM_AFTER_S = 5.0  # a call that runs longer is answered by an event stream, whose pings keep proxies patient
+_PING_S = 15.0
+_QUEUE = 256
+_ENDED_KEPT = 4096
+_GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
+_ALLOW = (("allow", "POST, DELETE"),)
+_STREAM = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
+_Item: TypeAlias = tuple[bytes, bool]  # (a message, whether it is the answer)
+
+
+class McpHandler:
+    """One for the whole process. ``start`` it before the first request, ``stop`` it after the last."""
+
+    def __init__(self, pipeline: Pipeline, limits: Limits | None = None) -> None:
+        self._pipeline = pipeline
+        self._limits = limits or Limits()
+        self._client = Client(self._limits.call_s)
+        self._servers = Servers(self._client, self._limits)
+        self._calls = ToolCalls(pipeline, self._servers, self._limits)
+        self._running: dict[tuple[str, str | int], asyncio.Task[bytes]] = {}
+        self._tasks: set[asyncio.Task[bytes]] = set()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins to follow the Snapshot: servers that no agent needs any more are stopped."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Cancels what still runs and ends every upstream server."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._servers.stop()
+        self._client.close()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._pipeline.facts.changed()
+            await asyncio.sleep(1.0)  # facts change in bursts
+            snapshot = self._pipeline.facts.current
+            agents = snapshot.agents.values() if snapshot is not None else ()
+            needed = {
+                identity_of(agent.workspace, server)
+                for agent in agents
+                if agent.state not in _GONE
+                for server in agent.servers
+            }
+            await self._servers.retain(needed)
+
+    async def handle(self, request: Request) -> Response:
+        """Answers one HTTP request. Cancelling it (the client hung up) cancels the tool call that it carries."""
+        headers = request.headers
+        try:
+            _check_origin(headers)
+            principal = self._pipeline.identify(headers)
+            modern = headers.get("mcp-protocol-version") in codec.MODERN_VERSIONS
+            session = "" if modern else headers.get("mcp-session-id", "")
+            if request.method == "DELETE" and not modern:
+                return self._end_session(principal, session)
+            if request.method != "POST":
+                return Response(405, headers=_ALLOW)
+            message = codec.read_message(request.body, headers)
+            if message.method != "initialize":
+                self._check_session(principal, session)
+            return await self._answer(message, principal, headers, session)
+        except Refused as refused:
+            return _refusal(refused, headers, None)
+
+    def _check_session(self, principal: Principal, session: str) -> None:
+        """Sessions are optional here, but one that was shown must be this instance's own and not ended."""
+        if session and (session in self._ended or not codec.owns_session(principal, session)):
+            raise Refused("no_session", "There is no such session.", fix="Send `initialize` again.", status=404)
+
+    def _end_session(self, principal: Principal, session: str) -> Response:
+        self._check_session(principal, session)
+        if not session:
+            return Response(405, headers=_ALLOW)
+        self._ended[session] = None
+        if len(self._ended) > _ENDED_KEPT:
+            self._ended.popitem(last=False)
+        for (owner, _), task in list(self._running.items()):
+            if owner == session:
+                task.cancel()
+        return Response(204)
+
+    async def _answer(
+        self, message: Message, principal: Principal, headers: Mapping[str, str], session: str
+    ) -> Response:
+        if message.id is None:
+            if message.method == "notifications/cancelled" and session:
+                task = self._running.get((session, message.params.get("requestId", "")))
+                if task is not None:
+                    task.cancel()
+            return Response(202)
+        try:
+            if message.method == "tools/call":
+                return await self._call(message, principal, headers, session)
+            extra: tuple[tuple[str, str], ...] = ()
+            if message.method == "initialize":
+                extra = (("mcp-session-id", codec.session_id(principal, new_id())),)
+            result = await self._simple(message, principal)
+        except Refused as refused:
+            return _refusal(refused, headers, message)
+        return Response(200, codec.result_message(message.id, result), headers=extra)
+
+    async def _simple(self, message: Message, principal: Principal) -> JsonObject:
+        """The result of every method but ``tools/call``."""
+        method = message.method
+        instructions = f"The tools granted to agent {principal.agent}. A refused call says why, and what to do."
+        if method == "tools/list":
+            if message.params.get("cursor") is not None:
+                raise Refused("invalid_params", "There is one page only.", fix="Send no cursor.")
+            tools, unavailable = await self._calls.visible(principal)
+            listed = codec.tools_result(tools, unavailable)
+            return codec.modern_result(listed, cacheable=True) if message.modern else listed
+        if message.modern:
+            if method == "server/discover":
+                return codec.discover_result(instructions)
+        elif method == "initialize":
+            return codec.initialize_result(message.params, instructions)
+        elif method == "ping":
+            return {}
+        raise Refused("method_not_found", f"{method[:100]} is not offered here.", fix="Tools are.")
+
+    # -- tools/call
+    async def _call(self, message: Message, principal: Principal, headers: Mapping[str, str], session: str) -> Response:
+        streams = "text/event-stream" in headers.get("accept", "")
+        queue: asyncio.Queue[_Item] = asyncio.Queue(_QUEUE)
+        token = message.meta.get("progressToken")
+
+        def progress(params: JsonObject) -> None:
+            if queue.qsize() < _QUEUE - 1:  # the last place is the answer's; a slow client misses progress only
+                told = codec.notification("notifications/progress", {**params, "progressToken": token})
+                queue.put_nowait((told, False))
+
+        wanted = progress if streams and isinstance(token, str | int) else None
+        task = asyncio.create_task(self._run(message, principal, headers, wanted))
+        key = (session, message.id if message.id is not None else "")
+        self._tasks.add(task)
+        if session:
+            self._running[key] = task
+
+        def done(ended: asyncio.Task[bytes]) -> None:
+            self._tasks.discard(ended)
+            if self._running.get(key) is ended:
+                del self._running[key]
+            queue.put_nowait((_outcome(ended, message), True))
+
+        task.add_done_callback(done)
+        try:
+            async with asyncio.timeout(_STREAM_AFTER_S if streams else None):
+                first, final = await queue.get()
+        except TimeoutError:
+            first, final = b"", False
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if final:
+            return Response(_status(first, modern=message.modern), first)
+        return Response(200, _stream(first, queue, task), _STREAM, "text/event-stream")
+
+    async def _run(self, message: Message, principal: Principal, headers: Mapping[str, str], progress: Any) -> bytes:
+        try:
+            return await self._calls.call(message, principal, headers, progress)
+        except Refused as refused:
+            return codec.error_message(message.id, codec.refusal_error(refused))
+
+
+def _outcome(task: asyncio.Task[bytes], message: Message) -> bytes:
+    """The answer that a finished task stands for."""
+    if task.cancelled():
+        return codec.error_message(message.id, {"code": -32000, "message": "The request was cancelled."})
+    error = task.exception()
+    if error is not None:
+        _log.error("mcp_call_failed", exc_info=error)
+        return codec.error_message(message.id, {"code": -32603, "message": "The gateway failed; see its log."})
+    return task.result()
+
+
+async def _stream(first: bytes, queue: asyncio.Queue[_Item], task: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
+    """The messages of a call as server-sent events, up to its answer. Closing it early cancels the call."""
+    try:
+        yield codec.sse(first) if first else b": working\r\n\r\n"
+        while True:
+            try:
+                async with asyncio.timeout(_PING_S):
+                    message, final = await queue.get()
+            except TimeoutError:
+                yield b": working\r\n\r\n"
+                continue
+            yield codec.sse(message)
+            if final:
+                return
+    finally:
+        with contextlib.suppress(RuntimeError):  # the loop may be closed when a forgotten stream is collected
+            task.cancel()
+
+
+def _status(answer: bytes, *, modern: bool) -> int:
+    """The HTTP status of a tool call's answer: only 2026-07-28 tells errors by it."""
+    if not modern or b'"error":' not in answer[:4096]:
+        return 200
+    error = codec.error_of(answer)
+    return codec.error_status(error, modern=True) if error is not None else 200
+
+
+def _check_origin(headers: Mapping[str, str]) -> None:
+    """A page of another site must not reach a gateway on this machine through a person's browser."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        raise Refused("bad_origin", f"Requests from {origin[:200]} are not taken.", status=403)
+
+
+def _refusal(refused: Refused, headers: Mapping[str, str], message: Message | None) -> Response:
+    """A Refused as HTTP: the status that says what kind it is, and a JSON-RPC error in the body."""
+    error = codec.refusal_error(refused)
+    identity = message.id if message is not None else refused.details.get("id")
+    extra: tuple[tuple[str, str], ...] = ()
+    if refused.code in codec.RPC_CODES:
+        modern = message.modern if message is not None else "mcp-protocol-version" in headers
+        status = codec.error_status(error["code"], modern=modern)
+    else:
+        status = refused.status
+        error.setdefault("data", {"code": refused.code})
+    if status == 401:
+        extra = (("www-authenticate", 'Bearer error="invalid_token"'),)
+    return Response(status, codec.error_message(identity, error), headers=extra)

@@ -1,0 +1,342 @@
+"""What the pages show, as values: words for statuses and Events, numbers and times as a person reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.values import Autonomy, Status
+
+STATUS_WORDS: Mapping[str, str] = {
+    Status.ALLOWED: "Allowed",
+    Status.FLAGGED: "Flagged",
+    Status.VIOLATION: "Violation",
+    Status.ANOMALY: "Anomaly",
+}
+
+AUTONOMY_WORDS: Mapping[str, tuple[str, str]] = {
+    Autonomy.AUTONOMOUS: ("Autonomous", "acts by itself"),
+    Autonomy.NOTIFY: ("Notify", "acts, and its owner is told"),
+    Autonomy.APPROVE: ("Approve", "waits for a person's approval of each call"),
+    Autonomy.HUMAN_ONLY: ("Human only", "never acts; a person does this"),
+}
+
+TIER_WORDS: Mapping[int, str] = {1: "minimal", 2: "limited", 3: "high", 4: "critical"}
+
+_WINDOW_STEPS = ((60, "s"), (3600, "min"), (86400, "h"))
+
+
+def items(answer: Json, *names: str) -> list[JsonObject]:
+    """The list in an API answer: the answer itself, or the first of ``names`` that it has."""
+    if isinstance(answer, Mapping):
+        found = next((answer[name] for name in names if name in answer), ())
+        return items(found)
+    if isinstance(answer, Sequence) and not isinstance(answer, str):
+        return [entry for entry in answer if isinstance(entry, Mapping)]
+    return []
+
+
+def moment(value: Any) -> datetime | None:
+    """A time of the API (ISO 8601, or Unix seconds) in UTC; None for anything else."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str) and value:
+        try:
+            return moment(datetime.fromisoformat(value))
+        except ValueError:
+            return None
+    return None
+
+
+def ago(value: Any, now: datetime) -> str:
+    """``just now``, ``4 min ago``, ``3 h ago``, ``12 days ago``."""
+    time = moment(value)
+    if time is None:
+        return "never"
+    seconds = (now - time).total_seconds()
+    if seconds < 10:
+        return "just now"
+    for limit, unit in _WINDOW_STEPS:
+        if seconds < limit:
+            return f"{int(seconds // (limit / 60 if unit != 'h' else 3600))} {unit} ago"
+    days = int(seconds // 86400)
+    return "yesterday" if days == 1 else f"{days} days ago"
+
+
+def clock(value: Any) -> str:
+    """``14:03:22``, in UTC."""
+    time = moment(value)
+    return time.strftime("%H:%M:%S") if time else "–"
+
+
+def stamp(value: Any) -> str:
+    """``21 Nov 2026, 14:03:22 UTC``."""
+    time = moment(value)
+    return time.strftime("%-d %b %Y, %H:%M:%S UTC") if time else "–"
+
+
+def iso(value: Any) -> str:
+    """As the ``datetime`` attribute of HTML wants it."""
+    time = moment(value)
+    return time.isoformat() if time else ""
+
+
+def duration(microseconds: Any) -> str:
+    """``840 µs``, ``12 ms``, ``1.24 s``, ``3 min 05 s``; empty for a moment without length."""
+    if not isinstance(microseconds, int | float) or isinstance(microseconds, bool):
+        return ""
+    if microseconds < 1000:
+        return f"{microseconds:.0f} µs"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1000:.3g} ms" if microseconds < 100_000 else f"{microseconds / 1000:.0f} ms"
+    seconds = microseconds / 1_000_000
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number(value: Any) -> str:
+    """``12,804``; a dash for nothing known."""
+    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else "–"
+
+
+def short(value: Any, length: int = 12) -> str:
+    """The start of an id or a digest, without its algorithm."""
+    text = str(value or "").removeprefix("sha256:")
+    return text if len(text) <= length else text[:length]
+
+
+def pretty(value: Json) -> str:
+    """JSON as a person reads it. Text that is itself JSON is read first; other text stays as it is."""
+    if isinstance(value, str):
+        if not value.strip().startswith(("{", "[")):
+            return value
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return str(value)
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def preview(value: Json, length: int = 90) -> str:
+    """One line of a JSON value: ``path=notes.txt, limit=20`` for an object."""
+    if isinstance(value, Mapping):
+        parts = (f"{key}={part if isinstance(part, str) else json.dumps(part, default=str)}" for key, part in value.items())
+        text = ", ".join(parts)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def person(actor: Any) -> str:
+    """``person:ada@example.com`` as ``ada@example.com``; other actors with their kind, as Events carry them."""
+    return str(actor or "").removeprefix("person:")
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 agent``, ``3 agents``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An Event as a sentence: who ``actor``, did what ``verb``, to what ``thing``, and a ``note``."""
+
+    verb: str
+    thing: str = ""
+    note: str = ""
+
+
+def _call(data: JsonObject) -> Said:
+    resource = str(data.get("tenure.resource") or data.get("gen_ai.tool.name") or data.get("gen_ai.request.model") or "")
+    if data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm":
+        tokens = (data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens"))
+        note = f"{number(tokens[0])} → {number(tokens[1])} tokens" if any(tokens) else ""
+        return Said("asked", resource, str(data.get("error.type") or note))
+    arguments = data.get("gen_ai.tool.call.arguments")
+    note = preview(json.loads(arguments) if _is_json(arguments) else arguments) if arguments else ""
+    return Said("used", resource, str(data.get("error.type") or note))
+
+
+def _is_json(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _reason(data: JsonObject) -> str:
+    decision = data.get("tenure.decision")
+    return str((decision if isinstance(decision, Mapping) else {}).get("reason") or data.get("reason") or "")
+
+
+def say(kind: str, data: JsonObject) -> Said:
+    """What an Event of type ``kind`` with attributes ``data`` says."""
+    resource = str(data.get("resource") or data.get("tenure.resource") or "")
+    match kind:
+        case "call.completed" | "import.call" | "otlp.span":
+            return _call(data)
+        case "call.refused":
+            return Said("was refused", resource, _reason(data))
+        case "approval.requested":
+            return Said("waits for approval of", resource, preview(data.get("arguments") or {}))
+        case "approval.granted" | "approval.rejected" | "approval.expired" | "approval.claimed":
+            verb = {"granted": "was approved for", "rejected": "was rejected for", "expired": "waited too long for"}
+            return Said(verb.get(kind.partition(".")[2], "used its approval of"), resource, _reason(data))
+        case "agent.transitioned":
+            return Said("went from", f"{data.get('from')} to {data.get('to')}", _reason(data))
+        case "agent.applied":
+            return Said("was applied", "", "its manifest is now what the fleet knows")
+        case "breaker.tripped":
+            return Said("tripped its breaker", "", _reason(data) or "every further call is refused")
+        case "breaker.reset":
+            return Said("had its breaker reset", "", _reason(data))
+        case "instance.started":
+            return Said("started an instance")
+        case "instance.ended":
+            return Said("ended an instance", "", _reason(data))
+        case "import.message":
+            return Said("said", str(data.get("role") or ""), preview(data.get("content") or ""))
+        case _:
+            return Said(kind.replace(".", " ").replace("_", " "), resource, _reason(data))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """One row of a feed."""
+
+    seq: int
+    id: str
+    type: str
+    time: str
+    status: str
+    agent: str
+    actor: str
+    said: Said
+    duration: str
+    trace_id: str
+    span_id: str
+    session: str
+
+
+def feed_row(entry: JsonObject) -> FeedRow:
+    """A row from an Event of the API, bare or wrapped with its number in the log."""
+    event: JsonObject = entry["event"] if isinstance(entry.get("event"), Mapping) else entry
+    data = event.get("data") if isinstance(event.get("data"), Mapping) else {}
+    kind = str(event.get("type") or "")
+    return FeedRow(
+        seq=int(entry.get("seq") or event.get("seq") or 0),
+        id=str(event.get("id") or ""),
+        type=kind,
+        time=str(event.get("time") or ""),
+        status=str(event.get("status") or Status.ALLOWED),
+        agent=str(event.get("agent") or ""),
+        actor=person(event.get("actor")),
+        said=say(kind, data or {}),
+        duration=duration(event.get("duration_us")),
+        trace_id=str(event.get("trace_id") or ""),
+        span_id=str(event.get("span_id") or ""),
+        session=str(event.get("session") or ""),
+    )
+
+
+def newest_first(entries: Iterable[JsonObject]) -> list[FeedRow]:
+    """Feed rows with the newest at the top."""
+    return sorted((feed_row(entry) for entry in entries), key=lambda row: (row.seq, row.time), reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """One agent of the fleet page. ``counts``: calls of the last day by status."""
+
+    name: str
+    purpose: str
+    state: str
+    state_since: str
+    owner: str
+    framework: str
+    tier: int
+    tripped: bool
+    counts: Mapping[str, int] = field(default_factory=dict)
+    last: str = ""
+
+    @property
+    def total(self) -> int:
+        """Calls of the last day."""
+        return sum(self.counts.values())
+
+
+def agent_rows(agents: Iterable[JsonObject], breakers: Mapping[str, JsonObject], stats: Mapping[str, JsonObject]) -> list[AgentRow]:
+    """The fleet, by name."""
+    rows = []
+    for agent in agents:
+        name = str(agent.get("name") or "")
+        stat = stats.get(name) or {}
+        counts = stat.get("counts") if isinstance(stat.get("counts"), Mapping) else stat
+        manifest = agent.get("manifest") if isinstance(agent.get("manifest"), Mapping) else {}
+        rows.append(
+            AgentRow(
+                name=name,
+                purpose=str(agent.get("purpose") or (manifest or {}).get("purpose") or ""),
+                state=str(agent.get("state") or ""),
+                state_since=str(agent.get("state_since") or ""),
+                owner=str(agent.get("owner") or ""),
+                framework=str(agent.get("framework") or ""),
+                tier=int(agent.get("risk_tier") or 1),
+                tripped=bool((breakers.get(name) or {}).get("tripped")),
+                counts={status: int((counts or {}).get(status) or 0) for status in STATUS_WORDS},
+                last=str(stat.get("last") or stat.get("last_activity") or stat.get("last_at") or ""),
+            )
+        )
+    return sorted(rows, key=lambda row: row.name)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFilter:
+    """What the fleet page shows, as its address says."""
+
+    q: str = ""
+    state: str = ""
+    tier: str = ""
+    breaker: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.q or self.state or self.tier or self.breaker)
+
+
+def matches(row: AgentRow, wanted: FleetFilter) -> bool:
+    """Whether the fleet page shows ``row``."""
+    words = f"{row.name} {row.purpose} {row.owner} {row.framework}".lower()
+    return (
+        all(word in words for word in wanted.q.lower().split())
+        and wanted.state in ("", row.state)
+        and wanted.tier in ("", str(row.tier))
+        and (not wanted.breaker or row.tripped)
+    )
+
+
+def share_bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+    """(status, x, width) of the pieces of a bar 100 wide; a status that happened is at least 2 wide."""
+    total = sum(counts.values())
+    if not total:
+        return []
+    widths = {status: max(2.0, 100 * count / total) for status, count in counts.items() if count}
+    scale = 100 / sum(widths.values())
+    pieces, x = [], 0.0
+    for status, width in widths.items():
+        pieces.append((status, round(x, 2), round(width * scale, 2)))
+        x += width * scale
+    return pieces

@@ -118,13 +118,19 @@ Handler = Callable[[Connection, Event], None]
 """Reacts to one Event inside the transaction that moves the cursor. It may append further Events."""
 
 
+BatchHandler = Callable[[Connection, Sequence[Event]], None]
+"""As a Handler, for all the Events of a batch at once, oldest first. Never called with none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A named reader of the log. ``types``: the event types it wants, or None for all."""
+    """A named reader of the log. ``types``: the event types it wants, or None for all. One that has a ``handle_batch``
+    gets its Events through it instead of one by one."""
 
     name: str
     handle: Handler
     types: frozenset[str] | None = None
+    handle_batch: BatchHandler | None = None
 
 
 def consume(database: Database, consumer: Consumer, limit: int = 500) -> int:
@@ -133,10 +139,16 @@ def consume(database: Database, consumer: Consumer, limit: int = 500) -> int:
         if head(connection) <= cursor(connection, consumer.name):
             return 0
     with database.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Of two processes that run the same consumer, the second must read the cursor after the first moved it.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"consume {consumer.name}"))))
         batch = read(connection, cursor(connection, consumer.name), limit)
-        for logged in batch:
-            if consumer.types is None or logged.event.type in consumer.types:
-                consumer.handle(connection, logged.event)
+        wanted = [logged.event for logged in batch if consumer.types is None or logged.event.type in consumer.types]
+        if wanted and consumer.handle_batch is not None:
+            consumer.handle_batch(connection, wanted)
+        elif wanted:
+            for event in wanted:
+                consumer.handle(connection, event)
         if batch:
             move_cursor(connection, consumer.name, batch[-1].seq)
     return len(batch)

@@ -112,11 +112,13 @@ def _reliability(outcomes: Sequence[Outcome]) -> Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a session in normal form. ``kind`` is chat or tool; ``name`` the bare tool name, empty for a chat;
-    ``given`` the input messages or the arguments, ``got`` the output message or the result's text."""
+    """One step of a session in normal form. ``kind`` is chat or tool; ``name`` the bare tool name and ``id`` that of
+    the tool call, both empty for a chat; ``given`` the input messages or the arguments, ``got`` the output messages or
+    the result's text."""
 
     kind: str
     name: str
+    id: str
     given: Json
     got: Json
 
@@ -142,11 +144,12 @@ def normal_form(data: JsonObject) -> Step | None:
     if operation == "chat":
         given = [_message(item) for item in _array(data.get("gen_ai.input.messages"))]
         got = [_message(item) for item in _array(data.get("gen_ai.output.messages"))]
-        return Step("chat", "", given, got)
+        return Step("chat", "", "", given, got)
     if operation == "execute_tool":
         name = bare_tool(str(data.get("gen_ai.tool.name", "")))
-        given_arguments = _parsed(data.get("gen_ai.tool.call.arguments"))
-        return Step("tool", name, given_arguments or {}, result_text(data.get("gen_ai.tool.call.result")))
+        ident = str(data.get("gen_ai.tool.call.id", ""))
+        arguments = _parsed(data.get("gen_ai.tool.call.arguments"))
+        return Step("tool", name, ident, arguments or {}, result_text(data.get("gen_ai.tool.call.result")))
     return None
 
 
@@ -195,7 +198,7 @@ def _is_text_block(block: Any) -> bool:
 def first_difference(expected: Sequence[Step], actual: Sequence[Step]) -> Difference | None:
     """Where ``actual`` first parts from ``expected``, or None when both are the same steps in the same order."""
     for index, (left, right) in enumerate(zip(expected, actual, strict=False)):
-        for name in ("kind", "name", "given", "got"):
+        for name in ("kind", "name", "id", "given", "got"):
             found = _parting(getattr(left, name), getattr(right, name), name)
             if found:
                 return Difference(index, *found)

@@ -175,7 +175,7 @@ async def _tool(tools: McpClient, known: set[str], session: tau_bench.Session, u
     if name not in known:
         raise Refused("not_offered", f"step {use.step}: the gateway does not offer {name}")
     which = {"session": session.key, "step": use.step, "call": use.id}
-    result = await tools.call(name, use.arguments, {recorded.META_KEY: which})
+    result = await tools.call(name, use.arguments, {recorded.META_KEY: which, "gen_ai.tool.call.id": use.id})
     text = "".join(str(block.get("text", "")) for block in result["content"])
     if result.get("isError"):
         raise Refused("not_answered", f"step {use.step}: {text[:500]}")

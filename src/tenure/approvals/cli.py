@@ -1,0 +1,125 @@
+"""``tenure approvals``: held calls and what to do with them."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from tenure.client.cli import connect, console, emit, handle_errors, table
+
+commands = typer.Typer(name="approvals", help="Held calls: list, show, approve, reject.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Ident = Annotated[str, typer.Argument(help="The approval's id, as `tenure approvals list` shows it.")]
+
+
+class Wanted(StrEnum):
+    """Which approvals to list."""
+
+    PENDING = "pending"
+    GRANTED = "granted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CLAIMED = "claimed"
+    ALL = "all"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(commands)
+
+
+@commands.command("list")
+@handle_errors
+def find(
+    state: Annotated[Wanted, typer.Option(help="Which ones.")] = Wanted.PENDING,
+    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List held calls, newest first; those that wait for a decision unless told otherwise."""
+    with connect() as client:
+        found = client.get(
+            "/v1/approvals", list[dict[str, Any]], state=None if state is Wanted.ALL else state.value, agent=agent
+        )
+
+    def render() -> None:
+        if not found:
+            console.print("Nothing waits." if state is Wanted.PENDING else "None.")
+            return
+        rows = [
+            (
+                item["id"],
+                item["state"],
+                item["agent"],
+                item["resource"],
+                json.dumps(item["arguments"])[:60],
+                item["why"],
+            )
+            for item in found
+        ]
+        table(("id", "state", "agent", "resource", "arguments", "why"), rows)
+
+    emit(found, as_json, render)
+
+
+@commands.command()
+@handle_errors
+def show(ident: Ident, as_json: Json = False) -> None:
+    """Show one held call: what exactly, by whom, for what purpose, and why it was held."""
+    with connect() as client:
+        item = client.get(f"/v1/approvals/{ident}", dict[str, Any])
+    emit(item, as_json, lambda: _render(item))
+
+
+def _render(item: dict[str, Any]) -> None:
+    for label, key in (
+        ("state", "state"),
+        ("agent", "agent"),
+        ("purpose", "purpose"),
+        ("resource", "resource"),
+        ("held because", "why"),
+        ("asked at", "requested_at"),
+        ("runs out at", "expires_at"),
+        ("decided by", "decided_by"),
+        ("reason", "reason"),
+        ("used by call", "claim"),
+        ("trace", "trace_id"),
+        ("digest", "digest"),
+    ):
+        if item[key]:
+            console.print(f"{label:<13} {item[key]}", markup=False, soft_wrap=True)
+    console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)
+    console.print("arguments")
+    console.print(json.dumps(item["arguments"], indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+@commands.command()
+@handle_errors
+def approve(
+    ident: Ident,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Approve a held call: exactly this one, once."""
+    _decide(ident, "approve", reason, as_json)
+
+
+@commands.command()
+@handle_errors
+def reject(
+    ident: Ident,
+    reason: Annotated[str, typer.Option(help="Why; the agent is told it.")],
+    as_json: Json = False,
+) -> None:
+    """Reject a held call."""
+    _decide(ident, "reject", reason, as_json)
+
+
+def _decide(ident: str, decision: str, reason: str, as_json: bool) -> None:
+    with connect() as client:
+        body = {"decision": decision, "reason": reason}
+        item = client.post(f"/v1/approvals/{ident}/decision", dict[str, Any], body)
+    done = f"{item['state']}: {item['agent']} {item['resource']}"
+    emit(item, as_json, lambda: console.print(done, markup=False))

@@ -1,0 +1,117 @@
+"""Approvals as the database keeps them. Every change of state names the state it leaves, so that the first one wins."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from tenure.approvals.model import Approval, State
+from tenure.base.db import UtcTime, metadata
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("agent", sa.String(63), nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("policies", sa.Text, nullable=False),
+    sa.Column("session", sa.Text),
+    sa.Column("instance", sa.Text),
+    sa.Column("trace_id", sa.Text),
+    sa.Column("span_id", sa.Text),
+    sa.Column("parent_span_id", sa.Text),
+    sa.Column("requested_at", UtcTime, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("decided_at", UtcTime),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("claim", sa.Text),
+    sa.Column("settled_at", UtcTime),
+    sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
+    sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
+    sa.Index("ix_approval_state", "state", "expires_at"),
+    sa.Index("ix_approval_settled_at", "settled_at"),
+)
+
+
+def _read(row: Any) -> Approval:
+    values = dict(row._mapping)
+    values["arguments"] = json.loads(row.arguments)
+    values["policies"] = tuple(json.loads(row.policies))
+    values["state"] = State(row.state)
+    return Approval(**values)
+
+
+def insert(connection: Connection, item: Approval) -> bool:
+    """Adds it unless its id is known; says whether it was new."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    values = {column.name: getattr(item, column.name) for column in approval.columns}
+    values |= {
+        "arguments": json.dumps(item.arguments),
+        "policies": json.dumps(list(item.policies)),
+        "state": item.state.value,
+    }
+    statement = make(approval).values(**values).on_conflict_do_nothing(index_elements=["id"])
+    return connection.execute(statement).rowcount == 1
+
+
+def get(connection: Connection, ident: str, workspace: str | None = None) -> Approval | None:
+    """One approval."""
+    query = sa.select(approval).where(approval.c.id == ident)
+    if workspace is not None:
+        query = query.where(approval.c.workspace == workspace)
+    row = connection.execute(query).first()
+    return None if row is None else _read(row)
+
+
+def find(connection: Connection, workspace: str, state: State | None, agent: str | None, limit: int) -> list[Approval]:
+    """Newest first."""
+    query = sa.select(approval).where(approval.c.workspace == workspace)
+    if state is not None:
+        query = query.where(approval.c.state == state.value)
+    if agent is not None:
+        query = query.where(approval.c.agent == agent)
+    query = query.order_by(approval.c.requested_at.desc(), approval.c.id).limit(limit)
+    return [_read(row) for row in connection.execute(query)]
+
+
+def alive(connection: Connection, now: datetime, settled_after: datetime) -> list[Approval]:
+    """Those that wait (pending, or granted and unclaimed) and those settled since ``settled_after``."""
+    waits = sa.and_(approval.c.state.in_([State.PENDING.value, State.GRANTED.value]), approval.c.expires_at > now)
+    return [
+        _read(row)
+        for row in connection.execute(sa.select(approval).where(waits | (approval.c.settled_at >= settled_after)))
+    ]
+
+
+def overdue(connection: Connection, now: datetime) -> list[str]:
+    """Ids of those whose waiting is over."""
+    waits = approval.c.state.in_([State.PENDING.value, State.GRANTED.value])
+    rows = connection.execute(
+        sa.select(approval.c.id).where(waits, approval.c.expires_at <= now).order_by(approval.c.expires_at).limit(500)
+    )
+    return [row.id for row in rows]
+
+
+def change(connection: Connection, ident: str, before: State, after: State, **values: Any) -> bool:
+    """Moves it from ``before`` to ``after``; False when it was not in ``before`` (somebody else was first)."""
+    result = connection.execute(
+        sa.update(approval)
+        .where(approval.c.id == ident, approval.c.state == before.value)
+        .values(state=after.value, **values)
+    )
+    return result.rowcount == 1

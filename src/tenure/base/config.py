@@ -41,6 +41,10 @@ class Config:
         1 << 30, "TENURE_SPOOL_MAX_BYTES", "Disk that a gateway's spool of unsent Events may take, in bytes"
     )
     body_max_bytes: int = _setting(16 << 20, "TENURE_BODY_MAX_BYTES", "Largest request body a gateway takes, in bytes")
+    upstream_timeout_s: float = _setting(
+        300.0, "TENURE_UPSTREAM_TIMEOUT", "Seconds a model provider may stay silent before a call is given up"
+    )
+    traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
     drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
 
     @property

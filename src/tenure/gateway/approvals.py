@@ -95,7 +95,7 @@ class Approvals:
         if verdict.decision.effect is not Effect.HOLD:
             return verdict
         binding = _binding(principal, call.resource, exact, verdict.decision.policy_version)
-        fact = self._find(principal, call, exact, verdict.decision.policy_version, binding, state)
+        fact = self._find(call, principal, exact, verdict.decision.policy_version, state)
         if fact is None:
             if state.seen and state.asked is not None and state.asked.startswith(binding):
                 reason = "Nobody decided on this call in time, so it may not go on."
@@ -120,12 +120,11 @@ class Approvals:
             self._tell("approval.claimed", call, principal, verdict, {"approval_id": fact.id, "claim": call.id})
         return replace(verdict, approval_id=fact.id)
 
-    def _find(
-        self, principal: Principal, call: Call, exact: str, version: str, binding: str, state: _Wait
-    ) -> ApprovalFact | None:
+    def _find(self, call: Call, principal: Principal, exact: str, version: str, state: _Wait) -> ApprovalFact | None:
         """The approval that covers exactly this call: one that this call may use first, then the one to wait for, then
         a recent no. The release is bound by the id, the rest by the fact's own fields as well."""
         snapshot = self._facts.current
+        binding = _binding(principal, call.resource, exact, version)
         best: ApprovalFact | None = None
         rank = 0
         order = {"expired": 1, "rejected": 2, "pending": 3, "granted": 4, "claimed": 5}

@@ -35,9 +35,7 @@ _DEAD_CREDENTIAL_EVERY_S = 1.0
 class Pipeline:
     """One for the whole process. ``wall`` is the machine's clock in Unix seconds."""
 
-    def __init__(
-        self, facts: Facts, spool: Spool, first_use: FirstUse, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, facts: Facts, spool: Spool, first_use: FirstUse, wall: Callable[[], float] = time.time) -> None:
         self.facts = facts
         self.spool = spool
         self._first_use = first_use
@@ -101,13 +99,18 @@ class Pipeline:
             decision = Decision(Effect.DENY, message, ("system/credential",), (), "")
             verdict = Verdict(decision, agent, breaker_epoch=agent.breaker.epoch if agent else 0)
             self.record(call, principal, verdict, datetime.fromtimestamp(now, UTC), 0, {"error.type": "credential"})
-        return Refused(
-            "credential_revoked", message, fix="Ask the agent's owner for its state.", status=401
-        )
+        return Refused("credential_revoked", message, fix="Ask the agent's owner for its state.", status=401)
 
     # -- decide
-    def call(self, kind: CallKind, resource: str, arguments: JsonObject, principal: Principal,
-             headers: Mapping[str, str], end_user: str | None = None) -> Call:  # fmt: skip
+    def call(  # noqa: PLR0917 (the facts of one call, in the order they come to be)
+        self,
+        kind: CallKind,
+        resource: str,
+        arguments: JsonObject,
+        principal: Principal,
+        headers: Mapping[str, str],
+        end_user: str | None = None,
+    ) -> Call:
         """A Call with its correlation ids: from ``traceparent`` (W3C Trace Context) when it was sent, else those of
         the session, so that all calls of a session share one trace."""
         sent = headers.get("traceparent")
@@ -141,9 +144,7 @@ class Pipeline:
             breaker_tripped=tripped,
             stale=facts.stale,
         )
-        return Verdict(
-            decision, agent, breaker_epoch=epoch, decide_us=(time.perf_counter_ns() - begun) // 1000
-        )
+        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=(time.perf_counter_ns() - begun) // 1000)
 
     async def decide(
         self,
@@ -212,7 +213,7 @@ class Pipeline:
             )
 
     # -- record
-    def record(
+    def record(  # noqa: PLR0917 (the facts of one call, in the order they come to be)
         self,
         call: Call,
         principal: Principal,

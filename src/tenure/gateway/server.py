@@ -274,13 +274,11 @@ class _Connection(asyncio.Protocol):
         head = _head(response.status, response.content_type, response.headers, None if bare else len(body), keep=keep)
         self._transport.write(head if bare or request.method == "HEAD" else head + body)
 
-    async def _send_stream(
-        self, response: Response, body: AsyncIterator[bytes], keep: bool, modern: bool
-    ) -> bool:
+    async def _send_stream(self, response: Response, body: AsyncIterator[bytes], keep: bool, modern: bool) -> bool:
         """Sends chunk by chunk; returns whether the connection can be kept. A body that raises breaks the connection
         off, so that the client cannot take half an answer for a whole one."""
         transport = self._transport
-        assert transport is not None
+        assert transport is not None  # noqa: S101 (a request cannot come before connection_made)
         keep = keep and modern
         started = False
         try:
@@ -348,7 +346,7 @@ class Server:
 
     def now(self) -> float:
         """The event loop's time."""
-        assert self._loop is not None
+        assert self._loop is not None  # noqa: S101 (set by start, before any connection)
         return self._loop.time()
 
     async def start(self, host: str, port: int) -> int:

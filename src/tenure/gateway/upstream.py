@@ -208,7 +208,7 @@ class _Connection(asyncio.Protocol):
         if self._reply is None:
             return
         if self._head is None and not self._framed and exc is None:
-            self._reply._end()  # noqa: SLF001 (the two classes are one mechanism)
+            self._reply._end()
             self._reply = None
         else:
             self._fail(UpstreamError("reset", "the upstream closed the connection" + (f" ({exc})" if exc else "")))
@@ -235,13 +235,13 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, chunk: bytes) -> None:
         if self._reply is not None:
-            self._reply._push(chunk)  # noqa: SLF001 (the two classes are one mechanism)
+            self._reply._push(chunk)
 
     def on_message_complete(self) -> None:
         if self._head is not None or self._reply is None:  # the end of a 1xx answer
             return
         reply, self._reply = self._reply, None
-        reply._end()  # noqa: SLF001 (the two classes are one mechanism)
+        reply._end()
         if self._parser.should_keep_alive() and self._framed:
             self.resume()
             self._pool.idle(self)
@@ -251,7 +251,7 @@ class _Connection(asyncio.Protocol):
     # -- for the pool and the Reply
     def send(self, data: bytes, timeout_s: float) -> asyncio.Future[Reply]:
         """Writes a request; the future is done when the head of its answer has arrived."""
-        assert self._transport is not None
+        assert self._transport is not None  # noqa: S101 (create_connection returns after connection_made)
         loop = asyncio.get_running_loop()
         self._head = loop.create_future()
         self._reply = Reply(self, timeout_s)
@@ -269,7 +269,7 @@ class _Connection(asyncio.Protocol):
         if head is not None and not head.done():
             head.set_exception(error)
         if reply is not None:
-            reply._end(error)  # noqa: SLF001 (the two classes are one mechanism)
+            reply._end(error)
         self.abort()
 
     def abort(self) -> None:
@@ -384,12 +384,14 @@ class Client:
         *,
         admit: Callable[[], None] | None = None,
         timeout_s: float | None = None,
+        replay: bool = True,
     ) -> Reply:
         """Sends a request to ``base_url`` + ``path`` and returns when the head of the answer is there.
 
         ``admit`` is called immediately before the bytes are written, with no await between, and may raise to stop it:
         connecting takes time in which a breaker can trip. A pooled connection that turns out to be closed before any
-        byte came back is replaced once. Raises UpstreamError.
+        byte came back is replaced once, unless ``replay`` is false: for requests with effects that must not happen twice.
+        Raises UpstreamError.
         """
         where = target(base_url)
         host = self._host(where)
@@ -403,7 +405,7 @@ class Client:
             try:
                 return await self._exchange(connection, data, timeout)
             except UpstreamError as error:
-                if error.kind != "reset" or connection.answered:
+                if not replay or error.kind != "reset" or connection.answered:
                     raise
         connection = await host.connect()
         try:

@@ -1,0 +1,54 @@
+"""``python -m tenure.gateway``: one gateway process, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import signal
+import sys
+
+import uvloop
+
+from tenure.base import log
+from tenure.base.config import Config, load
+from tenure.gateway.app import Gateway
+from tenure.kernel.errors import Refused
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(config)
+    try:
+        port = await gateway.start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Refused(
+                "port_taken",
+                f"Port {config.gateway_port} on {config.host} is taken.",
+                fix="Stop what listens there, or set TENURE_GATEWAY_PORT.",
+            ) from None
+        raise Refused("cannot_listen", f"Cannot listen on {config.host}:{config.gateway_port}: {error}.") from None
+    gc.freeze()  # what is loaded by now stays: the collector need not walk it during calls
+    print(f"gateway ready http://{config.host}:{port}", flush=True)
+    await stop.wait()
+    await gateway.stop()
+
+
+def main() -> int:
+    """Exit status 0 after a clean stop, 1 with one line on standard error when it cannot start."""
+    try:
+        config = load()
+        log.configure(config.log_level)
+        uvloop.run(_serve(config))
+    except Refused as error:
+        print(f"tenure gateway: {error.message} {error.fix}".strip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

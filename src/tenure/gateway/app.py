@@ -1,0 +1,113 @@
+"""The gateway put together: the table of routes, the links to the control plane, and its start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tenure.base import log
+from tenure.base.config import Config
+from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.http import Request, Response
+from tenure.gateway.llm.codec import error_body
+from tenure.gateway.llm.handler import LlmHandler
+from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.server import Limits, Server
+from tenure.gateway.snapshot import Facts, Link
+from tenure.gateway.spool import Spool
+from tenure.gateway.upstream import Client
+
+_log = log.get("gateway")
+_HANDLER = "tenure.gateway.mcp.handler"
+_MCP = importlib.import_module(_HANDLER) if importlib.util.find_spec(_HANDLER) else None
+_NAME = "local"
+_EVENTS = "/internal/v1/events"
+_SHIP_S = 30.0
+
+
+class Gateway:
+    """Everything of one gateway process. Raises Refused when its folder cannot be used."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        folder = config.data_dir / "spool" / _NAME
+        self.facts = Facts()
+        self.spool = Spool(folder, config.spool_max_bytes, _NAME)
+        self._client = Client(config.upstream_timeout_s)
+        self._control = Client(_SHIP_S)
+        self._pipeline = Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen"))
+        self._llm = LlmHandler(self._pipeline, self._client)
+        self._mcp: Any = _MCP.McpHandler(self._pipeline) if _MCP else None
+        self._server = Server(self.handle, Limits(body=config.body_max_bytes))
+        self._link = Link(self.facts, self._control, config.control_url, self._token)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _token(self) -> str:
+        return Path(self._config.data_dir / "gateway.token").read_text(encoding="ascii").strip()
+
+    async def start(self) -> int:
+        """Listens and connects; returns the port. Raises OSError when the address is taken."""
+        port = await self._server.start(self._config.host, self._config.gateway_port)
+        if self._mcp:
+            await self._mcp.start()
+        self._tasks.append(asyncio.create_task(self._link.run()))
+        self.spool.start(self._ship)
+        return port
+
+    async def stop(self) -> None:
+        """Drains: running calls first, then what was recorded of them."""
+        await self._server.drain(self._config.drain_s)
+        if self._mcp:
+            await self._mcp.stop()
+        await self.spool.stop(min(2.0, self._config.drain_s))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._client.close()
+        self._control.close()
+
+    async def _ship(self, payload: bytes) -> int:
+        headers = (
+            ("authorization", f"Bearer {self._token()}"),
+            ("content-type", "application/x-ndjson"),
+        )
+        reply = await self._control.send(self._config.control_url, "POST", _EVENTS, headers, payload)
+        await reply.read(1 << 20)
+        return reply.status
+
+    async def handle(self, request: Request) -> Response:
+        """The table of routes."""
+        path, method = request.path, request.method
+        if path == "/v1/chat/completions":
+            return await self._llm.chat(request) if method == "POST" else _wrong_method("POST")
+        if path == "/mcp" and self._mcp:
+            response: Response = await self._mcp.handle(request)
+            return response
+        if path == "/v1/models":
+            return await self._llm.models(request) if method in ("GET", "HEAD") else _wrong_method("GET")
+        if path == "/healthz":
+            return self._health() if method in ("GET", "HEAD") else _wrong_method("GET")
+        text = f"Nothing is at {path}. This gateway serves /v1/chat/completions, /v1/models, /mcp and /healthz."
+        return Response(404, error_body(text, "invalid_request_error", "not_found"))
+
+    def _health(self) -> Response:
+        """200 when calls can be decided, 503 when not. No fact about an agent is told here: it asks for no token."""
+        facts = self.facts
+        ready = not facts.stale
+        body = {
+            "status": "ok" if ready else "no_facts" if facts.current is None else "stale",
+            "snapshot": facts.current.version if facts.current else None,
+            "snapshot_age_s": round(facts.age_s, 3) if facts.current else None,
+            "events": msgspec.to_builtins(self.spool.counts),
+            "backlog_bytes": self.spool.backlog_bytes,
+        }
+        return Response(200 if ready else 503, msgspec.json.encode(body))
+
+
+def _wrong_method(right: str) -> Response:
+    body = error_body(f"Use {right} here.", "invalid_request_error", "method_not_allowed")
+    return Response(405, body, (("allow", right),))

@@ -9,9 +9,10 @@ its cursor there, for the same reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -112,6 +113,25 @@ def move_cursor(connection: Connection, consumer: str, seq: int) -> None:
         .values(consumer=consumer, seq=seq)
         .on_conflict_do_update(index_elements=["consumer"], set_={"seq": seq})
     )
+
+
+def oldest(connection: Connection) -> int:
+    """The number of the oldest Event that is still in the log, 0 for an empty log."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.min(event_log.c.seq), 0))).scalar_one())
+
+
+def prune(connection: Connection, consumers: Iterable[str], upto: int, older_than: datetime, limit: int = 5000) -> int:
+    """Deletes up to ``limit`` Events that began before ``older_than`` and that every reader has passed: each of
+    ``consumers`` (by its cursor here; one that never read has passed nothing) and those that speak for themselves by
+    ``upto``. Returns how many. The newest Event always stays, so that ``head`` never goes back."""
+    bound = min([upto, head(connection) - 1, *(cursor(connection, name) for name in consumers)])
+    doomed = (
+        sa.select(event_log.c.seq)
+        .where(event_log.c.seq <= bound, event_log.c.time < older_than)
+        .order_by(event_log.c.seq)
+        .limit(limit)
+    )
+    return connection.execute(sa.delete(event_log).where(event_log.c.seq.in_(doomed.scalar_subquery()))).rowcount
 
 
 Handler = Callable[[Connection, Event], None]

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What every verb may use: the database, the clock, the settings, and the bell that says there is news."""
+    """What every verb may use: the database, the clock, the settings, and the bell that says there is news.
+
+    ``consumers`` names every Consumer of the event log that the wiring runs: nothing is pruned that one of them has not
+    read, and nothing at all while none is named."""
 
     db: Database
     clock: Clock
     config: Config
     bell: Bell
+    consumers: frozenset[str] = frozenset()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

@@ -36,6 +36,7 @@ __all__ = [
     "Session",
     "Span",
     "Trace",
+    "TraceSummary",
     "decision_span",
     "message_data",
     "message_from_openai_choice",
@@ -321,6 +322,25 @@ class Session:
     output_tokens: int
     trace_id: str | None = None
     outcome: Outcome | None = None
+    last_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """A trace in a list. ``status`` is the worst among its Events, ``name`` its first span's; ``last_seq`` the number
+    of its newest Event, which a list goes on after."""
+
+    trace_id: str
+    agent: str | None
+    session: str | None
+    name: str
+    started: datetime
+    duration_us: int
+    events: int
+    calls: int
+    errors: int
+    status: Status
+    last_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +362,7 @@ class AgentStats:
     input_tokens: int
     output_tokens: int
     tools: int
+    last: datetime | None = None
 
 
 # --- the live feed --------------------------------------------------------------------------------------------------
@@ -361,3 +382,5 @@ class FeedItem:
     title: str
     detail: str
     duration_us: int | None = None
+    id: str = ""
+    actor: str = ""

@@ -22,6 +22,8 @@ def feed_item(seq: int, event: Event) -> FeedItem:
         title=_title(event),
         detail=_detail(event),
         duration_us=event.duration_us,
+        id=event.id,
+        actor=event.actor,
     )
 
 

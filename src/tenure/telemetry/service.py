@@ -1,0 +1,351 @@
+"""The verbs of telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tenure.base import events as log
+from tenure.base.events import Logged
+from tenure.base.room import World
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.telemetry import store
+from tenure.telemetry.model import (
+    AgentStats,
+    Outcome,
+    Session,
+    Span,
+    Trace,
+    TraceSummary,
+    span_of,
+    trace_of,
+)
+from tenure.telemetry.store import TraceStore, Where
+
+KEEP = timedelta(hours=24)
+"""How long an Event stays in the event log (the row buffer) after it began, once every reader has passed it."""
+PUMP_BATCH = 2000
+MAX_BATCH = 5000
+"""The most Events that one request may bring."""
+MAX_TRACE = 20_000
+"""The most spans of one trace that are shown."""
+
+_stores: dict[Path, TraceStore] = {}
+_decode = msgspec.json.Decoder(Event).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+# --- the store's life -------------------------------------------------------------------------------------------------
+
+
+def open_store(world: World) -> None:
+    """Opens the trace store of this data folder. Raises Failed or Refused, one line each, when it is damaged, in use,
+    from a newer version, or was filled from another control database."""
+    opened = TraceStore(world.config.data_dir / "traces.duckdb", memory_mb=world.config.traces_memory_mb)
+    with world.read() as connection:
+        newest = log.head(connection)
+    if opened.cursor > newest:
+        passed = opened.cursor
+        opened.close()
+        raise Refused(
+            "trace_store_of_another",
+            f"{opened.path} has read up to Event {passed}, but the control database ends at {newest}.",
+            fix="Restore the control database that belongs to it, or move the file away to begin an empty one.",
+            status=409,
+        )
+    _stores[world.config.data_dir.resolve()] = opened
+
+
+def close_store(world: World) -> None:
+    """Closes the trace store, if it is open."""
+    opened = _stores.pop(world.config.data_dir.resolve(), None)
+    if opened is not None:
+        opened.close()
+
+
+def _store(world: World) -> TraceStore:
+    try:
+        return _stores[world.config.data_dir.resolve()]
+    except KeyError:
+        raise Failed("trace_store_closed", "The trace store is not open.", retry=True) from None
+
+
+def pump(world: World) -> int:
+    """Moves the next batch of the event log into the trace store; returns how many Events it held."""
+    target = _store(world)
+    with world.read() as connection:
+        batch = log.read(connection, target.cursor, PUMP_BATCH)
+    if batch:
+        target.add(batch)
+    return len(batch)
+
+
+def _current(world: World) -> TraceStore:
+    """The trace store with all in it that was in the event log when this was asked, so that what a caller was told is
+    kept is also what it reads."""
+    target = _store(world)
+    with world.read() as connection:
+        newest = log.head(connection)
+    while target.cursor < newest and pump(world):
+        pass
+    return target
+
+
+# --- taking Events in -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``accepted`` Events are new and durable now; ``known`` ones were already."""
+
+    accepted: int
+    known: int
+
+
+def parse_events(body: bytes, types: Iterable[str]) -> list[Event]:
+    """The Events of a request: a JSON array or one JSON object a line. Raises Refused for the whole when one of them is
+    malformed or of another type than ``types``, with its index and the reason."""
+    try:
+        raw = _split(body) if body.lstrip()[:1] == b"[" else [line for line in body.split(b"\n") if line.strip()]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refused(
+            "malformed_events",
+            f"The body is not JSON: {error}",
+            fix="Send a JSON array of Events, or one Event a line.",
+            status=422,
+        ) from error
+    if len(raw) > MAX_BATCH:
+        raise Refused(
+            "too_many_events", f"{len(raw)} Events in one request.", fix=f"Send at most {MAX_BATCH}.", status=413
+        )
+    allowed = frozenset(types)
+    return [_parsed(index, item, allowed) for index, item in enumerate(raw)]
+
+
+def _parsed(index: int, item: Any, allowed: frozenset[str]) -> Event:
+    try:
+        event = _decode(item)
+        reason = _fault(event, allowed)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        reason = str(error)
+    if reason:
+        raise Refused(
+            "malformed_event",
+            f"Event {index}: {reason}. None of the batch was kept.",
+            fix="See docs/events.md for the shape of an Event.",
+            status=422,
+            details={"index": index, "problem": reason},
+        )
+    return event
+
+
+_LENGTHS = {"id": 64, "workspace": 63, "type": 63, "agent": 63}
+_TEXTS = ("actor", "release", "instance", "session", "trace_id", "span_id", "parent_span_id", "policy_version")
+
+
+def _fault(event: Event, allowed: frozenset[str]) -> str:
+    """What is wrong with an Event, empty when nothing is."""
+    if event.type not in allowed:
+        return f"type {event.type!r} may not be sent here; {', '.join(sorted(allowed))} may"
+    for name, limit in _LENGTHS.items():
+        value = getattr(event, name)
+        if value is None and name == "agent":
+            continue
+        if not value or len(value) > limit or "\0" in value:
+            return f"{name} must be 1 to {limit} characters"
+    for name in _TEXTS:
+        value = getattr(event, name)
+        if value is not None and (len(value) > 512 or "\0" in value):
+            return f"{name} must be at most 512 characters"
+    if event.time.tzinfo is None:
+        return "time must name its offset from UTC"
+    if event.duration_us is not None and not 0 <= event.duration_us < 2**53:
+        return "duration_us must be microseconds, 0 or more"
+    return ""
+
+
+def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
+    """Keeps what a gateway saw. When it returns, the Events are durable. An agent's first use of a tool is flagged
+    (D10)."""
+    assert Role.SYSTEM in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
+    return _keep(world, events)
+
+
+def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
+    """Keeps what a person brings from elsewhere; each Event says who brought it. Importing again keeps nothing twice.
+    Raises Refused when an Event is for another workspace than the person's."""
+    for index, event in enumerate(events):
+        if event.workspace != actor.workspace:
+            raise Refused(
+                "other_workspace",
+                f"Event {index} is for workspace {event.workspace!r}; {actor.name} is in {actor.workspace!r}.",
+                fix="Import into your own workspace.",
+                status=403,
+                details={"index": index},
+            )
+    return _keep(world, [_brought(event, actor.name) for event in events])
+
+
+def _brought(event: Event, by: str) -> Event:
+    return replace(event, data={**event.data, "tenure.imported_by": by})
+
+
+def keep_spans(world: World, events: Sequence[Event]) -> Taken:
+    """Keeps spans that an agent sent over OTLP."""
+    return _keep(world, events)
+
+
+def _keep(world: World, events: Sequence[Event]) -> Taken:
+    # What began long ago may have been kept and pruned since; what is imported has the time of its import, each time.
+    oldest = world.clock() - KEEP
+    late = [event.id for event in events if event.time < oldest or event.type in IMPORT_TYPES]
+    known = _store(world).known(late)
+    fresh = [event for event in events if event.id not in known]
+    with world.begin() as tx:
+        accepted = log.append(tx, _flagged(store.first_uses(tx, _tool_calls(fresh)), fresh))
+    return Taken(accepted, len(events) - accepted)
+
+
+def _tool_calls(events: Iterable[Event]) -> list[Event]:
+    return [
+        event
+        for event in events
+        if event.type == "call.completed"
+        and event.agent
+        and event.data.get("tenure.kind") == "tool"
+        and event.data.get("tenure.resource")
+    ]
+
+
+def _flagged(first: set[str], events: Sequence[Event]) -> list[Event]:
+    return [_first_use(event) if event.id in first else event for event in events]
+
+
+def _first_use(event: Event) -> Event:
+    status = Status.FLAGGED if event.status is Status.ALLOWED else event.status
+    return replace(event, status=status, data={**event.data, "tenure.first_use": True})
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def list_events(
+    world: World,
+    actor: Actor,
+    *,
+    after: int | None = None,
+    limit: int = 100,
+    agent: str | None = None,
+    type: str | None = None,  # noqa: A002 (the API's own word)
+    status: Status | None = None,
+    session: str | None = None,
+) -> list[Logged]:
+    """Events of the actor's workspace, by number: those after ``after``, or the newest ones."""
+    where = Where(workspace=actor.workspace, agent=agent, status=status, session=session, type=type)
+    target = _current(world)
+    if after is None:
+        return target.newest(where, limit)[::-1]
+    return target.events(where.add("seq > ?", after), limit)
+
+
+def newest(world: World) -> int:
+    """The number of the newest Event."""
+    with world.read() as connection:
+        return log.head(connection)
+
+
+def feed_batch(world: World, actor: Actor, after: int, limit: int = 500) -> list[Logged]:
+    """The next Events after ``after`` of every workspace, from the row buffer, or from the trace store for a feed that
+    goes on where the row buffer no longer reaches."""
+    with world.read() as connection:
+        batch = log.read(connection, after, limit)
+        if batch and batch[0].seq == after + 1:
+            return batch
+        oldest = log.oldest(connection)
+    if after + 1 >= oldest > 0 or _store(world).cursor <= after:
+        return batch
+    where = Where(workspace=actor.workspace).add("seq > ?", after)
+    return _store(world).events(where, limit) or batch
+
+
+def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
+    """Every span of a trace of the actor's workspace, by the order in which it was told."""
+    found = _current(world).events(Where(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
+    return [span_of(logged.event) for logged in found]
+
+
+def trace(world: World, actor: Actor, trace_id: str) -> Trace:
+    """The waterfall of a trace. Raises Refused (404) for one that nothing is known of."""
+    spans = spans_of_trace(world, actor, trace_id)
+    if not spans:
+        raise Refused(
+            "unknown_trace",
+            f"Nothing is known of trace {trace_id}.",
+            fix="`tenure traces list` shows what there is.",
+            status=404,
+        )
+    return trace_of(trace_id, spans)
+
+
+def list_traces(
+    world: World,
+    actor: Actor,
+    *,
+    agent: str | None = None,
+    session: str | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[TraceSummary]:
+    """Traces, the one with the newest Event first; ``after`` goes on after the ``last_seq`` of another."""
+    where = Where(workspace=actor.workspace, agent=agent, session=session)
+    return _current(world).traces(actor.workspace, where, after, limit)
+
+
+def list_sessions(
+    world: World,
+    actor: Actor,
+    *,
+    agent: str | None = None,
+    source: str | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[Session]:
+    """Sessions with their outcome, the one with the newest Event first; ``after`` as in ``list_traces``."""
+    where = Where(workspace=actor.workspace, agent=agent, source=source)
+    return _current(world).sessions(actor.workspace, where, after, limit)
+
+
+def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outcome]:
+    """How every session ended that somebody judged, of one source or of all."""
+    return _current(world).outcomes(Where(workspace=actor.workspace, source=source))
+
+
+def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
+    """Each agent's calls in the last ``window``, in figures."""
+    since = world.clock() - window
+    where = Where(workspace=actor.workspace).add("time_us >= ?", store.micros(since))
+    return _current(world).stats(where)
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------------
+
+
+def prune(world: World, limit: int = 5000) -> int:
+    """Deletes Events from the row buffer that are older than ``KEEP`` and that every reader, the trace store among
+    them, has passed; returns how many. Does nothing while the wiring has named no readers."""
+    if not world.consumers:
+        return 0
+    upto = _store(world).cursor
+    done = 0
+    while True:
+        with world.db.begin() as tx:  # not news to anybody: no bell
+            count = log.prune(tx, world.consumers, upto, world.clock() - KEEP, limit)
+        done += count
+        if count < limit:
+            return done

@@ -1,0 +1,411 @@
+"""What telemetry keeps: which tools an agent has used (control database), and every Event as a row to query (DuckDB).
+
+The trace store is one file that one process writes. Its cursor into the event log lies in the same file and moves in
+the same transaction as the rows, so that an Event is in it exactly once, whatever is killed when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from tenure.base.db import UtcTime, metadata
+from tenure.base.events import Logged
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.ids import stable_id
+from tenure.kernel.values import Event, Status
+from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, TraceSummary, outcome_of, span_of
+
+tool_use = sa.Table(
+    "tool_use",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("agent", sa.String(63), nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("first_event", sa.String(64), nullable=False),
+    sa.Column("first_at", UtcTime, nullable=False),
+)
+
+
+def first_uses(connection: Connection, events: Sequence[Event]) -> set[str]:
+    """The ids of those tool calls that are their agent's first use of the tool. Telling one again gives the same
+    answer."""
+    rows: dict[str, dict[str, Any]] = {}
+    for event in events:
+        resource = str(event.data["tenure.resource"])
+        key = stable_id(event.workspace, event.agent or "", resource)
+        fact = {"key": key, "workspace": event.workspace, "agent": event.agent, "resource": resource}
+        rows.setdefault(key, {**fact, "first_event": event.id, "first_at": event.time})
+    if not rows:
+        return set()
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(tool_use).on_conflict_do_nothing(index_elements=["key"]), list(rows.values()))
+    found = connection.execute(sa.select(tool_use.c.first_event).where(tool_use.c.key.in_(list(rows))))
+    return {row.first_event for row in found} & {event.id for event in events}
+
+
+# --- the trace store ------------------------------------------------------------------------------------------------
+
+SCHEMA_VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_BIGGEST = 2**63 - 1
+
+_COLUMNS: Mapping[str, str] = {
+    "seq": "BIGINT NOT NULL",
+    "id": "VARCHAR NOT NULL",
+    "type": "VARCHAR NOT NULL",
+    "time_us": "BIGINT NOT NULL",  # microseconds since 1970, UTC
+    "workspace": "VARCHAR NOT NULL",
+    "actor": "VARCHAR NOT NULL",
+    "agent": "VARCHAR",
+    "release": "VARCHAR",
+    "instance": "VARCHAR",
+    "session": "VARCHAR",
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",
+    "status": "VARCHAR NOT NULL",
+    "policy_version": "VARCHAR",
+    "memory_snapshot": "VARCHAR",
+    "duration_us": "BIGINT",
+    "data": "VARCHAR NOT NULL",  # JSON: the Event's attributes, whole
+    # What follows is taken out of ``data`` for queries.
+    "name": "VARCHAR NOT NULL",
+    "resource": "VARCHAR",
+    "model": "VARCHAR",
+    "input_tokens": "BIGINT",
+    "output_tokens": "BIGINT",
+    "error": "VARCHAR",
+    "source": "VARCHAR",
+    "task": "VARCHAR",
+}
+_EVENT_COLUMNS = tuple(_COLUMNS)[: tuple(_COLUMNS).index("data") + 1]
+_SELECT = ", ".join(_EVENT_COLUMNS)
+_CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def micros(time: datetime) -> int:
+    """Microseconds since 1970, as the store keeps times."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _time(micros: int) -> datetime:
+    return _EPOCH + micros * _MICROSECOND
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _BIGGEST else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _row(logged: Logged) -> tuple[Any, ...]:
+    event, data = logged.event, logged.event.data
+    span = span_of(event)
+    return (
+        logged.seq,
+        event.id,
+        event.type,
+        micros(event.time),
+        event.workspace,
+        event.actor,
+        event.agent,
+        event.release,
+        event.instance,
+        event.session,
+        event.trace_id,
+        event.span_id,
+        event.parent_span_id,
+        event.status.value,
+        event.policy_version,
+        event.memory_snapshot,
+        _count(event.duration_us),
+        _encode(data).decode(),
+        span.name,
+        _text(data.get("tenure.resource")),
+        _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
+        _count(data.get("gen_ai.usage.input_tokens")),
+        _count(data.get("gen_ai.usage.output_tokens")),
+        (span.status_message or "error") if span.status == "error" else None,
+        _text(data.get("tenure.source")),
+        _text(data.get("tenure.task")),
+    )
+
+
+def _event(row: tuple[Any, ...]) -> Logged:
+    facts = dict(zip(_EVENT_COLUMNS, row, strict=True))
+    seq, time, data = facts.pop("seq"), facts.pop("time_us"), facts.pop("data")
+    status = Status(facts.pop("status"))
+    return Logged(seq, Event(time=_time(time), data=_decode(data), status=status, **facts))
+
+
+class Where:
+    """Conditions that are only there when their value is."""
+
+    def __init__(self, **equal: Any) -> None:
+        self.terms = [f"{column} = ?" for column, value in equal.items() if value is not None]
+        self.values = [value for value in equal.values() if value is not None]
+
+    def add(self, term: str, *values: Any) -> Where:
+        """One more condition."""
+        self.terms.append(term)
+        self.values.extend(values)
+        return self
+
+    def __str__(self) -> str:
+        return " AND ".join(self.terms) or "TRUE"
+
+
+class TraceStore:
+    """Every Event as a row of a DuckDB file. Opening it creates it, or recovers it after a kill.
+
+    ``memory_mb`` bounds what DuckDB takes; without a bound it takes gigabytes while ingesting. Raises Failed when the
+    file is damaged or another process has it, Refused when a newer version of Tenure wrote it.
+    """
+
+    def __init__(self, path: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._root = duckdb.connect(str(path), config={"memory_limit": f"{memory_mb}MB", "threads": threads})
+            self._writer = self._root.cursor()
+            self._prepare()
+        except duckdb.Error as error:
+            raise _cannot_open(path, error) from error
+
+    def _prepare(self) -> None:
+        self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
+        found = self._writer.execute("SELECT version FROM store").fetchone()
+        if found is not None and found[0] > SCHEMA_VERSION:
+            self.close()
+            raise Refused(
+                "trace_store_newer",
+                f"{self.path} was written by a newer Tenure (version {found[0]}; this one knows {SCHEMA_VERSION}).",
+                fix="Start the newer Tenure, or move the file away to begin an empty one.",
+                status=409,
+            )
+        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        self._writer.begin()
+        self._writer.execute(f"CREATE TABLE IF NOT EXISTS event ({columns})")
+        if found is None:
+            self._writer.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
+        self._writer.commit()
+
+    def close(self) -> None:
+        """Writes what is in memory to the file, and closes it."""
+        with self._lock:
+            self._writer.close()
+            self._root.close()
+
+    # -- writing
+
+    @property
+    def cursor(self) -> int:
+        """The number of the newest Event that is in the store."""
+        return int(self._all("SELECT cursor FROM store")[0][0])
+
+    def add(self, batch: Sequence[Logged]) -> None:
+        """Adds Events and moves the cursor to the last of them, in one transaction. Those that the cursor has passed
+        are not added again. Raises Failed when DuckDB cannot write."""
+        with self._lock, _speaking():
+            self._writer.begin()
+            try:
+                row = self._writer.execute("SELECT cursor FROM store").fetchone()
+                after = int(row[0]) if row else 0
+                fresh = [_row(logged) for logged in batch if logged.seq > after]
+                if fresh:
+                    appender = self._writer.appender("event")
+                    appender.append_rows(fresh)
+                    appender.flush()
+                    self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]])
+                self._writer.commit()
+            except BaseException:
+                self._writer.rollback()
+                raise
+
+    # -- reading
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _speaking(), self._root.cursor() as reader:
+            return reader.execute(sql, list(values)).fetchall()
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that are in the store."""
+        if not ids:
+            return set()
+        return {row[0] for row in self._all("SELECT id FROM event WHERE id IN (SELECT unnest(?::VARCHAR[]))", [ids])}
+
+    def events(self, where: Where, limit: int) -> list[Logged]:
+        """Events that meet ``where``, by number, at most ``limit``."""
+        sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 (only our own column names)
+        return [_event(row) for row in self._all(sql, [*where.values, limit])]
+
+    def newest(self, where: Where, limit: int) -> list[Logged]:
+        """The newest ``limit`` Events that meet ``where``, newest first."""
+        sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 (only our own column names)
+        return [_event(row) for row in self._all(sql, [*where.values, limit])]
+
+    def traces(self, workspace: str, where: Where, before: int | None, limit: int) -> list[TraceSummary]:
+        """Traces that have an Event which meets ``where``, the one with the newest Event first; ``before`` goes on
+        after a trace whose newest Event has that number."""
+        after = "HAVING max(seq) < ?" if before is not None else ""
+        sql = f"""
+            SELECT trace_id, min_by(agent, seq), min_by(session, seq), min(time_us),
+                   max(time_us + coalesce(duration_us, 0)) - min(time_us), count(*),
+                   count(*) FILTER (type IN {_CALLS}), count(error),
+                   bool_or(status = 'violation'), bool_or(status = 'anomaly'), bool_or(status = 'flagged'),
+                   min_by(name, seq), max(seq)
+            FROM event
+            WHERE workspace = ? AND trace_id IN (SELECT trace_id FROM event WHERE {where})
+            GROUP BY trace_id {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        values = [workspace, *where.values, *([] if before is None else [before]), limit]
+        return [_trace_summary(row) for row in self._all(sql, values)]
+
+    def sessions(self, workspace: str, where: Where, before: int | None, limit: int) -> list[Session]:
+        """Sessions that have an Event which meets ``where``, the one with the newest Event first, with their outcome;
+        ``before`` as in ``traces``."""
+        after = "HAVING max(seq) < ?" if before is not None else ""
+        sql = f"""
+            SELECT workspace, session, min_by(agent, seq), max_by(source, seq), min(time_us),
+                   max(time_us + coalesce(duration_us, 0)), count(*),
+                   count(*) FILTER (type IN {_CALLS}), count(*) FILTER (status = 'flagged'),
+                   count(*) FILTER (status = 'violation'), count(error),
+                   coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
+                   max_by(trace_id, seq), max(seq)
+            FROM event
+            WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})
+            GROUP BY workspace, session {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        rows = self._all(sql, [workspace, *where.values, *([] if before is None else [before]), limit])
+        names = [row[1] for row in rows]
+        told = (
+            self.outcomes(Where(workspace=workspace).add("session IN (SELECT unnest(?::VARCHAR[]))", names))
+            if names
+            else []
+        )
+        ends = {outcome.session: outcome for outcome in told}
+        return [_session(row, ends.get(row[1])) for row in rows]
+
+    def outcomes(self, where: Where) -> list[Outcome]:
+        """Every outcome that meets ``where``, in the order they were told. One session told twice keeps the later."""
+        where.add("type = 'import.outcome'")
+        sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq"  # noqa: S608 (only our own column names)
+        found: dict[tuple[str, ...], Outcome] = {}
+        for row in self._all(sql, where.values):
+            event = _event(row).event
+            outcome = outcome_of(event)
+            if outcome is not None:
+                found[event.workspace, outcome.source, outcome.session or event.id] = outcome
+        return list(found.values())
+
+    def stats(self, where: Where) -> list[AgentStats]:
+        """Each agent's calls that meet ``where``, in figures."""
+        sql = f"""
+            SELECT workspace, agent, count(*),
+                   count(*) FILTER (status = 'allowed'), count(*) FILTER (status = 'flagged'),
+                   count(*) FILTER (status = 'violation'), count(*) FILTER (status = 'anomaly'),
+                   count(error) FILTER (type <> 'call.refused'),
+                   quantile_disc(duration_us, [0.5, 0.95]) FILTER (type <> 'call.refused'),
+                   coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
+                   count(DISTINCT resource) FILTER (name LIKE 'execute_tool%'), max(time_us)
+            FROM event WHERE type IN {_CALLS} AND agent IS NOT NULL AND {where}
+            GROUP BY workspace, agent ORDER BY workspace, agent"""  # noqa: S608 (only our own column names)
+        return [_stats(row) for row in self._all(sql, where.values)]
+
+
+def _trace_summary(row: tuple[Any, ...]) -> TraceSummary:
+    trace_id, agent, session, start, length, events, calls, errors, violation, anomaly, flagged, name, seq = row
+    worst = (violation, Status.VIOLATION), (anomaly, Status.ANOMALY), (flagged, Status.FLAGGED), (True, Status.ALLOWED)
+    status = next(status for is_there, status in worst if is_there)
+    return TraceSummary(
+        trace_id, agent, session, name, _time(start), int(length), events, calls, errors, status, last_seq=seq
+    )
+
+
+def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
+    workspace, session, agent, source, start, end, *counts, trace_id, seq = row
+    events, calls, flagged, violations, errors, input_tokens, output_tokens = counts
+    return Session(
+        workspace=workspace,
+        session=session,
+        agent=agent,
+        source=source,
+        started=_time(start),
+        ended=_time(end),
+        events=events,
+        calls=calls,
+        flagged=flagged,
+        violations=violations,
+        errors=errors,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        trace_id=trace_id,
+        outcome=outcome,
+        last_seq=seq,
+    )
+
+
+def _stats(row: tuple[Any, ...]) -> AgentStats:
+    workspace, agent, calls, allowed, flagged, violations, anomalies, errors, latency, tokens_in, tokens_out, *rest = (
+        row
+    )
+    p50, p95 = latency or (None, None)
+    return AgentStats(
+        workspace=workspace,
+        agent=agent,
+        calls=calls,
+        allowed=allowed,
+        flagged=flagged,
+        violations=violations,
+        anomalies=anomalies,
+        errors=errors,
+        error_rate=errors / calls,
+        p50_us=p50,
+        p95_us=p95,
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        tools=rest[0],
+        last=_time(rest[1]),
+    )
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _cannot_open(path: Path, error: duckdb.Error) -> Exception:
+    text = _first_line(error)
+    if "lock" in text.lower() and "held" in text.lower():
+        return Failed("trace_store_locked", f"{path} is in use by another process: {text}")
+    if "version" in text.lower():
+        fix = "Start the Tenure that wrote it, or move the file away to begin an empty one."
+        return Refused("trace_store_newer", f"{path} was written by another version: {text}", fix=fix, status=409)
+    return Failed(
+        "trace_store_damaged",
+        f"{path} cannot be read: {text}. Restore it from a backup, or move it away to begin an empty one.",
+    )

@@ -108,7 +108,8 @@ def _cookie(header: str) -> str | None:
 def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[Room] = tuple(ROOMS)) -> FastAPI:
     """The control plane as one ASGI application. Opens nothing until it is started (ASGI lifespan)."""
     database = Database(config.database)
-    world = World(db=database, clock=clock, config=config, bell=Bell())
+    consumers = frozenset(consumer.name for room in rooms for consumer in room.consumers)
+    world = World(db=database, clock=clock, config=config, bell=Bell(), consumers=consumers)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

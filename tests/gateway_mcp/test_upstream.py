@@ -16,8 +16,6 @@ from typing import Any
 import psutil
 import pytest
 import uvloop
-from tests.sim import mcp_servers as sim
-from tests.sim.ports import free_port
 
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.stdio import environment, without
@@ -26,6 +24,8 @@ from tenure.gateway.upstream import Client
 from tenure.kernel.errors import Failed
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ServerFact
+from tests.sim import mcp_servers as sim
+from tests.sim.ports import free_port
 
 QUICK = Limits(call_s=1.0, start_s=8.0, backoff_s=(0.1, 5.0), backoff_wait_s=0.5, stop_s=1.0)
 
@@ -234,6 +234,7 @@ def test_a_server_is_shared_by_those_who_describe_it_the_same_way_and_stopped_wi
 
 _PARENT = """
 import asyncio, sys, uvloop
+from tenure.base import log
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.upstream import Servers
 from tenure.gateway.upstream import Client
@@ -245,6 +246,7 @@ async def main():
     print(answer["result"]["structuredContent"]["pid"], flush=True)
     await asyncio.sleep(3600)
 
+log.configure()
 uvloop.run(main())
 """
 

@@ -95,7 +95,7 @@ def files(folder: Path) -> MCPServer:
         return f"wrote {len(text)} characters to {name}"
 
     @server.tool()
-    async def slow(seconds: float, context: Context) -> str:  # type: ignore[type-arg]
+    async def slow(seconds: float, context: Context) -> str:
         """Works for some seconds, says how far it is, and leaves a trace of how it ended."""
         steps = 10
         try:

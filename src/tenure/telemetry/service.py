@@ -17,6 +17,7 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.model import (
+    IMPORT_TYPES,
     AgentStats,
     Outcome,
     Session,

@@ -1,0 +1,339 @@
+"""Routes of telemetry: Events in, traces, sessions, figures and the live feed out."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, Field
+
+from tenure.base.http import TheActor, TheWorld, require
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import JsonArray, JsonObject
+from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.telemetry import otlp, service
+from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, TraceSummary
+from tenure.telemetry.words import feed_item
+
+router = APIRouter(tags=["telemetry"])
+
+_READERS = (Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.VIEWER)
+_HEARTBEAT_S = 10.0
+_LOOK_S = 0.5
+_EVENTS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": {"type": "object", "title": "Event"}}},
+            "application/x-ndjson": {"schema": {"type": "string", "description": "One Event a line"}},
+        },
+    }
+}
+
+
+class Taken(BaseModel):
+    """``accepted`` Events are new and durable now; ``known`` ones were kept before."""
+
+    accepted: int
+    known: int
+
+
+class LoggedEvent(BaseModel):
+    """An Event with its number in the log."""
+
+    seq: int
+    event: Event
+
+
+class EventList(BaseModel):
+    """``next`` is the ``after`` that goes on from here; None when nothing was found."""
+
+    events: list[LoggedEvent]
+    next: int | None = None
+
+
+class SpanOut(BaseModel):
+    """One span at its place in the waterfall. ``status`` is the feed's, ``status_code`` OpenTelemetry's."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    kind: str
+    start: datetime
+    end: datetime
+    duration_us: int
+    offset_us: int
+    depth: int
+    status: Status
+    status_code: Literal["unset", "ok", "error"]
+    status_message: str
+    type: str
+    event: str = Field(description="Id of the Event it was made of")
+    agent: str | None
+    session: str | None
+    release: str | None
+    policy_version: str | None
+    memory_snapshot: str | None
+    attributes: JsonObject
+    events: JsonArray
+    links: JsonArray
+
+
+class TraceOut(BaseModel):
+    """A whole trace: parents before children, in causal order."""
+
+    trace_id: str
+    duration_us: int
+    spans: list[SpanOut]
+
+
+class TraceList(BaseModel):
+    """``next`` is the ``after`` of the next page; None on the last."""
+
+    traces: list[TraceSummary]
+    next: int | None = None
+
+
+class SessionList(BaseModel):
+    """``next`` is the ``after`` of the next page; None on the last."""
+
+    sessions: list[Session]
+    next: int | None = None
+
+
+class StatsOut(BaseModel):
+    """Figures of each agent over the last ``window_s`` seconds."""
+
+    window_s: int
+    agents: list[AgentStats]
+
+
+def _reader(actor: TheActor) -> Actor:
+    require(actor, *_READERS)
+    return actor
+
+
+Reader = Annotated[Actor, Depends(_reader)]
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The request's body, unpacked, or Refused once it is longer than ``limit`` bytes either way."""
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding not in ("identity", "gzip"):
+        raise Refused("unknown_encoding", f"Content-Encoding {coding!r} is not known.", fix="Use gzip.", status=415)
+    packed = bytearray()
+    async for chunk in request.stream():
+        packed += chunk
+        if len(packed) > limit:
+            raise _too_large(limit)
+    if coding == "identity":
+        return bytes(packed)
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        body = unpack.decompress(bytes(packed), limit + 1)
+    except zlib.error as error:
+        raise Refused("malformed_gzip", f"The body is not gzip: {error}", fix="Send whole gzip data.") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not unpack.eof:
+        raise Refused("malformed_gzip", "The gzip data is cut off.", fix="Send whole gzip data.")
+    return body
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused("body_too_large", f"The body is longer than {limit} bytes.", fix="Send smaller batches.", status=413)
+
+
+@router.post("/internal/v1/events", openapi_extra=_EVENTS_BODY)
+async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Taken:
+    """Events from a gateway, as a JSON array or one a line. Answers only after they are durable."""
+    require(actor, Role.SYSTEM)
+    events = service.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
+    taken = await asyncio.to_thread(service.ingest, world, actor, events)
+    return Taken(accepted=taken.accepted, known=taken.known)
+
+
+@router.post("/v1/imports/events", openapi_extra=_EVENTS_BODY)
+async def take_imports(request: Request, world: TheWorld, actor: TheActor) -> Taken:
+    """Events that a person brings from elsewhere (``import.*`` only). Bringing them again keeps nothing twice."""
+    require(actor, Role.OWNER, Role.OPERATOR)
+    events = service.parse_events(await _body(request, world.config.body_max_bytes), IMPORT_TYPES)
+    taken = await asyncio.to_thread(service.import_events, world, actor, events)
+    return Taken(accepted=taken.accepted, known=taken.known)
+
+
+@router.post(
+    "/otlp/v1/traces",
+    response_class=Response,
+    responses={200: {"content": {"application/x-protobuf": {}, "application/json": {}}}},
+)
+async def take_otlp(request: Request, world: TheWorld, actor: TheActor) -> Response:
+    """OTLP/HTTP traces of the agent whose token is sent, in protobuf or JSON, plain or gzip."""
+    if actor.principal is None:
+        raise Refused(
+            "not_an_agent",
+            f"{actor.name} is not an agent: spans are kept as those of the agent whose token is sent.",
+            fix="Send the agent's token; `tenure run` sets OTEL_EXPORTER_OTLP_HEADERS for it.",
+            status=403,
+        )
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in ("application/x-protobuf", "application/json"):
+        raise Refused("unknown_media", f"{media!r} is not OTLP.", fix="Use application/x-protobuf.", status=415)
+    is_json = media == "application/json"
+    body = await _body(request, world.config.body_max_bytes)
+    try:
+        received = otlp.receive(otlp.parse(body, is_json), actor.principal)
+    except Refused as error:
+        return Response(otlp.refusal(error.message, is_json), status_code=400, media_type=media)
+    if received.events:
+        await asyncio.to_thread(service.keep_spans, world, received.events)
+    return Response(otlp.answer(received, is_json), media_type=media)
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/v1/events")
+def get_events(
+    *,
+    world: TheWorld,
+    actor: Reader,
+    after: Annotated[int | None, Query(ge=0, description="Go on after this number; without it, the newest")] = None,
+    agent: str | None = None,
+    type: Annotated[str | None, Query()] = None,  # noqa: A002 (the API's own word)
+    status: Status | None = None,
+    session: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> EventList:
+    """Events, oldest first."""
+    found = service.list_events(
+        world, actor, after=after, limit=limit, agent=agent, type=type, status=status, session=session
+    )
+    events = [LoggedEvent(seq=logged.seq, event=logged.event) for logged in found]
+    return EventList(events=events, next=found[-1].seq if found else None)
+
+
+@router.get("/v1/traces")
+def get_traces(
+    *,
+    world: TheWorld,
+    actor: Reader,
+    agent: str | None = None,
+    session: str | None = None,
+    after: Annotated[int | None, Query(ge=0)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> TraceList:
+    """Traces, the one with the newest Event first."""
+    found = service.list_traces(world, actor, agent=agent, session=session, after=after, limit=limit)
+    return TraceList(traces=found, next=found[-1].last_seq if len(found) == limit else None)
+
+
+@router.get("/v1/traces/{trace_id}")
+def get_trace(world: TheWorld, actor: Reader, trace_id: str) -> TraceOut:
+    """One trace with every decision, approval and breaker trip at its place."""
+    found = service.trace(world, actor, trace_id)
+    return TraceOut(
+        trace_id=found.trace_id, duration_us=found.duration_us, spans=[_span(placed) for placed in found.spans]
+    )
+
+
+def _span(placed: Placed) -> SpanOut:
+    span = placed.span
+    facts: dict[str, Any] = {name: getattr(span, name) for name in SpanOut.model_fields if hasattr(span, name)}
+    facts |= {"status": span.feed_status, "status_code": span.status}
+    return SpanOut(**facts, depth=placed.depth, offset_us=placed.offset_us)
+
+
+@router.get("/v1/sessions")
+def get_sessions(
+    *,
+    world: TheWorld,
+    actor: Reader,
+    agent: str | None = None,
+    source: Annotated[str | None, Query(description="Where it was imported from, as `tau-bench`")] = None,
+    after: Annotated[int | None, Query(ge=0)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> SessionList:
+    """Sessions with their outcome, the one with the newest Event first."""
+    found = service.list_sessions(world, actor, agent=agent, source=source, after=after, limit=limit)
+    return SessionList(sessions=found, next=found[-1].last_seq if len(found) == limit else None)
+
+
+@router.get("/v1/stats")
+def get_stats(
+    world: TheWorld,
+    actor: Reader,
+    window: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds to look back")] = 86400,
+) -> StatsOut:
+    """Each agent's calls by status, latency, tokens and errors."""
+    return StatsOut(window_s=window, agents=service.stats(world, actor, timedelta(seconds=window)))
+
+
+# --- the live feed ----------------------------------------------------------------------------------------------------
+
+
+@router.get("/v1/feed", response_class=EventSourceResponse)
+async def feed(
+    *,
+    world: TheWorld,
+    actor: Reader,
+    agent: str | None = None,
+    status: Status | None = None,
+    type: Annotated[str | None, Query()] = None,  # noqa: A002 (the API's own word)
+    after: Annotated[int | None, Query(ge=0, description="Begin after this number; without it, now")] = None,
+    last: Annotated[int, Query(ge=0, le=200, description="Begin with up to so many that were before")] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Every Event as it happens, as FeedItem JSON. ``id`` is its number; ``Last-Event-ID`` goes on from there."""
+
+    def wanted(event: Event) -> bool:
+        return (
+            event.workspace == actor.workspace
+            and agent in (None, event.agent)
+            and status in (None, event.status)
+            and type in (None, event.type)
+        )
+
+    flag = world.bell.attach()
+    try:
+        seq = last_event_id if last_event_id is not None else after
+        if seq is None:
+            seq = await asyncio.to_thread(service.newest, world)
+            if last:
+                filters: dict[str, Any] = {"agent": agent, "status": status, "type": type}
+                earlier = await asyncio.to_thread(service.list_events, world, actor, limit=last, **filters)
+                for logged in earlier:
+                    seq = max(seq, logged.seq)
+                    yield _line(logged.seq, logged.event)
+        yield ServerSentEvent(comment="listening")
+        idle = 0.0
+        while True:
+            batch = await asyncio.to_thread(service.feed_batch, world, actor, seq)
+            for logged in batch:
+                seq = logged.seq
+                if wanted(logged.event):
+                    idle = 0.0
+                    yield _line(seq, logged.event)
+            if batch:
+                continue
+            if idle >= _HEARTBEAT_S:
+                idle = 0.0
+                yield ServerSentEvent(comment="alive", id=str(seq))
+            await world.bell.wait(flag, _LOOK_S)
+            idle += _LOOK_S
+    finally:
+        world.bell.detach(flag)
+
+
+def _line(seq: int, event: Event) -> ServerSentEvent:
+    return ServerSentEvent(raw_data=msgspec.json.encode(feed_item(seq, event)).decode(), id=str(seq))

@@ -1,0 +1,23 @@
+"""Telemetry as the wiring sees it."""
+
+from __future__ import annotations
+
+from tenure.base.room import Room
+from tenure.telemetry import service
+from tenure.telemetry.api import router
+from tenure.telemetry.flow import PRUNE
+
+ROOM = Room(
+    name="telemetry",
+    events={
+        "import.call": "A Call that was recorded elsewhere, brought in by a person",
+        "import.message": "Who said what to whom in a session that was recorded elsewhere",
+        "import.outcome": "How a session that was recorded elsewhere ended: task, trial, reward, success",
+        "otlp.span": "A span that an agent sent over OTLP, kept as the agent's own words about itself",
+    },
+    router=router,
+    pump=service.pump,
+    flows=(PRUNE,),
+    start=service.open_store,
+    stop=service.close_store,
+)

@@ -1,0 +1,104 @@
+"""A running gateway: real processes for it and for the model provider, a control plane in a thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.sim.control import ControlSim
+from tests.sim.gateway import GatewayProcess, ProviderProcess, agent_fact, default_policies
+
+MODELS = ("echo", "tool", "slow", "half", "hang", "reset", "garbage", "junk", "error-500", "error-429", "redirect")
+MODELS += ("forbidden", "held", "wait-20", "wait-200")
+POLICIES = (
+    *default_policies(),
+    (
+        "tests.cedar",
+        '@id("no-forbidden")\n@reason("This model is not for letters.")\n'
+        'forbid (principal, action == Action::"call_model", resource == Model::"forbidden");\n'
+        '@id("ask-first")\n@obligation("approve")\n@reason("This model needs a person\'s word.")\n'
+        'forbid (principal, action == Action::"call_model", resource == Model::"held")\n'
+        "unless { context.approved };\n",
+    ),
+)
+
+
+@dataclass
+class House:
+    """A gateway with what is around it."""
+
+    folder: Path
+    control: ControlSim
+    provider: ProviderProcess
+    gateway: GatewayProcess
+    settings: dict[str, Any]
+
+    def client(self, agent: str = "clerk", *, retries: int = 0, **token: Any) -> openai.OpenAI:
+        """The real SDK, as the agent uses it."""
+        key = self.control.token(agent, **token)
+        return openai.OpenAI(base_url=f"{self.gateway.url}/v1", api_key=key, max_retries=retries, timeout=30)
+
+    def publish(self, **more: Any) -> None:
+        """Publishes the agent "clerk", or another by ``name``."""
+        self.control.agent(agent_fact(self.provider.url, MODELS, **more))
+        self.settle()
+
+    def settle(self) -> None:
+        """Returns when the gateway has the newest facts."""
+        end = time.monotonic() + 10
+        while self.gateway.health()[1]["snapshot"] != self.control.snapshot.version:
+            assert time.monotonic() < end, "the gateway did not get the newest facts"
+            time.sleep(0.005)
+
+    def restart(self, **settings: Any) -> None:
+        """Another gateway process on the same folder."""
+        self.gateway.stop()
+        self.gateway = GatewayProcess(self.folder, self.control.port, **{**self.settings, **settings})
+
+    def calls(self, count: int = 1) -> list[dict[str, Any]]:
+        """The call Events, when there are ``count`` of them."""
+
+        def found(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            calls = [event for event in events if event["type"].startswith("call.")]
+            return calls if len(calls) >= count else []
+
+        result: list[dict[str, Any]] = self.control.wait(found)
+        return result
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ProviderProcess]:
+    """One model provider for all tests."""
+    with ProviderProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def build(tmp_path: Path, provider: ProviderProcess) -> Iterator[Callable[..., House]]:
+    """Builds a House; settings of the gateway by name, ``max_age_s`` of the Snapshot."""
+    houses: list[House] = []
+
+    def builder(*, max_age_s: float = 15.0, **settings: Any) -> House:
+        control = ControlSim(tmp_path, POLICIES, max_age_s=max_age_s)
+        control.__enter__()
+        house = House(tmp_path, control, provider, GatewayProcess(tmp_path, control.port, **settings), settings)
+        houses.append(house)
+        house.publish()
+        return house
+
+    yield builder
+    for house in houses:
+        house.gateway.stop()
+        house.control.__exit__()
+
+
+@pytest.fixture
+def house(build: Callable[..., House]) -> House:
+    """A House with nothing special about it."""
+    return build()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tenure.base.clock import system_clock
-from tenure.base.config import load
 from tenure.client.cli import connect, console, emit, handle_errors
 from tenure.evaluation import importer, recorded
 from tenure.evaluation import replay as replaying
@@ -24,6 +23,7 @@ from tenure.evaluation.formats import tau_bench, who_and_when
 from tenure.kernel.json import Json
 from tenure.kernel.values import Event
 
+S = TypeVar("S")
 File = Annotated[Path, typer.Argument(help="The recorded sessions, plain or xz.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelName = Annotated[
@@ -51,15 +51,16 @@ def _progress(what: str, total: int) -> Iterator[Any]:
         yield lambda count: bar.advance(task, count)
 
 
-def _import(source: str, sessions: Sequence[Sequence[Event] | Any], as_json: bool) -> None:
-    with connect() as client, _progress(f"importing {source}", len(sessions)) as advance:
-        sent = importer.send(client, sessions, advance)
-    summary = {"source": source, **asdict(sent)}
+def _import(source: str, sessions: Sequence[S], events: Callable[[S, str], list[Event]], as_json: bool) -> None:
+    with connect() as client:
+        workspace = replaying.workspace(client)
+        with _progress(f"importing {source}", len(sessions)) as advance:
+            sent = importer.send(client, (events(session, workspace) for session in sessions), advance)
 
     def render() -> None:
-        console.print(f"{sent.sessions} sessions, {sent.events} events, {sent.new} of them new.", highlight=False)
+        console.print(f"{sent.sessions} sessions, {sent.events} events, {sent.new} of them new.")
 
-    emit(summary, as_json, render)
+    emit({"source": source, **asdict(sent)}, as_json, render)
 
 
 @imports.command("tau-bench")
@@ -67,18 +68,13 @@ def _import(source: str, sessions: Sequence[Sequence[Event] | Any], as_json: boo
 def import_tau_bench(file: File, model: ModelName = "", as_json: AsJson = False) -> None:
     """Import sessions of tau-bench. Can be stopped anywhere and done again: nothing is doubled."""
     sessions = tau_bench.parse(importer.read(file))
-    model, workspace, now = model or tau_bench.model_of(file.name), load().workspace, system_clock()
-    _import(
-        tau_bench.SOURCE,
-        [
-            [
-                *tau_bench.trace_events(session, workspace, model, now),
-                tau_bench.outcome_event(session, workspace, model, now),
-            ]
-            for session in sessions
-        ],
-        as_json,
-    )
+    known, now = model or tau_bench.model_of(file.name), system_clock()
+
+    def events(session: tau_bench.Session, workspace: str) -> list[Event]:
+        outcome = tau_bench.outcome_event(session, workspace, known, now)
+        return [*tau_bench.trace_events(session, workspace, known, now), outcome]
+
+    _import(tau_bench.SOURCE, sessions, events, as_json)
 
 
 @imports.command("who-and-when")
@@ -86,18 +82,13 @@ def import_tau_bench(file: File, model: ModelName = "", as_json: AsJson = False)
 def import_who_and_when(file: File, as_json: AsJson = False) -> None:
     """Import the multi-agent sessions of Who&When, with the agent and the step that failed. Can be repeated."""
     sessions = who_and_when.parse(importer.read(file))
-    workspace, now = load().workspace, system_clock()
-    _import(
-        who_and_when.SOURCE,
-        [
-            [
-                *who_and_when.trace_events(session, workspace, now),
-                who_and_when.outcome_event(session, workspace, now),
-            ]
-            for session in sessions
-        ],
-        as_json,
-    )
+    now = system_clock()
+
+    def events(session: who_and_when.Session, workspace: str) -> list[Event]:
+        outcome = who_and_when.outcome_event(session, workspace, now)
+        return [*who_and_when.trace_events(session, workspace, now), outcome]
+
+    _import(who_and_when.SOURCE, sessions, events, as_json)
 
 
 @reports.command("reliability")
@@ -115,7 +106,7 @@ def reliability(
             console.print("No outcomes yet. `tenure import tau-bench FILE` brings some in.")
         for item in answer["reports"]:
             console.print(_reliability_table(item))
-            console.print(f"[dim]{item['method']}[/]", highlight=False)
+            console.print(f"[dim]{item['method']}[/]")
 
     emit(answer, as_json, render)
 
@@ -150,14 +141,15 @@ def replay_tau_bench(
     The recorded traces are imported first (without outcomes, so that a report does not change by it).
     """
     chosen = tau_bench.parse(importer.read(file))[: sessions or None]
-    model, workspace, now = model or tau_bench.model_of(file.name), load().workspace, system_clock()
+    model, now = model or tau_bench.model_of(file.name), system_clock()
     with connect() as client:
+        workspace = replaying.workspace(client)
         with _progress("importing the record", len(chosen)) as advance:
             importer.send(client, [tau_bench.trace_events(item, workspace, model, now) for item in chosen], advance)
         with (
             recorded.running("tenure.evaluation.recorded_model", file) as model_url,
             recorded.running("tenure.evaluation.recorded_tools", file) as tools_url,
-            replaying.agent(client, model, (model_url, tools_url), tau_bench.tool_names(chosen)) as agent,
+            replaying.agent(client, replaying.upstreams(model, model_url, tools_url, chosen)) as agent,
         ):
             with _progress("replaying", len(chosen)) as advance:
                 began = time.monotonic()
@@ -176,19 +168,17 @@ def replay_tau_bench(
 
 def _render_replay(report: replaying.Report) -> None:
     decisions = ", ".join(f"{count} {effect}" for effect, count in sorted(report.decisions.items())) or "none"
-    console.print(f"{report.equal} of {report.sessions} sessions came out as they went in.", highlight=False)
-    console.print(f"{report.calls} calls governed: {report.chats} chats, {report.tools} tool calls.", highlight=False)
-    console.print(f"Decisions: {decisions}.", highlight=False)
+    console.print(f"{report.equal} of {report.sessions} sessions came out as they went in.")
+    console.print(f"{report.calls} calls governed: {report.chats} chats, {report.tools} tool calls.")
+    console.print(f"Decisions: {decisions}.")
     console.print(
         f"{report.sessions_per_second} sessions per second ({report.seconds:.1f} s, {report.concurrency} at once).",
         highlight=False,
     )
     for verdict in report.verdicts:
         if verdict.problem:
-            console.print(f"{verdict.session}: {verdict.problem}", markup=False, highlight=False)
+            console.print(f"{verdict.session}: {verdict.problem}", markup=False)
         elif verdict.difference:
             where = f"step {verdict.difference.step}, {verdict.difference.path}"
             expected, actual = (repr(side)[:300] for side in (verdict.difference.expected, verdict.difference.actual))
-            console.print(
-                f"{verdict.session}: {where}: recorded {expected}, now {actual}", markup=False, highlight=False
-            )
+            console.print(f"{verdict.session}: {where}: recorded {expected}, now {actual}", markup=False)

@@ -86,23 +86,57 @@ class Report:
     verdicts: tuple[Verdict, ...] = field(default=())
 
 
-def manifest(name: str, model: str, urls: tuple[str, str], tools: Sequence[str]) -> JsonObject:
-    """The manifest of a replay's agent: the recorded model and the recorded tools are its only upstreams."""
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """What the agent of a replay may use, and nothing else: one model and one MCP server's tools."""
+
+    model: str
+    model_url: str
+    tools_url: str
+    tools: tuple[str, ...]
+    instructions: str
+
+
+def upstreams(model: str, model_url: str, tools_url: str, sessions: Sequence[tau_bench.Session]) -> Upstreams:
+    """What ``sessions`` need; the instructions are the recorded system prompt."""
+    prompts = (item["content"] for session in sessions for item in session.messages if item["role"] == "system")
+    tools = tuple(tau_bench.tool_names(sessions))
+    return Upstreams(model, model_url, tools_url, tools, next(prompts, None) or "As recorded.")
+
+
+def manifest(name: str, responsible: str, given: Upstreams) -> JsonObject:
+    """The manifest of a replay's agent. ``responsible`` is the e-mail address of its owner and sponsor."""
     return {
-        "name": name,
-        "purpose": "Replays recorded sessions through the gateway and compares the traces",
-        "model": model,
-        "urls": urls,
-        "tools": tools,
+        "apiVersion": "tenure/v1",
+        "kind": "Agent",
+        "metadata": {"name": name},
+        "spec": {
+            "purpose": "Replays recorded sessions through the gateway, to compare the traces that come out.",
+            "owner": responsible,
+            "sponsor": responsible,
+            "framework": "tenure-replay",
+            "model": {"provider": "recorded", "name": given.model, "base_url": f"{given.model_url}/v1"},
+            "instructions": given.instructions,
+            "servers": {SERVER: {"url": f"{given.tools_url}/mcp"}},
+            "tools": [{"name": f"{SERVER}/{tool}", "autonomy": "autonomous"} for tool in given.tools],
+            "risk": {"data_sensitivity": 1, "decision_authority": 1, "blast_radius": 1, "regulatory_exposure": 1},
+        },
     }
 
 
+def workspace(client: Client) -> str:
+    """The workspace that the client's person works in."""
+    return str(client.get("/v1/me", dict[str, Any])["workspace"])
+
+
 @contextmanager
-def agent(client: Client, model: str, urls: tuple[str, str], tools: Sequence[str]) -> Iterator[Agent]:
+def agent(client: Client, given: Upstreams) -> Iterator[Agent]:
     """Registers an agent of its own for this replay, brings it to staging by the steps that every agent takes, and
     retires it at the end."""
     name = f"replay-{new_id()[-12:]}"
-    client.put(f"/v1/agents/{name}", dict[str, Any], json=manifest(name, model, urls, tools))
+    who = str(client.get("/v1/me", dict[str, Any])["name"]).rpartition(":")[2]
+    responsible = who if "@" in who else "operator@localhost"
+    client.put(f"/v1/agents/{name}", dict[str, Any], json=manifest(name, responsible, given))
     try:
         for state in _TO_STAGING:
             move(client, name, state)

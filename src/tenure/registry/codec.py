@@ -1,13 +1,13 @@
 """Manifest files as values: YAML 1.2 core (and with it JSON) whose every value remembers its line.
 
-Aliases, duplicate keys and tags are refused: each lets a file say something else than it seems to. The words yes, no, on
-and off are text and numbers have one spelling, as YAML 1.2 has it and PyYAML's own resolver has not.
+Aliases, duplicate keys and tags are refused: each lets a file say something else than it seems to. The words yes, no,
+on and off are text and numbers have one spelling, as YAML 1.2 has it and PyYAML's own resolver has not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ def _check_shape(text: str, file: str) -> None:
         )
     depth = 0
     for event in yaml.parse(text.replace("\t", " ") if text.lstrip().startswith("{") else text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
             fault = Fault("", f"uses the alias *{event.anchor}", "write the value out", file=file, line=line)
             raise refuse([fault], code="invalid_yaml", what=f"file {file}")
@@ -149,7 +149,7 @@ def _text(value: str) -> str:
     return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[str], Any]] = {
     "tag:yaml.org,2002:str": _text,
     "tag:yaml.org,2002:int": int,
     "tag:yaml.org,2002:float": float,

@@ -16,8 +16,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. ``path`` as ``spec.tools[1].autonomy``; ``document`` counts manifests sent together from 0;
-    ``file`` and ``line`` (from 1) are known to whoever read the file."""
+    """One thing that is wrong. ``path`` as ``spec.tools[1].autonomy``; ``document`` counts manifests sent together
+    from 0; ``file`` and ``line`` (from 1) are known to whoever read the file."""
 
     path: str
     problem: str

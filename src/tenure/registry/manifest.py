@@ -1,7 +1,7 @@
 """The manifest: what a person declares an agent to be. Its JSON Schema is published from these classes.
 
-Reading one finds every fault, not only the first, and never changes what was meant: nothing is guessed from the wrong kind
-of value.
+Reading one finds every fault, not only the first, and never changes what was meant: nothing is guessed from the wrong
+kind of value.
 """
 
 from __future__ import annotations
@@ -122,12 +122,13 @@ class Tool(_Part):
 
     name: Annotated[str, Field(pattern=_TOOL)] = Field(description="server/tool")
     autonomy: Annotated[Autonomy, Field(strict=False)] = Field(
-        description="autonomous, notify (a person is told), approve (a person decides first), human_only"
+        Autonomy.AUTONOMOUS,
+        description="autonomous, notify (a person is told), approve (a person decides first), human_only",
     )
 
 
 class Risk(_Part):
-    """Four dimensions, each 1 (least) to 4. The tier is the highest of them: one high dimension is not averaged away."""
+    """Four dimensions, each 1 (least) to 4. The tier is the highest: a high dimension is not averaged away."""
 
     data_sensitivity: Level = Field(description="1 public, 2 internal, 3 confidential, 4 regulated or personal")
     decision_authority: Level = Field(description="1 drafts, 2 recommends, 3 acts reversibly, 4 acts irreversibly")
@@ -255,11 +256,12 @@ def _unfit(value: Any, path: list[str | int], document: int) -> list[Fault]:
         return [Fault("", f"is {_kind(value)}, not a mapping", f"begin with apiVersion: {API_VERSION}", document)]
     if isinstance(value, list):
         return [fault for index, item in enumerate(value) for fault in _unfit(item, [*path, index], document)]
+    problem = ""
     if isinstance(value, str) and _bad_text(value):
-        return [Fault(here, "holds control characters or broken Unicode", "remove them", document)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [Fault(here, "is not a finite number", "", document)]
-    return []
+        problem = "holds control characters or broken Unicode"
+    elif isinstance(value, float) and not math.isfinite(value):
+        problem = "is not a finite number"
+    return [Fault(here, problem, "", document)] if problem else []
 
 
 def _bad_text(value: str) -> bool:
@@ -299,11 +301,11 @@ def _secret_texts(value: Any, path: list[str | int], document: int) -> list[Faul
     if isinstance(value, list):
         return [fault for index, item in enumerate(value) for fault in _secret_texts(item, [*path, index], document)]
     if isinstance(value, str) and _SECRET.search(value):
-        return [Fault(path_of(path), "looks like a secret", _SECRET_HINT, document)]
+        return [Fault(path_of(path), "looks like a secret", _KEEP_OUT, document)]
     return []
 
 
-_SECRET_HINT = "keep it in the gateway's environment and name the variable in credential_env or env_from"
+_KEEP_OUT = "keep it in the gateway's environment and name the variable in credential_env or env_from"
 
 
 def _secret_settings(value: Any, document: int) -> list[Fault]:
@@ -355,9 +357,8 @@ def _server_faults(server: Server) -> list[tuple[list[str | int], str, str]]:
         return [([], "must have either a command or a url", "give exactly one of the two")]
     found: list[tuple[list[str | int], str, str]] = []
     if server.url is not None:
-        for name in ("env", "env_from", "cwd"):
-            if getattr(server, name):
-                found.append(([name], "means nothing for a url", "it is for a command"))
+        given = (name for name in ("env", "env_from", "cwd") if getattr(server, name))
+        found.extend(([name], "means nothing for a url", "it is for a command") for name in given)
     elif server.credential_env is not None:
         found.append((["credential_env"], "means nothing for a command", "hand the variable on with env_from"))
     return found

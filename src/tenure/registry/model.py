@@ -1,0 +1,267 @@
+"""Agents, releases, and the one table of what may happen to an agent in its working life. Values and pure rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.snapshot import AgentFact, BreakerFact, ModelFact, ServerFact, ToolFact, Upstream
+from tenure.kernel.values import Actor, Autonomy, LifecycleState, Role
+from tenure.registry.manifest import Manifest, agent_schema
+
+__all__ = [
+    "ACTING", "DRAIN_S", "TRANSITIONS", "AgentRecord", "Applied", "Change", "Facts", "Manifest", "Need", "Release",
+    "Transition", "agent_fact", "agent_schema", "behaviour", "bumps_epoch", "check", "may_answer_for", "release_digest",
+    "with_behaviour",
+]  # fmt: skip
+
+S = LifecycleState
+
+ACTING = frozenset({S.STAGING, S.PRODUCTION, S.DRAINING})
+"""States in which an agent's calls are let through."""
+
+DRAIN_S = 15
+"""Seconds that running instances get to finish when an agent is drained and nobody says otherwise."""
+
+PLAIN_FIELDS = ("purpose", "goals", "owner", "sponsor")
+"""What describes an agent and does not decide how it behaves: applied at once, without a new release."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """A registered agent (R020, R021). ``release`` is the digest that is current, ``pending_release`` one that waits for
+    an approver. ``manifest`` is the whole declaration with the current release's behaviour in it. ``drain_until`` is when
+    a draining agent is retired even if it is still busy."""
+
+    workspace: str
+    name: str
+    id: str
+    state: LifecycleState
+    release: str
+    credential_epoch: int
+    owner: str
+    sponsor: str
+    framework: str
+    risk_tier: int
+    manifest: JsonObject
+    created_at: datetime
+    updated_at: datetime
+    state_since: datetime
+    state_reason: str
+    requested_by: str
+    pending_release: str | None = None
+    drain_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An immutable record of all that decides an agent's behaviour, named by the digest of ``content``."""
+
+    workspace: str
+    agent: str
+    digest: str
+    content: JsonObject
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a manifest did. ``changed`` is False when everything was so already."""
+
+    agent: AgentRecord
+    changed: bool
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of an agent's history. ``frm`` is None for its registration."""
+
+    seq: int
+    frm: LifecycleState | None
+    to: LifecycleState
+    actor: str
+    reason: str
+    time: datetime
+    forced: bool
+
+
+class Need(StrEnum):
+    """What must hold for a transition, beyond the state and the role."""
+
+    RELEASE = "a release is recorded"
+    WAS_PRODUCTION = "it was in production when it was suspended"
+    NO_DEPENDANTS = "no agent that is not retired depends on it (or it is forced)"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the needs are checked against. ``before``: the state it was in before the one it is in now."""
+
+    has_release: bool
+    before: LifecycleState | None
+    dependants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One permitted step. An owner's role counts for the owner and the sponsor of the agent only."""
+
+    frm: LifecycleState
+    to: LifecycleState
+    roles: frozenset[Role]
+    needs: tuple[Need, ...]
+    description: str
+
+
+def _t(frm: S, to: S, roles: Sequence[Role], description: str, *needs: Need) -> Transition:
+    return Transition(frm, to, frozenset(roles), needs, description)
+
+
+_O, _A, _P, _SYS = Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.SYSTEM
+_GO = Need.NO_DEPENDANTS
+
+TRANSITIONS: tuple[Transition, ...] = (
+    _t(S.REQUESTED, S.APPROVED, (_A,), "The request is granted", Need.RELEASE),
+    _t(S.REQUESTED, S.REJECTED, (_A,), "The request is turned down"),
+    _t(S.REJECTED, S.REQUESTED, (_O, _P), "It is asked for again, with a changed manifest or better reasons"),
+    _t(S.APPROVED, S.CREATED, (_SYS,), "Its release is fixed", Need.RELEASE),
+    _t(S.CREATED, S.PROVISIONED, (_SYS,), "Its identity and its grants are in force", Need.RELEASE),
+    _t(S.PROVISIONED, S.STAGING, (_O, _P), "It may run and be tried"),
+    _t(S.STAGING, S.PRODUCTION, (_A,), "It may do its work"),
+    _t(S.PRODUCTION, S.STAGING, (_O, _P), "It is taken back to be tried again"),
+    _t(S.STAGING, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once, its credentials are dead"),
+    _t(S.PRODUCTION, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once, its credentials are dead"),
+    _t(S.DRAINING, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once instead of finishing"),
+    _t(S.SUSPENDED, S.STAGING, (_A, _P), "It may run again, with new credentials"),
+    _t(S.SUSPENDED, S.PRODUCTION, (_A, _P), "It may do its work again, with new credentials", Need.WAS_PRODUCTION),
+    _t(S.STAGING, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
+    _t(S.PRODUCTION, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
+    _t(S.DRAINING, S.RETIRED, (_P, _SYS), "It is done: nothing of it runs, its credentials are dead", _GO),
+    _t(S.SUSPENDED, S.RETIRED, (_O, _P), "It ends; nothing of it runs", _GO),
+    _t(S.PROVISIONED, S.RETIRED, (_O, _P), "It ends before it ever ran", _GO),
+    _t(S.CREATED, S.RETIRED, (_O, _P), "It ends before it was provisioned", _GO),
+    _t(S.APPROVED, S.RETIRED, (_O, _P), "It ends before it was made", _GO),
+)
+"""Every transition that exists. The database's triggers are made from this table as well."""
+
+_BY_PAIR: Mapping[tuple[LifecycleState, LifecycleState], Transition] = {(t.frm, t.to): t for t in TRANSITIONS}
+
+
+def may_answer_for(actor: Actor, owner: str, sponsor: str) -> bool:
+    """Whether ``actor`` is the person who answers for an agent: has the owner's role and is its owner or sponsor."""
+    return Role.OWNER in actor.roles and actor.name.lower() in {f"person:{owner}".lower(), f"person:{sponsor}".lower()}
+
+
+def check(agent: AgentRecord, to: LifecycleState, actor: Actor, facts: Facts, *, force: bool = False) -> Transition:
+    """The transition that ``actor`` may make now. Raises Refused: ``illegal_transition`` (409) for a pair that is not in
+    the table, ``not_permitted`` (403) for the wrong role, ``unmet_need`` (409) when something does not hold yet."""
+    found = _BY_PAIR.get((agent.state, to))
+    if found is None:
+        possible = [str(t.to) for t in TRANSITIONS if t.frm == agent.state]
+        raise Refused(
+            "illegal_transition",
+            f"{agent.name} is {agent.state}; it cannot become {to}.",
+            fix=f"From {agent.state} it can become: {', '.join(possible)}."
+            if possible
+            else "This is the end of its life.",
+            status=409,
+            details={"from": str(agent.state), "to": str(to), "possible": possible},
+        )
+    if not (actor.roles & (found.roles - {Role.OWNER})):
+        answers = Role.OWNER in found.roles and may_answer_for(actor, agent.owner, agent.sponsor)
+        if not answers:
+            who = " or ".join(sorted(found.roles))
+            raise Refused(
+                "not_permitted",
+                f"{actor.name} may not make {agent.name} {to}: that takes {who}.",
+                fix=f"Owner means {agent.owner} or {agent.sponsor}. Ask an operator for a role, or one who has it.",
+                status=403,
+            )
+    for need in found.needs:
+        _hold(need, agent, to, facts, force)
+    return found
+
+
+def _hold(need: Need, agent: AgentRecord, to: LifecycleState, facts: Facts, force: bool) -> None:
+    details: dict[str, Any] = {}
+    if need is Need.RELEASE:
+        holds, fix = facts.has_release, "Apply its manifest again."
+    elif need is Need.WAS_PRODUCTION:
+        holds, fix = facts.before is S.PRODUCTION, "Resume it to staging and promote it from there."
+    else:
+        holds, details = force or not facts.dependants, {"dependants": list(facts.dependants)}
+        fix = f"{', '.join(facts.dependants)} would be cut off: retire or change them first, or repeat with force."
+    if not holds:
+        raise Refused(
+            "unmet_need", f"{agent.name} cannot become {to} yet: {need}.", fix=fix, status=409, details=details
+        )
+
+
+def bumps_epoch(frm: LifecycleState, to: LifecycleState) -> bool:
+    """Whether a transition makes every credential issued so far worthless."""
+    return to in (S.SUSPENDED, S.RETIRED) or (frm in ACTING and to not in ACTING)
+
+
+def behaviour(workspace: str, manifest: JsonObject) -> JsonObject:
+    """All of a manifest that decides how the agent behaves, and whose it is: what a release is made of."""
+    spec = {key: value for key, value in manifest["spec"].items() if key not in PLAIN_FIELDS}
+    return {"workspace": workspace, "agent": manifest["metadata"]["name"], "spec": spec}
+
+
+def release_digest(content: JsonObject) -> str:
+    """The name of the release that ``content`` (of ``behaviour``) is."""
+    return digest(content)
+
+
+def with_behaviour(manifest: JsonObject, content: JsonObject) -> JsonObject:
+    """The manifest with a release's behaviour in place of its own."""
+    plain = {key: value for key, value in manifest["spec"].items() if key in PLAIN_FIELDS}
+    return {**manifest, "spec": {**content["spec"], **plain}}
+
+
+def agent_fact(agent: AgentRecord) -> AgentFact:
+    """What the gateways decide from. Breaker limits come from the manifest; whether it has tripped, from elsewhere."""
+    spec = agent.manifest["spec"]
+    return AgentFact(
+        workspace=agent.workspace,
+        name=agent.name,
+        state=agent.state,
+        release=agent.release,
+        credential_epoch=agent.credential_epoch,
+        owner=agent.owner,
+        purpose=spec["purpose"],
+        risk_tier=agent.risk_tier,
+        models=tuple(
+            ModelFact(model["name"], Upstream(model["base_url"], model.get("credential_env")))
+            for model in (spec["model"], *spec.get("models", ()))
+        ),
+        servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
+        tools=tuple(_tool(tool) for tool in spec.get("tools", ())),
+        data_classes=tuple(spec.get("data_classes", ())),
+        breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
+        hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
+    )
+
+
+def _server(name: str, server: JsonObject) -> ServerFact:
+    return ServerFact(
+        name=name,
+        command=tuple(server.get("command", ())),
+        env=dict(server.get("env", {})),
+        env_from=tuple(server.get("env_from", ())),
+        cwd=server.get("cwd"),
+        url=server.get("url"),
+        credential_env=server.get("credential_env"),
+    )
+
+
+def _tool(tool: JsonObject) -> ToolFact:
+    server, _, name = tool["name"].partition("/")
+    return ToolFact(server, name, Autonomy(tool["autonomy"]))

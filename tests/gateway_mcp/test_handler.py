@@ -263,7 +263,8 @@ def test_progress_reaches_the_client_while_the_tool_works(play: Callable[..., No
     async def story(site: Site) -> None:
         seen: list[float] = []
 
-        async def listen(progress: float, _total: float | None, _message: str | None) -> None:
+        async def listen(progress: float, total: float | None, message: str | None) -> None:
+            assert (total, message) == (10.0, f"step {progress:g}")
             seen.append(progress)
 
         async with site.client("clerk", mode) as client:

@@ -86,7 +86,7 @@ class Site:
 
     def agent(self, name: str, servers: list[ServerFact], tools: str, **changes: Any) -> None:
         """Tells the gateway of an agent; ``tools`` are ``server/tool`` words."""
-        granted = tuple(ToolFact(*word.split("/", 1)) for word in tools.split())
+        granted = tuple(ToolFact(server, tool) for server, tool in (word.split("/", 1) for word in tools.split()))
         facts: dict[str, Any] = {
             "workspace": "default",
             "name": name,

@@ -25,10 +25,11 @@ from tenure.evaluation.model import Difference, Step, first_difference, normal_f
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import JsonObject
+from tenure.kernel.values import LifecycleState
 
 SERVER = "recording"
 _ARRIVAL_S = 60.0
-_TO_STAGING = ("approved", "created", "provisioned", "staging")
+_PROVISIONING_S = 30.0
 _REASON = "replay of recorded sessions"
 
 
@@ -138,17 +139,42 @@ def agent(client: Client, given: Upstreams) -> Iterator[Agent]:
     responsible = who if "@" in who else "operator@localhost"
     client.put(f"/v1/agents/{name}", dict[str, Any], json=manifest(name, responsible, given))
     try:
-        for state in _TO_STAGING:
-            move(client, name, state)
+        move(client, name, LifecycleState.APPROVED)
+        _await_provisioning(client, name)
+        move(client, name, LifecycleState.STAGING)
         started = client.post(f"/v1/agents/{name}/instances", dict[str, Any], json={})
-        yield Agent(name, started["token"], started["gateway_url"].rstrip("/"))
+        yield Agent(name, str(started["token"]), str(started["gateway_url"]).rstrip("/"))
     finally:
-        move(client, name, "retired")
+        _end(client, name)
 
 
-def move(client: Client, name: str, state: str) -> None:
-    """One lifecycle transition."""
-    client.post(f"/v1/agents/{name}/transitions", dict[str, Any], json={"to": state, "reason": _REASON})
+def move(client: Client, name: str, to: LifecycleState) -> None:
+    """One lifecycle transition. Raises Refused where the person may not make it."""
+    client.post(f"/v1/agents/{name}/transitions", dict[str, Any], json={"to": to.value, "reason": _REASON})
+
+
+def _state(client: Client, name: str) -> LifecycleState:
+    return LifecycleState(client.get(f"/v1/agents/{name}", dict[str, Any])["state"])
+
+
+def _await_provisioning(client: Client, name: str) -> None:
+    """Tenure itself creates and provisions what was approved."""
+    deadline = time.monotonic() + _PROVISIONING_S
+    while (state := _state(client, name)) is not LifecycleState.PROVISIONED:
+        if time.monotonic() > deadline:
+            raise Failed("not_provisioned", f"{name} is still {state} after {_PROVISIONING_S:.0f} s.", retry=True)
+        time.sleep(0.1)
+
+
+def _end(client: Client, name: str) -> None:
+    """Brings the agent to the end of its life, from wherever the replay left it."""
+    state = _state(client, name)
+    if state is LifecycleState.REQUESTED:
+        move(client, name, LifecycleState.REJECTED)
+        return
+    if state is LifecycleState.STAGING:
+        move(client, name, LifecycleState.SUSPENDED)
+    move(client, name, LifecycleState.RETIRED)
 
 
 async def play(

@@ -81,8 +81,9 @@ def count(connection: Connection, event: Event) -> None:
     if held.tripped:
         return
     near = store.times_near(connection, held, event.time, window, event.id)
-    others = Window(tuple(time.timestamp() for time in near))
-    _, tripped = observe(others, event.time.timestamp(), limits.threshold, limits.window_s)
+    # Seconds from this Event on: near zero a float holds every microsecond exactly enough to compare.
+    others = Window(tuple((time - event.time).total_seconds() for time in near))
+    _, tripped = observe(others, 0.0, limits.threshold, limits.window_s)
     if tripped:
         reason = trip_reason(limits.threshold, limits.window_s)
         store.save(connection, replace(held, tripped_at=event.time, reason=reason))

@@ -1,0 +1,165 @@
+"""Slicing by scope and the memo change no decision: held against the whole set, asked afresh, over random policies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenure.kernel.snapshot import AgentFact, ToolFact
+from tenure.kernel.values import Autonomy, Call, CallKind, LifecycleState
+from tenure.policy import cedar, model
+from tenure.policy.model import compile_bundle, decide
+from tests.sim.policy import a_principal, an_agent
+
+SCOPES = [
+    "principal, action, resource",
+    'principal, action == Action::"call_tool", resource',
+    'principal, action in [Action::"call_model"], resource',
+    'principal == Agent::"clerk", action, resource',
+    'principal in Agent::"other", action, resource',
+    'principal is Agent, action, resource == Tool::"shop/refund"',
+    'principal, action, resource in Server::"shop"',
+    'principal, action, resource is Tool in Server::"files"',
+    "principal, action, resource is Model",
+    'principal, action, resource == Model::"gpt"',
+]
+CONDITIONS = [
+    "",
+    'when { principal.purpose == "refunds" && principal.owner like "*@*" }',
+    "when { principal.risk_tier >= 2 }",
+    'when { principal.data_classes.contains("financial") }',
+    "unless { context.approved }",
+    'when { context.autonomy == "notify" }',
+    'when { context has on_behalf_of && context.on_behalf_of == "ann" }',
+    'when { context.session == "s2" }',
+    "when { context.unrepresentable }",
+    'when { context.longs.hasTag("n") && context.longs.getTag("n") > 1 }',
+    'when { context.longs.hasTag("n") && context.longs.getTag("n") * 9000000000000000000 > 1 }',
+    'when { context.bools.hasTag("n") && context.bools.getTag("n") }',
+    'when { context.decimals.hasTag("n") && context.decimals.getTag("n").lessThan(decimal("1.5")) }',
+    'unless { context.approved || (context.strings.hasTag("a.b") && context.strings.getTag("a.b") like "x*") }',
+    'when { context.longs.hasTag("l.length") && context.longs.getTag("l.length") > 1 }',
+    'when { principal.state == "staging" }',
+]
+policies = st.lists(
+    st.tuples(st.sampled_from(["permit", "permit", "forbid"]), st.sampled_from(SCOPES), st.sampled_from(CONDITIONS)),
+    max_size=8,
+)
+scalars = st.sampled_from([None, 0, 1, 1.0, True, False, 2, 1.25, 1.23456, 2**63, "x", "y", "x" * 300, [1, 2]])
+arguments = st.fixed_dictionaries(
+    {},
+    optional={
+        "n": scalars,
+        "a": st.one_of(scalars, st.fixed_dictionaries({"b": scalars})),
+        "a.b": scalars,
+        "l": st.lists(scalars, max_size=3),
+    },
+)
+agents = st.builds(
+    lambda tier, level, classes, state: an_agent(
+        risk_tier=tier,
+        tools=(ToolFact("shop", "refund", level), ToolFact("files", "delete")),
+        data_classes=classes,
+        state=state,
+    ),
+    st.sampled_from([1, 2]),
+    st.sampled_from(list(Autonomy)),
+    st.sampled_from([(), ("financial",)]),
+    st.sampled_from([LifecycleState.STAGING, LifecycleState.PRODUCTION]),
+)
+calls = st.lists(
+    st.tuples(
+        agents,
+        st.sampled_from(["shop/refund", "files/delete", "gpt"]),
+        arguments,
+        st.booleans(),
+        st.sampled_from([None, "ann"]),
+        st.sampled_from(["s1", "s2"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def _text(parts: list[tuple[str, str, str]]) -> str:
+    return "\n".join(
+        f'@id("p{number}") {effect}({scope}) {condition};' for number, (effect, scope, condition) in enumerate(parts)
+    )
+
+
+@pytest.mark.req("R078")
+@settings(max_examples=120, deadline=None)
+@given(policies, calls)
+def test_memo_and_unmemoised_decide_alike(parts: list[tuple[str, str, str]], asked: list[Any]) -> None:
+    kept = compile_bundle([("f.cedar", _text(parts))])
+    for agent, resource, given_arguments, approved, person, session in [*asked, *asked]:
+        principal = a_principal(agent, on_behalf_of=person, session=session)
+        call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
+        afresh = replace(kept, memoise=False, _known={}, _slices={})
+        assert decide(call, principal, agent, None, kept, approved=approved) == decide(
+            call, principal, agent, None, afresh, approved=approved
+        )
+
+
+@settings(max_examples=120, deadline=None)
+@given(policies, agents, st.sampled_from(["shop/refund", "files/delete", "gpt"]), arguments, st.booleans())
+def test_slices_decide_as_the_whole_set_does(
+    parts: list[tuple[str, str, str]], agent: AgentFact, resource: str, given_arguments: Any, approved: bool
+) -> None:
+    bundle = compile_bundle([("f.cedar", _text(parts))])
+    call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
+    sliced = decide(call, a_principal(agent), agent, None, bundle, approved=approved)
+    if sliced.policies == (model.ARGUMENTS,):
+        return  # the rule about types looks only at what policies in scope read, on purpose
+    principal = a_principal(agent)
+    whole = replace(bundle, memoise=False, _known={}, _slices={})
+    part = cedar.build_slice(bundle.rules)
+    known = model._known(whole, agent)
+    known.slices[call.kind, call.resource] = replace(part, paths=_readable(part, given_arguments))
+    everything = decide(call, principal, agent, None, whole, approved=approved)
+    if everything.effect != sliced.effect or everything.policies != sliced.policies:
+        assert model.POLICY_ERROR in everything.policies
+        assert model.POLICY_ERROR in sliced.policies
+
+
+def _readable(part: cedar.Slice, given_arguments: Any) -> Any:
+    """The paths that can be carried, so that policies out of scope do not refuse by the rule about types."""
+    return tuple(
+        entry
+        for entry in part.paths
+        if (value := model.lookup(given_arguments, entry[1])) is None or entry[2].intersection(model.carry(value))
+    )
+
+
+def test_the_memo_is_used_and_forgets_with_the_agents_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    real = model.cedarpy.is_authorized
+
+    def counted(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return real(*args)
+
+    monkeypatch.setattr(model.cedarpy, "is_authorized", counted)
+    text = 'permit(principal, action, resource) unless { context.longs.hasTag("n") && context.longs.getTag("n") > 5 };'
+    bundle = compile_bundle([("f.cedar", text)])
+    agent = an_agent()
+
+    def times(fact: AgentFact, **arguments: Any) -> int:
+        before = asked
+        decide(Call("c", CallKind.TOOL, "shop/refund", arguments), a_principal(fact), fact, None, bundle)
+        return asked - before
+
+    assert times(agent, n=1) == 1
+    assert times(agent, n=1) == 0
+    assert times(agent, n=1, other="never read") == 0
+    assert times(agent, n=2) == 1
+    assert times(an_agent(), n=2) == 0  # an equal fact out of a new Snapshot
+    assert times(an_agent(risk_tier=2), n=2) == 1
+    for number in range(model._MEMO_LIMIT + 10):
+        times(agent, n=number)
+    assert len(model._known(bundle, agent).memo) <= model._MEMO_LIMIT

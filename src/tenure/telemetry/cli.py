@@ -1,0 +1,249 @@
+"""Commands of telemetry: ``tenure feed``, ``traces``, ``sessions``, ``stats``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tenure.client.cli import connect, console, emit, handle_errors, table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")]
+Agent = Annotated[str | None, typer.Option("--agent", help="Only of this agent.")]
+
+_COLOURS = {"allowed": "green", "flagged": "yellow", "violation": "red", "anomaly": "magenta"}
+_BAR = 32
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@handle_errors
+def feed(
+    agent: Agent = None,
+    status: Annotated[str | None, typer.Option(help="Only allowed, flagged, violation or anomaly.")] = None,
+    last: Annotated[int, typer.Option("--last", min=0, max=200, help="Begin with so many that were before.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Follow what agents do, as it happens, until Ctrl-C."""
+    with connect() as client, contextlib.suppress(KeyboardInterrupt):
+        if not as_json:
+            console.print("Listening. Calls appear as agents make them; Ctrl-C ends this.", style="dim")
+        for message in client.stream("/v1/feed", agent=agent, status=status, last=last or None):
+            if as_json:
+                sys.stdout.write(message.data + "\n")
+                sys.stdout.flush()
+            else:
+                console.print(_feed_line(json.loads(message.data)), soft_wrap=True)
+
+
+def _feed_line(item: Mapping[str, Any]) -> Text:
+    line = Text(f"{_clock(item['time'])}  ", style="dim")
+    line.append(f"{item['status']:<9}  ", _COLOURS.get(item["status"], ""))
+    line.append(f"{item['agent'] or item['actor'] or '–':<20} ", "bold")
+    line.append(item["title"], "default not dim")
+    line.append(f"  {_length(item['duration_us'])}" if item["duration_us"] else "")
+    return line.append(f"  {item['detail']}" if item["detail"] else "")
+
+
+def _clock(time: str) -> str:
+    return datetime.fromisoformat(time).astimezone().strftime("%H:%M:%S")
+
+
+def _moment(time: str) -> str:
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _length(micros: float | None) -> str:
+    if micros is None:
+        return "–"
+    for size, unit in ((1_000_000, "s"), (1000, "ms")):
+        if micros >= size:
+            return f"{micros / size:.3g} {unit}"
+    return f"{micros:.0f} µs"
+
+
+traces = typer.Typer(name="traces", help="What agents did, call by call.", no_args_is_help=True)
+
+
+@traces.command("list")
+@handle_errors
+def list_traces(
+    agent: Agent = None,
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """List traces, the newest first."""
+    with connect() as client:
+        answer = client.get("/v1/traces", dict[str, Any], agent=agent, session=session, limit=limit)
+
+    def render() -> None:
+        if not answer["traces"]:
+            console.print("No traces yet. Run an agent: tenure run --agent NAME -- COMMAND", markup=False)
+            return
+        rows = [
+            (
+                trace["trace_id"],
+                _moment(trace["started"]),
+                trace["agent"] or "–",
+                trace["status"],
+                trace["calls"],
+                _length(trace["duration_us"]),
+                trace["name"],
+            )
+            for trace in answer["traces"]
+        ]
+        table(("trace", "began", "agent", "worst", "calls", "length", "began with"), rows)
+        console.print(f"Open one: tenure traces show {rows[0][0]}", style="dim", markup=False)
+
+    emit(answer, as_json, render)
+
+
+@traces.command("show")
+@handle_errors
+def show_trace(
+    trace_id: Annotated[str, typer.Argument(help="As `traces list` prints it.")], as_json: Json = False
+) -> None:
+    """Draw one trace as a waterfall, with each decision, approval and breaker trip at its place."""
+    with connect() as client:
+        answer = client.get(f"/v1/traces/{trace_id}", dict[str, Any])
+
+    def render() -> None:
+        console.print(f"trace {answer['trace_id']}  {_length(answer['duration_us'])}", style="bold", markup=False)
+        for line in waterfall(answer):
+            console.print(line, soft_wrap=True)
+
+    emit(answer, as_json, render)
+
+
+def waterfall(trace: Mapping[str, Any]) -> list[Text]:
+    """The lines of a trace: a bar at its time, the name at its depth, the length, and why it was not just allowed."""
+    spans = trace["spans"]
+    total = max(trace["duration_us"], 1)
+    lines = []
+    for index, span in enumerate(spans):
+        start = min(int(span["offset_us"] / total * _BAR), _BAR - 1)
+        width = max(1, min(round(span["duration_us"] / total * _BAR), _BAR - start))
+        bar = "█" * width if span["duration_us"] else "◆"
+        colour = "red" if span["status_code"] == "error" else _COLOURS.get(span["status"], "")
+        line = Text("│", style="dim")
+        line.append(" " * start + bar + " " * (_BAR - start - len(bar)), colour)
+        line.append("│ ", "dim").append(_branch(spans, index), "dim")
+        line.append(span["name"], "bold" if span["type"].startswith("call.") else "default")
+        line.append(f"  {_length(span['duration_us'])}" if span["duration_us"] else "", "dim")
+        why = span["status_message"] or span["attributes"].get("reason")
+        lines.append(line.append(f"  {why}" if why else "", colour))
+    return lines
+
+
+def _branch(spans: list[Mapping[str, Any]], index: int) -> str:
+    """``├─ `` and ``└─ `` as a tree has them, with ``│`` where an elder branch goes on below."""
+    depth = spans[index]["depth"]
+    marks = []
+    for level in range(1, depth + 1):
+        below = next((span["depth"] for span in spans[index + 1 :] if span["depth"] <= level), 0)
+        goes_on = below == level
+        marks.append(("├─ " if goes_on else "└─ ") if level == depth else ("│  " if goes_on else "   "))
+    return "".join(marks)
+
+
+@handle_errors
+def sessions(
+    agent: Agent = None,
+    source: Annotated[str | None, typer.Option(help="Where they were imported from, as tau-bench.")] = None,
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """List sessions with how they ended, the newest first."""
+    with connect() as client:
+        answer = client.get("/v1/sessions", dict[str, Any], agent=agent, source=source, limit=limit)
+
+    def render() -> None:
+        if not answer["sessions"]:
+            console.print(
+                "No sessions yet. Run an agent: tenure run --agent NAME -- COMMAND, or bring recorded ones: "
+                "tenure import tau-bench FILE",
+                markup=False,
+            )
+            return
+        table(
+            ("session", "agent", "began", "calls", "flagged", "violations", "tokens", "outcome"),
+            [
+                (
+                    item["session"],
+                    item["agent"] or item["source"] or "–",
+                    _moment(item["started"]),
+                    item["calls"],
+                    item["flagged"],
+                    item["violations"],
+                    item["input_tokens"] + item["output_tokens"],
+                    _outcome(item["outcome"]),
+                )
+                for item in answer["sessions"]
+            ],
+        )
+
+    emit(answer, as_json, render)
+
+
+def _outcome(outcome: Mapping[str, Any] | None) -> str:
+    if outcome is None:
+        return "–"
+    return f"{'solved' if outcome['success'] else 'not solved'} (task {outcome['task']}, trial {outcome['trial']})"
+
+
+@handle_errors
+def stats(
+    window: Annotated[str, typer.Option(help="How far to look back: 30m, 24h, 7d.")] = "24h", as_json: Json = False
+) -> None:
+    """Each agent's calls in figures: statuses, errors, latency, tokens."""
+    number, unit = window[:-1], window[-1:]
+    if not number.isdigit() or unit not in _UNITS:
+        raise typer.BadParameter(
+            f"{window!r} is not a length of time; write it as 30m, 24h or 7d", param_hint="--window"
+        )
+    with connect() as client:
+        answer = client.get("/v1/stats", dict[str, Any], window=int(number) * _UNITS[unit])
+
+    def render() -> None:
+        if not answer["agents"]:
+            console.print(
+                f"No calls in the last {window} (until {datetime.now(UTC):%H:%M} UTC). "
+                "Look further back with --window 7d, or run an agent: tenure run --agent NAME -- COMMAND",
+                markup=False,
+            )
+            return
+        table(
+            ("agent", "calls", "allowed", "flagged", "violations", "anomalies", "errors", "p50", "p95", "tokens"),
+            [
+                (
+                    item["agent"],
+                    item["calls"],
+                    item["allowed"],
+                    item["flagged"],
+                    item["violations"],
+                    item["anomalies"],
+                    f"{item['errors']} ({item['error_rate']:.1%})",
+                    _length(item["p50_us"]),
+                    _length(item["p95_us"]),
+                    item["input_tokens"] + item["output_tokens"],
+                )
+                for item in answer["agents"]
+            ],
+        )
+
+    emit(answer, as_json, render)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands to ``tenure``."""
+    app.command()(feed)
+    app.add_typer(traces)
+    app.command()(sessions)
+    app.command()(stats)

@@ -243,7 +243,7 @@ def feed_row(entry: JsonObject) -> FeedRow:
         status=str(event.get("status") or Status.ALLOWED),
         agent=str(event.get("agent") or ""),
         actor=person(event.get("actor")),
-        said=say(kind, data or {}),
+        said=Said(str(event["title"]), "", str(event.get("detail") or "")) if event.get("title") else say(kind, data or {}),
         duration=duration(event.get("duration_us")),
         trace_id=str(event.get("trace_id") or ""),
         span_id=str(event.get("span_id") or ""),
@@ -340,3 +340,22 @@ def share_bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
         pieces.append((status, round(x, 2), round(width * scale, 2)))
         x += width * scale
     return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool of an agent's manifest, with how far it may go by itself."""
+
+    name: str
+    autonomy: str
+
+
+def tools_of(manifest: JsonObject) -> list[ToolRow]:
+    """The tools that a manifest grants, each as ``server/tool``."""
+    rows = []
+    for tool in items(manifest.get("tools")):
+        name = str(tool.get("name") or tool.get("tool") or "")
+        server = str(tool.get("server") or "")
+        full = f"{server}/{name}" if server and "/" not in name else name
+        rows.append(ToolRow(full, str(tool.get("autonomy") or Autonomy.AUTONOMOUS)))
+    return rows

@@ -134,7 +134,8 @@ def _message(entry: JsonObject) -> Message:
     return Message(str(entry.get("role") or "unknown"), tuple(parts), str(entry.get("name") or ""))
 
 
-def _span(raw: JsonObject) -> _Item | None:
+def _span(placed: JsonObject) -> _Item | None:
+    raw: JsonObject = placed["span"] if isinstance(placed.get("span"), Mapping) else placed
     start = moment(raw.get("start") or raw.get("time") or raw.get("start_time"))
     if start is None:
         return None
@@ -143,6 +144,9 @@ def _span(raw: JsonObject) -> _Item | None:
     if end is None:
         end = start + timedelta(microseconds=length if isinstance(length, int | float) else 0)
     operation = str(_attributes(raw).get("gen_ai.operation.name") or "")
+    family = str(raw.get("type") or "").partition(".")[0]
+    if family in ("approval", "breaker", "agent", "decision"):
+        return _Item(start, end, raw, family)
     kind = {"chat": "llm", "text_completion": "llm", "execute_tool": "tool"}.get(operation, "span")
     return _Item(start, end, raw, kind)
 
@@ -152,14 +156,6 @@ def _approval(raw: JsonObject) -> _Item | None:
     if start is None:
         return None
     return _Item(start, moment(raw.get("decided_at")) or start, raw, "approval")
-
-
-def _happening(raw: JsonObject) -> _Item | None:
-    event = raw["event"] if isinstance(raw.get("event"), Mapping) else raw
-    start = moment(event.get("time"))
-    if start is None:
-        return None
-    return _Item(start, start, event, str(event.get("type") or "").partition(".")[0])
 
 
 def _depths(items: Iterable[_Item]) -> dict[str, int]:
@@ -242,7 +238,7 @@ def _call_row(item: _Item, scale: _Scale, depth: int, waited: tuple[datetime, da
     return Row(
         kind=item.kind,
         name=str(raw.get("name") or data.get("tenure.resource") or item.kind),
-        status=str(raw.get("status") or Status.ALLOWED),
+        status=str(raw.get("feed_status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration=duration(took) if took else "",
         depth=depth,
@@ -287,13 +283,13 @@ def _approval_row(item: _Item, scale: _Scale, depth: int) -> Row:
 def _happening_row(item: _Item, scale: _Scale) -> Row:
     data = _attributes(item.raw)
     kind = str(item.raw.get("type") or "")
-    name = {"breaker.tripped": "breaker tripped", "breaker.reset": "breaker reset"}.get(
-        kind, f"{data.get('from', '')} → {data.get('to', '')}"
-    )
+    name = kind.replace(".", " ")
+    if kind == "agent.transitioned":
+        name = f"{data.get('from', '')} → {data.get('to', '')}"
     return Row(
         kind=item.kind,
-        name=f"{name} by {person(item.raw.get('actor'))}" if kind != "breaker.tripped" else name,
-        status=Status.VIOLATION if kind == "breaker.tripped" else Status.ALLOWED,
+        name=f"{name} by {person(item.raw['actor'])}" if item.raw.get("actor") else name,
+        status=str(item.raw.get("feed_status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration="",
         depth=0,
@@ -326,15 +322,17 @@ def draw(
     trace_id: str,
     spans: Iterable[JsonObject],
     approvals: Iterable[JsonObject] = (),
-    happenings: Iterable[JsonObject] = (),
 ) -> Trace | None:
-    """The rows of a trace, or None for one without a span. ``approvals``: those that its calls waited for;
-    ``happenings``: Events of the breaker and the lifecycle from the time of the trace."""
-    calls = sorted((item for item in map(_span, spans) if item), key=lambda item: item.start)
-    if not calls:
+    """The rows of a trace, or None for one without a span. ``spans``: as the API gives them, the moments of approvals,
+    of the breaker and of the lifecycle among them; ``approvals``: those that its calls waited for."""
+    everything = sorted((item for item in map(_span, spans) if item), key=lambda item: item.start)
+    if not everything:
         return None
+    calls = [item for item in everything if item.kind in ("llm", "tool", "span")]
     waits = {str(item.raw.get("id")): item for item in map(_approval, approvals) if item}
-    others = [item for item in map(_happening, happenings) if item]
+    # A decision is told with its call and an approval by its own record, which knows both ends of the wait.
+    told = ("decision", "approval") if waits else ("decision",)
+    others = [item for item in everything if item.kind not in ("llm", "tool", "span", *told)]
     scale = _Scale([*calls, *waits.values(), *others])
     depths = _depths(calls)
     timed: list[tuple[datetime, int, Row]] = []
@@ -369,5 +367,8 @@ def draw(
 
 def approval_ids(spans: Iterable[JsonObject]) -> list[str]:
     """The approvals that the calls of a trace waited for."""
-    found: Iterable[Any] = (_attributes(span).get("tenure.approval.id") for span in spans)
+    found: list[Any] = []
+    for placed in spans:
+        data = _attributes(placed["span"] if isinstance(placed.get("span"), Mapping) else placed)
+        found.append(data.get("tenure.approval.id") or data.get("approval_id"))
     return list(dict.fromkeys(str(ident) for ident in found if ident))

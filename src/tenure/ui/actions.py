@@ -1,0 +1,87 @@
+"""What a person does here. Each checks that the form is ours, asks the API to do it, and goes on to a page."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from tenure.kernel.errors import Refused
+from tenure.ui.gate import COOKIE, PageRoute, api_of, form, go, local
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Spends the one-time code and hands the session's cookie to the browser."""
+    fields = await form(request)
+    try:
+        _, headers = await api_of(request).post("/v1/login", {"code": fields.get("code", "")})
+    except Refused as error:
+        if error.status not in (400, 401, 403, 404, 410):
+            raise
+        raise Refused(
+            "login_code_spent",
+            "This login link does not work any more: it was used already, or it is too old.",
+            fix="Ask for a new one: `tenure login-link`.",
+            status=403,
+        ) from error
+    answer = RedirectResponse(local(fields.get("back", "/")), 303)
+    if cookie := headers.get("set-cookie"):
+        answer.headers["set-cookie"] = cookie
+    return answer
+
+
+@router.post("/logout")
+async def logout(request: Request) -> Response:
+    """Ends the session, on the server and in the browser."""
+    await form(request)
+    await api_of(request).post("/v1/logout")
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE, path="/")
+    return answer
+
+
+@router.post("/agents/{name}/to/{to}")
+async def transition(request: Request, name: str, to: str) -> Response:
+    """Moves an agent along its lifecycle."""
+    fields = await form(request)
+    body = {"to": to, "reason": fields.get("reason", "").strip()}
+    await api_of(request).post(f"/v1/agents/{quote(name, safe='')}/transitions", body)
+    return go(request, f"/agents/{quote(name, safe='')}?done=moved")
+
+
+@router.post("/agents/{name}/breaker")
+async def reset_breaker(request: Request, name: str) -> Response:
+    """Lets a stopped agent act again."""
+    fields = await form(request)
+    body = {"reason": fields.get("reason", "").strip()}
+    await api_of(request).post(f"/v1/agents/{quote(name, safe='')}/breaker/reset", body)
+    return go(request, f"/agents/{quote(name, safe='')}?done=reset")
+
+
+@router.post("/approvals/{ident}")
+async def decide(request: Request, ident: str) -> Response:
+    """Approves or rejects one held call."""
+    fields = await form(request)
+    decision = fields.get("decision", "")
+    if decision not in ("approve", "reject"):
+        raise Refused("no_decision", "Say approve or reject.", status=422)
+    body = {"decision": decision, "reason": fields.get("reason", "").strip()}
+    await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
+    return go(request, f"/approvals?done={decision}")
+
+
+@router.post("/policies/reload")
+async def reload_policies(request: Request) -> Response:
+    """Reads the policy files anew. A broken file is told on the page; the running policies stay."""
+    await form(request)
+    try:
+        await api_of(request).post("/v1/policies/reload")
+    except Refused as error:
+        if error.status in (401, 403):
+            raise
+        return go(request, "/policies?done=refused")
+    return go(request, "/policies?done=reloaded")

@@ -1,0 +1,173 @@
+"""Between a browser and a page: whose cookie, which template, and a refusal in words."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from tenure.client import AsyncClient
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.json import Json, JsonObject
+from tenure.ui import assets, model
+
+COOKIE = "tenure_session"
+FORM_MAX_BYTES = 64 * 1024
+
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
+
+_log = logging.getLogger(__name__)
+
+_pages = Environment(
+    loader=PackageLoader("tenure.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_pages.globals |= {"asset": assets.asset_url, "STATUS_WORDS": model.STATUS_WORDS, "plural": model.plural}
+_pages.globals |= {"TIER_WORDS": model.TIER_WORDS, "AUTONOMY_WORDS": model.AUTONOMY_WORDS, "share_bar": model.share_bar}
+_pages.filters |= {
+    "clock": model.clock,
+    "stamp": model.stamp,
+    "iso": model.iso,
+    "duration": model.duration,
+    "number": model.number,
+    "short": model.short,
+    "pretty": model.pretty,
+    "preview": model.preview,
+    "person": model.person,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The control plane's API with the cookie of the person who looks."""
+
+    client: AsyncClient
+    cookie: str
+
+    def _headers(self) -> dict[str, str]:
+        return {"cookie": f"{COOKIE}={self.cookie}", "x-tenure-csrf": "1"} if self.cookie else {"x-tenure-csrf": "1"}
+
+    async def get(self, path: str, **params: Any) -> Json:
+        """GET. Raises Refused or Failed as the API did."""
+        return await self.client.request("GET", path, object, headers=self._headers(), **params)
+
+    async def post(self, path: str, body: Json = None) -> tuple[Json, Mapping[str, str]]:
+        """POST; the answer and its headers. Raises Refused or Failed as the API did."""
+        return await self.client.exchange("POST", path, object, json=body, headers=self._headers())
+
+    async def maybe(self, path: str, **params: Any) -> Json:
+        """GET of something that a page can do without: None when the API refuses or fails, except for a stranger."""
+        try:
+            return await self.get(path, **params)
+        except Refused as error:
+            if error.status == 401:
+                raise
+            return None
+        except Failed:
+            return None
+
+
+def api_of(request: Request) -> Api:
+    """The API as the person of ``request`` may use it."""
+    return Api(cast("AsyncClient", request.app.state.api), request.cookies.get(COOKIE, ""))
+
+
+def is_fragment(request: Request) -> bool:
+    """Whether htmx asks for a piece of a page."""
+    return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"
+
+
+def render(request: Request, template: str, status: int = 200, **facts: Any) -> HTMLResponse:
+    """A page, or the piece of it that a template renders."""
+    now = datetime.now(UTC)
+    html = _pages.get_template(template).render(
+        request=request, path=request.url.path, now=now, ago=lambda value: model.ago(value, now), **facts
+    )
+    return HTMLResponse(html, status, headers=_HEADERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every page shows around its own content."""
+
+    me: JsonObject
+    waiting: int
+
+    def may(self, *roles: str) -> bool:
+        """Whether the person has one of the roles (buttons that would be refused are not offered)."""
+        return bool(set(roles) & set(map(str, self.me.get("roles") or ())))
+
+
+async def frame(api: Api) -> Frame:
+    """Who looks, and how many calls wait for a person. Raises Refused (401) for a stranger."""
+    me, pending = await asyncio.gather(api.get("/v1/me"), api.maybe("/v1/approvals", state="pending"))
+    return Frame(me if isinstance(me, Mapping) else {}, len(model.items(pending, "approvals", "items")))
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form of our own pages. Raises Refused for a form that came from elsewhere or is too long."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    foreign = site not in (None, "same-origin", "none")
+    if not foreign and origin is not None:
+        foreign = urlsplit(origin).netloc != request.headers.get("host", "")
+    if foreign:
+        raise Refused(
+            "cross_site_request",
+            "This change was asked for by a page that is not Tenure's. Nothing was done.",
+            fix="Open the console itself and do it there.",
+            status=403,
+        )
+    body = await request.body()
+    if len(body) > FORM_MAX_BYTES:
+        raise Refused("form_too_large", f"A form may hold at most {FORM_MAX_BYTES} bytes.", status=413)
+    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=50))
+
+
+def go(request: Request, address: str) -> Response:
+    """On to another page after a write, so that a reload repeats nothing."""
+    if is_fragment(request):
+        return Response(status_code=204, headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)
+
+
+def local(address: str, otherwise: str = "/") -> str:
+    """``address`` when it is a path of this console; never another site's, whatever a link says."""
+    ours = address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
+    return address if ours and address.isprintable() else otherwise
+
+
+def refusal(request: Request, error: Refused | Failed) -> Response:
+    """An error page in words; for a stranger, the page that explains how to get in."""
+    if error.status == 401:
+        back = str(request.url.path)
+        return render(request, "stranger.html", 401, frame=None, back=back, had_cookie=COOKIE in request.cookies)
+    fix = error.fix if isinstance(error, Refused) else "Try again in a moment; `tenure doctor` says more."
+    details = dict(error.details) if isinstance(error, Refused) else {}
+    facts = {"frame": None, "status_code": error.status, "code": error.code, "details": details}
+    return render(request, "error.html", error.status, message=error.message, fix=fix, **facts)
+
+
+class PageRoute(APIRoute):
+    """A route that answers both families of error with a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As FastAPI asks for it."""
+        inner: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except (Refused, Failed) as error:
+                if isinstance(error, Failed):
+                    _log.warning("page %s failed: %s", request.url.path, error.message)
+                return refusal(request, error)
+
+        return handler

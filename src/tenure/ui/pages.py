@@ -1,0 +1,285 @@
+"""The pages: what a person looks at. ``create_router`` is the whole console."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.values import LifecycleState, Status
+from tenure.ui import actions, assets, lifecycle, waterfall
+from tenure.ui.gate import PageRoute, api_of, frame, is_fragment, local, render
+from tenure.ui.model import FleetFilter, agent_rows, items, matches, newest_first, tools_of
+
+FEED_ROWS = 60
+_PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def _keyed(answer: Json, key: str, *names: str) -> dict[str, JsonObject]:
+    return {str(entry.get(key) or "").rpartition("/")[2]: entry for entry in items(answer, *names)}
+
+
+@router.get("/")
+async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", breaker: str = "") -> Response:
+    """Every agent, with what wants attention first."""
+    api = api_of(request)
+    around, agents, breakers, stats = await asyncio.gather(
+        frame(api), api.get("/v1/agents"), api.maybe("/v1/breakers"), api.maybe("/v1/stats", window="24h")
+    )
+    wanted = FleetFilter(q.strip(), state, tier, breaker)
+    rows = agent_rows(
+        items(agents, "agents"),
+        _keyed(breakers, "agent", "breakers"),
+        _keyed(stats, "agent", "agents", "stats"),
+    )
+    shown = [row for row in rows if matches(row, wanted)]
+    facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
+    facts |= {"states": list(LifecycleState), "frame": around}
+    return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
+
+
+@router.get("/agents/{name}")
+async def one_agent(request: Request, name: str) -> Response:
+    """One agent: what it is, where it stands, what it may do, what it did."""
+    api = api_of(request)
+    around, answer, table, history, breakers, instances, feed, stats = await asyncio.gather(
+        frame(api),
+        api.get(f"/v1/agents/{name}"),
+        api.maybe("/v1/lifecycle"),
+        api.maybe(f"/v1/agents/{name}/transitions"),
+        api.maybe("/v1/breakers"),
+        api.maybe(f"/v1/agents/{name}/instances"),
+        api.maybe("/v1/events", agent=name, limit=20, order="desc"),
+        api.maybe("/v1/stats", window="24h"),
+    )
+    record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
+    edges = lifecycle.edges_of(items(table, "transitions"))
+    changes = items(history, "transitions", "items")
+    current = str(record["state"])
+    been = {str(change.get(side)) for change in changes for side in ("from", "to") if change.get(side)}
+    nodes, arrows = lifecycle.picture(current, been, edges)
+    row = agent_rows(
+        [record], _keyed(breakers, "agent", "breakers"), _keyed(stats, "agent", "agents", "stats")
+    )[0]
+    return render(
+        request,
+        "agent.html",
+        frame=around,
+        agent=record,
+        row=row,
+        manifest=record.get("manifest") or {},
+        tools=tools_of(record.get("manifest") or {}),
+        breaker=_keyed(breakers, "agent", "breakers").get(name) or {},
+        nodes=nodes,
+        arrows=arrows,
+        steps=lifecycle.next_steps(current, edges),
+        changes=sorted(changes, key=lambda change: str(change.get("time") or change.get("at") or ""), reverse=True),
+        instances=items(instances, "instances", "items"),
+        feed=newest_first(items(feed, "events", "items"))[:20],
+        box=(lifecycle.BOX_W, lifecycle.BOX_H),
+        done=request.query_params.get("done", ""),
+    )
+
+
+@router.get("/agents/{name}/to/{to}")
+async def step(request: Request, name: str, to: str) -> Response:
+    """Says what a transition will do, and asks for the reason."""
+    api = api_of(request)
+    around, answer, table = await asyncio.gather(
+        frame(api), api.get(f"/v1/agents/{name}"), api.get("/v1/lifecycle")
+    )
+    record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
+    steps = lifecycle.next_steps(str(record["state"]), lifecycle.edges_of(items(table, "transitions")))
+    chosen = next((step for step in steps if step.to == to), None)
+    if chosen is None:
+        raise Refused(
+            "illegal_transition",
+            f"{name} is {record['state']}; it cannot go to {to} from there.",
+            fix="Open the agent's page: it offers the steps that are possible now.",
+            status=409,
+        )
+    template = "_step.html" if is_fragment(request) else "step.html"
+    return render(request, template, frame=around, agent=record, step=chosen)
+
+
+@router.get("/agents/{name}/breaker")
+async def breaker(request: Request, name: str) -> Response:
+    """Says what a reset will do, and asks for the reason."""
+    api = api_of(request)
+    around, breakers = await asyncio.gather(frame(api), api.get("/v1/breakers"))
+    state = _keyed(breakers, "agent", "breakers").get(name) or {}
+    template = "_breaker.html" if is_fragment(request) else "breaker.html"
+    return render(request, template, frame=around, name=name, breaker=state)
+
+
+@router.get("/live")
+async def live(request: Request, agent: str = "", status: str = "") -> Response:
+    """What happens now, newest first."""
+    api = api_of(request)
+    wanted = status if status in set(Status) else ""
+    around, feed, agents = await asyncio.gather(
+        frame(api),
+        api.get("/v1/events", agent=agent or None, status=wanted or None, limit=FEED_ROWS, order="desc"),
+        api.maybe("/v1/agents"),
+    )
+    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    rows = newest_first(items(feed, "events", "items"))[:FEED_ROWS]
+    facts = {"rows": rows, "agent": agent, "status": wanted, "names": names}
+    return render(request, "live.html", frame=around, **facts)
+
+
+@router.get("/live/rows")
+async def live_rows(request: Request, after: int = 0, agent: str = "", status: str = "") -> Response:
+    """The rows after number ``after``: what the page asks for when the feed says that there is news."""
+    wanted = status if status in set(Status) else ""
+    feed = await api_of(request).get(
+        "/v1/events", after=after, agent=agent or None, status=wanted or None, limit=FEED_ROWS
+    )
+    rows = newest_first(items(feed, "events", "items"))
+    return render(request, "_rows.html", rows=rows)
+
+
+@router.get("/traces")
+async def traces(request: Request, agent: str = "", session: str = "") -> Response:
+    """The latest traces."""
+    api = api_of(request)
+    around, found, agents = await asyncio.gather(
+        frame(api),
+        api.get("/v1/traces", agent=agent or None, session=session or None, limit=100),
+        api.maybe("/v1/agents"),
+    )
+    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    facts = {"traces": items(found, "traces", "items"), "agent": agent, "session": session, "names": names}
+    return render(request, "traces.html", frame=around, **facts)
+
+
+@router.get("/sessions")
+async def sessions(request: Request, agent: str = "", source: str = "") -> Response:
+    """Sessions with how they ended."""
+    api = api_of(request)
+    around, found, agents = await asyncio.gather(
+        frame(api), api.get("/v1/sessions", agent=agent or None, source=source or None), api.maybe("/v1/agents")
+    )
+    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    facts = {"sessions": items(found, "sessions", "items")[:200], "agent": agent, "source": source, "names": names}
+    return render(request, "sessions.html", frame=around, **facts)
+
+
+@router.get("/traces/{trace_id}")
+async def trace(request: Request, trace_id: str) -> Response:
+    """One trace: what was asked, decided, waited for and answered, in causal order."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}"))
+    spans = items(answer, "spans")
+    waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
+    approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
+    drawn = waterfall.draw(trace_id, spans, approvals)
+    if drawn is None:
+        raise Refused("no_such_trace", f"There is no trace {trace_id}, or nothing of it has arrived yet.", status=404)
+    return render(request, "trace.html", frame=around, trace=drawn, open=request.query_params.get("span", ""))
+
+
+@router.get("/approvals")
+async def approvals(request: Request, done: str = "") -> Response:
+    """Held calls: those that wait for a person first."""
+    api = api_of(request)
+    around, answer, agents = await asyncio.gather(frame(api), api.get("/v1/approvals"), api.maybe("/v1/agents"))
+    found = items(answer, "approvals", "items")
+    purposes = {row.name: row for row in agent_rows(items(agents, "agents"), {}, {})}
+    facts: dict[str, Any] = {
+        "pending": [entry for entry in found if entry.get("state") == "pending"],
+        "decided": [entry for entry in found if entry.get("state") != "pending"][:50],
+        "agents": purposes,
+        "done": done,
+        "frame": around,
+    }
+    return render(request, "_approvals.html" if is_fragment(request) else "approvals.html", **facts)
+
+
+@router.get("/audit")
+async def audit(request: Request, after: int | None = None, verify: str = "") -> Response:
+    """The chain of entries, and whether it holds."""
+    api = api_of(request)
+    around, entries, checkpoint = await asyncio.gather(
+        frame(api), api.get("/v1/audit", after=after, limit=100), api.maybe("/v1/audit/checkpoint")
+    )
+    verdict = await api.get("/v1/audit/verify") if verify else None
+    found = items(entries, "entries", "items")
+    facts = {"entries": found, "older": None, "newer": None}
+    return render(request, "audit.html", frame=around, checkpoint=checkpoint, verdict=verdict, **facts)
+
+
+@router.get("/policies")
+async def policies(request: Request, done: str = "") -> Response:
+    """The policy files that decide now, and what was wrong with the last ones that were refused."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get("/v1/policies"))
+    return render(
+        request,
+        "policies.html",
+        frame=around,
+        version=str(answer.get("version") or ""),
+        files=items(answer, "files"),
+        problem=answer.get("last_problem"),
+        done=done,
+    )
+
+
+@router.get("/people")
+async def people(request: Request) -> Response:
+    """Who may do what."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get("/v1/people"))
+    return render(request, "people.html", frame=around, people=items(answer, "people", "items"))
+
+
+@router.get("/keys")
+async def keys(request: Request) -> Response:
+    """The keys of the keyboard, for those whose browser runs no scripts."""
+    template = "_keys.html" if is_fragment(request) else "keys.html"
+    return render(request, template, frame=await frame(api_of(request)))
+
+
+@router.get("/login")
+async def login(request: Request, code: str = "", back: str = "/") -> Response:
+    """The page of a one-time link. Opening it spends nothing: mail scanners open links too."""
+    template = "login.html" if code else "stranger.html"
+    return render(request, template, frame=None, code=code, back=local(back), had_cookie=False)
+
+
+class _Elsewhere(PageRoute):
+    """Any address that no other route has, except those that programs ask."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = str(scope.get("path", ""))
+        if scope["type"] == "http" and path.startswith(_PROGRAMS):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+async def nowhere(request: Request) -> Response:
+    """Says so, on a page."""
+    raise Refused(
+        "no_such_page", f"There is no page {request.url.path}.", fix="Start from the fleet.", status=404
+    )
+
+
+def create_router() -> APIRouter:
+    """The whole console, as one router without a prefix. Include it last: it answers every address that is left."""
+    console = APIRouter(include_in_schema=False)
+    console.include_router(assets.create_router())
+    console.include_router(router)
+    console.include_router(actions.router)
+    rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
+    rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
+    console.include_router(rest)
+    return console

@@ -1,0 +1,312 @@
+// What pages gain from scripts: dialogs, keys, local times, and news without a reload. Every page works without it.
+"use strict";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+/* Theme */
+$("#theme")?.addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try {
+    localStorage.setItem("tenure-theme", root.dataset.theme);
+  } catch (error) {
+    // Kept for this page only.
+  }
+});
+
+/* Times: the server writes UTC; a person reads their own. The width stays, since digits have one width. */
+const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const stampFormat = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+function ago(then) {
+  const seconds = (Date.now() - then) / 1000;
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  const days = Math.floor(seconds / 86400);
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
+function tellTimes(root) {
+  for (const node of $$("time[datetime]", root)) {
+    const then = Date.parse(node.getAttribute("datetime"));
+    if (Number.isNaN(then)) continue;
+    const text = "ago" in node.dataset ? ago(then) : "clock" in node.dataset ? clockFormat.format(then) : stampFormat.format(then);
+    if (node.textContent !== text) node.textContent = text;
+  }
+}
+tellTimes(document);
+setInterval(() => tellTimes(document), 15000);
+
+/* The address bar never keeps a notice that was already read. */
+if (new URLSearchParams(location.search).has("done")) history.replaceState(null, "", location.pathname);
+
+/* Dialogs */
+const dialog = $("#dialog");
+document.body.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "dialog-body") {
+    if (!dialog.open) dialog.showModal();
+    $("[autofocus]", dialog)?.focus();
+  }
+  tellTimes(event.detail.target);
+});
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  // A refusal is a page of its own: show it whole instead of inside a piece.
+  if (event.detail.xhr.status === 401) location.reload();
+});
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog || event.target.closest("[data-close]")) {
+    event.preventDefault();
+    dialog.close();
+  }
+});
+$("#help")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  help();
+});
+function help() {
+  htmx.ajax("GET", "/keys", { target: "#dialog-body", swap: "innerHTML" });
+}
+
+/* News: one connection, only while the page is seen (a browser allows six per site, over all tabs). */
+function listen(filter, onNews, onState) {
+  let source = null;
+  const open = () => {
+    if (source || document.hidden) return;
+    const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
+    source = new EventSource(`/v1/feed?${query}`);
+    source.onopen = () => {
+      onState("on");
+      onNews();
+    };
+    source.onmessage = onNews;
+    for (const name of ["event", "call", "item", "feed"]) source.addEventListener(name, onNews);
+    source.onerror = () => {
+      onState("off");
+      if (source.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, 3000);
+      }
+    };
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
+}
+
+function atMostEvery(milliseconds, work) {
+  let waiting = null;
+  let last = 0;
+  return () => {
+    if (waiting) return;
+    waiting = setTimeout(() => {
+      waiting = null;
+      last = Date.now();
+      work();
+    }, Math.max(0, last + milliseconds - Date.now()));
+  };
+}
+
+const isBusy = () => dialog.open || Boolean(document.activeElement?.closest("[data-approval] form, .filters select"));
+
+if ("news" in document.body.dataset) {
+  let first = true;
+  listen({}, atMostEvery(1000, () => {
+    if (first) first = false;
+    else if (!isBusy()) htmx.trigger(document.body, "tenure:news");
+  }), () => {});
+}
+
+/* The live feed */
+const feed = $("[data-live]");
+if (feed) {
+  const word = $("#pulse-word");
+  const dot = $("#pulse .dot");
+  const pauseButton = $("#pause");
+  const heldButton = $("#held");
+  const KEEP = 300;
+  let after = Number(feed.dataset.after);
+  let paused = false;
+  let connected = "";
+  let asking = false;
+  let again = false;
+  let held = [];
+
+  const tell = () => {
+    dot.className = `dot ${paused ? "paused" : connected}`;
+    word.textContent = paused ? "paused" : connected === "on" ? "live" : connected === "off" ? "connection lost, trying again" : "connecting";
+  };
+  const show = (rows) => {
+    const anchor = scrollY > 200 ? $(".row", feed) : null;
+    const before = anchor?.getBoundingClientRect().top;
+    for (const row of rows) {
+      row.classList.add("fresh");
+      feed.prepend(row);
+    }
+    tellTimes(feed);
+    $("#feed-empty").hidden = Boolean(feed.children.length);
+    while (feed.children.length > KEEP) feed.lastElementChild.remove();
+    if (anchor) scrollBy(0, anchor.getBoundingClientRect().top - before);
+  };
+  const tellHeld = () => {
+    heldButton.hidden = held.length === 0;
+    heldButton.textContent = `${held.length} new, show`;
+  };
+  const ask = async () => {
+    if (asking) {
+      again = true;
+      return;
+    }
+    asking = true;
+    try {
+      do {
+        again = false;
+        const query = new URLSearchParams({ after, agent: feed.dataset.agent, status: feed.dataset.status });
+        const answer = await fetch(`/live/rows?${query}`, { headers: { "HX-Request": "true" } });
+        if (answer.status === 401) return location.reload();
+        if (!answer.ok) break;
+        const box = document.createElement("ol");
+        box.innerHTML = await answer.text();
+        const rows = $$(".row", box).reverse().filter((row) => Number(row.dataset.seq) > after);
+        if (rows.length === 0) break;
+        after = Math.max(...rows.map((row) => Number(row.dataset.seq)));
+        if (paused) {
+          held = [...held, ...rows].slice(-KEEP);
+          tellHeld();
+        } else {
+          show(rows);
+        }
+        again = again || rows.length >= 60;
+      } while (again);
+    } catch (error) {
+      connected = "off"; // the stream tells when it is back, and then asks for what was missed
+      tell();
+    } finally {
+      asking = false;
+    }
+  };
+  const pause = () => {
+    paused = !paused;
+    pauseButton.setAttribute("aria-pressed", String(paused));
+    pauseButton.textContent = paused ? "Go on" : "Pause";
+    if (!paused) {
+      show(held);
+      held = [];
+      tellHeld();
+    }
+    tell();
+  };
+  pauseButton.addEventListener("click", pause);
+  heldButton.addEventListener("click", () => {
+    show(held);
+    held = [];
+    tellHeld();
+  });
+  window.tenurePause = pause;
+  listen({ agent: feed.dataset.agent, status: feed.dataset.status }, atMostEvery(250, ask), (state) => {
+    connected = state;
+    tell();
+  });
+  tell();
+}
+$("#live-filter")?.addEventListener("change", (event) => event.currentTarget.requestSubmit());
+for (const select of $$("[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
+
+/* Approvals: a and r choose what Enter will do; nothing is decided by one key. */
+let chosen = null;
+const cards = () => $$("[data-approval]");
+function choose(card) {
+  if (!card) return;
+  for (const other of cards()) other.classList.toggle("chosen", other === card);
+  chosen = card.id;
+  card.scrollIntoView({ block: "nearest" });
+  card.focus({ preventScroll: true });
+}
+function arm(decision) {
+  const list = cards();
+  const card = list.find((one) => one.id === chosen) || list[0];
+  if (!card) return false;
+  choose(card);
+  const form = $("form", card);
+  form.dataset.armed = decision;
+  $("[name=reason]", form).focus();
+  const note = $(".armed", card);
+  note.hidden = false;
+  note.textContent = decision === "approve" ? "Enter approves this call. Esc goes back." : "Enter rejects this call. Esc goes back.";
+  return true;
+}
+function disarm(form) {
+  delete form.dataset.armed;
+  $(".armed", form.parentElement).hidden = true;
+}
+document.addEventListener("keydown", (event) => {
+  const form = event.target.closest?.("[data-approval] form");
+  if (!form || event.target.name !== "reason") return;
+  if (event.key === "Enter") {
+    event.preventDefault(); // Enter alone would press the first button, whatever the person meant
+    if (form.dataset.armed) form.requestSubmit($(`[value=${form.dataset.armed}]`, form));
+  } else if (event.key === "Escape") {
+    disarm(form);
+    form.parentElement.focus();
+  }
+});
+document.body.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id !== "approvals") return;
+  if (chosen) document.getElementById(chosen)?.classList.add("chosen");
+  const count = cards().length;
+  const badge = $("#waiting");
+  badge.hidden = count === 0;
+  badge.firstChild.textContent = count;
+});
+
+/* Keys */
+const PLACES = { f: "/", l: "/live", a: "/approvals", t: "/traces", u: "/audit", p: "/policies" };
+let going = 0;
+function move(by) {
+  const list = cards().length ? cards() : $$(".table tbody tr").concat($$(".wf > summary"));
+  if (!list.length) return;
+  if (cards().length) {
+    const at = list.findIndex((card) => card.id === chosen);
+    choose(list[Math.min(Math.max(at + by, 0), list.length - 1)]);
+    return;
+  }
+  const at = list.findIndex((one) => one.contains(document.activeElement));
+  const next = list[Math.min(Math.max(at + by, 0), list.length - 1)];
+  (next.matches("summary") ? next : $("a", next))?.focus();
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select, dialog")) return;
+  const key = event.key;
+  if (Date.now() - going < 1200 && PLACES[key]) {
+    going = 0;
+    location.href = PLACES[key];
+  } else if (key === "g") going = Date.now();
+  else if (key === "?") help();
+  else if (key === "/") {
+    const search = $("[data-search]");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
+  } else if (key === "j" || key === "k") move(key === "j" ? 1 : -1);
+  else if ((key === "a" || key === "r") && cards().length) {
+    event.preventDefault();
+    arm(key === "a" ? "approve" : "reject");
+  } else if (key === "p" && window.tenurePause) window.tenurePause();
+});
+
+/* A link to a span opens it. */
+const target = location.hash.startsWith("#s-") && document.getElementById(location.hash.slice(1));
+if (target) {
+  target.open = true;
+  target.scrollIntoView({ block: "center" });
+}

@@ -27,6 +27,7 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Actor, Event, Status
 from tenure.registry import service as registry
+from tenure.registry.model import agent_fact
 
 logger = log.get("approvals")
 
@@ -73,8 +74,7 @@ def request(connection: Connection, event: Event) -> None:
         logger.warning("an approval was asked for without id, agent, resource or digest", event=event.id)
         return
     record = registry.get_agent(connection, event.workspace, event.agent)
-    known = registry.agent_facts(connection).get(f"{event.workspace}/{event.agent}")
-    hold_s = known.hold_timeout_s if known else DEFAULT_HOLD_S
+    known = agent_fact(record) if record else None
     arguments, policies = data.get("arguments"), data.get("policies")
     item = Approval(
         id=ident,
@@ -85,7 +85,7 @@ def request(connection: Connection, event: Event) -> None:
         resource=resource,
         digest=digest,
         policy_version=event.policy_version or "",
-        purpose=_text(record.manifest.get("purpose")) if record else "",
+        purpose=known.purpose if known else "",
         arguments=arguments if isinstance(arguments, Mapping) else {},
         why=_text(data.get("reason")),
         policies=tuple(_text(name) for name in policies) if isinstance(policies, list | tuple) else (),
@@ -95,7 +95,7 @@ def request(connection: Connection, event: Event) -> None:
         span_id=event.span_id,
         parent_span_id=event.parent_span_id,
         requested_at=event.time,
-        expires_at=event.time + timedelta(seconds=hold_s),
+        expires_at=event.time + timedelta(seconds=known.hold_timeout_s if known else DEFAULT_HOLD_S),
     )
     store.insert(connection, item)
 

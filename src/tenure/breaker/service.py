@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.snapshot import BreakerFact
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.registry import service as registry
+from tenure.registry.model import agent_fact
 
 KEEP = timedelta(days=1)
 """Violations older than this, and than two windows, can no longer take part in a trip and are forgotten."""
@@ -58,11 +58,7 @@ def _standing(item: Breaker, limits: BreakerFact) -> Standing:
 
 def _limits(connection: Connection, workspace: str, agent: str) -> BreakerFact:
     record = registry.get_agent(connection, workspace, agent)
-    declared = record.manifest.get("breaker") if record else None
-    if not isinstance(declared, Mapping):
-        return BreakerFact()
-    known = {name: declared[name] for name in ("threshold", "window_s") if declared.get(name) is not None}
-    return replace(BreakerFact(), **known)
+    return agent_fact(record).breaker if record else BreakerFact()
 
 
 def count(connection: Connection, event: Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ class House:
     provider: ProviderProcess
     gateway: GatewayProcess
     settings: dict[str, Any]
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def client(self, agent: str = "clerk", *, retries: int = 0, **token: Any) -> openai.OpenAI:
         """The real SDK, as the agent uses it."""
         key = self.control.token(agent, **token)
-        return openai.OpenAI(base_url=f"{self.gateway.url}/v1", api_key=key, max_retries=retries, timeout=30)
+        client = openai.OpenAI(base_url=f"{self.gateway.url}/v1", api_key=key, max_retries=retries, timeout=30)
+        self.clients.append(client)
+        return client
 
     def publish(self, **more: Any) -> None:
         """Publishes the agent "clerk", or another by ``name``."""
@@ -94,6 +97,8 @@ def build(tmp_path: Path, provider: ProviderProcess) -> Iterator[Callable[..., H
 
     yield builder
     for house in houses:
+        for client in house.clients:
+            client.close()
         house.gateway.stop()
         house.control.__exit__()
 

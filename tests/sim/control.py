@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from joserfc.jwk import ECKey
@@ -56,7 +56,7 @@ class ControlSim:
         self.port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> ControlSim:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._started.wait(10)
         return self

@@ -97,10 +97,11 @@ class Approvals:
         binding = _binding(principal, call.resource, exact, verdict.decision.policy_version)
         fact = self._find(call, principal, exact, verdict.decision.policy_version, state)
         if fact is None:
-            if state.seen and state.asked is not None and state.asked.startswith(binding):
+            if self._lapsed(state, binding):
                 reason = "Nobody decided on this call in time, so it may not go on."
                 decision = _denied(verdict.decision, reason)
                 return replace(verdict, decision=decision, approval_id=state.asked, counts=False)
+            state.asked, state.seen = None, False
             state.asked = self._ask(call, principal, verdict, exact, binding)
             return replace(verdict, approval_id=state.asked)
         state.asked, state.seen = fact.id, True
@@ -119,6 +120,15 @@ class Approvals:
             state.claimed = fact.id
             self._tell("approval.claimed", call, principal, verdict, {"approval_id": fact.id, "claim": call.id})
         return replace(verdict, approval_id=fact.id)
+
+    def _lapsed(self, state: _Wait, binding: str) -> bool:
+        """Whether the approval that was waited for is gone. One that an equal call has used up is not: it was decided
+        on, and this call needs its own."""
+        if not state.seen or state.asked is None or not state.asked.startswith(binding):
+            return False
+        snapshot = self._facts.current
+        fact = snapshot.approvals.get(state.asked) if snapshot is not None else None
+        return fact is None or fact.state == "expired"
 
     def _find(self, call: Call, principal: Principal, exact: str, version: str, state: _Wait) -> ApprovalFact | None:
         """The approval that covers exactly this call: one that this call may use first, then the one to wait for, then

@@ -1,0 +1,169 @@
+"""The breaker, staleness, and a recorder that fails: what must stop, stops; what must go on, goes on."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import openai
+import pytest
+
+from tenure.breaker.model import trip_id
+from tenure.kernel.snapshot import BreakerFact
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+
+
+def outcome(client: openai.OpenAI, model: str) -> int:
+    try:
+        client.chat.completions.create(model=model, messages=HELLO)
+    except openai.APIStatusError as error:
+        return error.status_code
+    return 200
+
+
+@pytest.mark.req("R055")
+def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
+    house.publish(breaker=BreakerFact(threshold=5, window_s=300.0))
+    client = house.client()
+    before = house.provider.seen()["requests"]
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        outcomes = list(pool.map(lambda n: outcome(client, "forbidden" if n % 2 else "wait-20"), range(200)))
+    events = house.calls(200)
+    violations = [event for event in events if event["data"]["tenure.violation"]]
+    assert len(violations) == 5  # not one more was let to its own denial: the breaker refused it
+    order = [event["type"] for event in events]
+    admitted = outcomes.count(200)
+    assert house.provider.seen()["requests"] - before == admitted == order.count("call.completed")
+    trips = house.control.wait(lambda _: house.control.of_type("breaker.tripped"))
+    assert [trip["id"] for trip in trips] == [trip_id("default", "clerk", 0)]
+    begun = max(event["time"] for event in violations)
+    late = [event for event in events if event["type"] == "call.completed" and event["time"] > begun]
+    assert late == []  # nothing that came after the last violation was admitted
+    count = house.provider.seen()["requests"]
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        assert set(pool.map(lambda _: outcome(client, "echo"), range(200))) == {403}
+    assert house.provider.seen()["requests"] == count  # after the trip: zero
+    assert outcome(client, "held") == 403
+
+
+@pytest.mark.req("R055")
+def test_a_tripped_breaker_stays_tripped_over_a_restart_until_it_is_reset(house: Any) -> None:
+    house.publish(breaker=BreakerFact(threshold=1))
+    assert outcome(house.client(), "forbidden") == 403
+    assert outcome(house.client(), "echo") == 403
+    fact = house.control.snapshot.agents["default/clerk"]
+    tripped = BreakerFact(epoch=0, tripped=True, reason="1 violation within 300 s", threshold=1)
+    house.control.agent(replace(fact, breaker=tripped))
+    house.restart()
+    house.settle()
+    assert outcome(house.client(), "echo") == 403
+    house.control.agent(replace(fact, breaker=BreakerFact(epoch=1, threshold=1)))
+    house.settle()
+    assert outcome(house.client(), "echo") == 200
+
+
+def test_a_local_trip_holds_while_the_control_plane_does_not_know_of_it(house: Any) -> None:
+    house.publish(breaker=BreakerFact(threshold=1))
+    assert outcome(house.client(), "forbidden") == 403
+    house.publish(breaker=BreakerFact(threshold=1), hold_timeout_s=1.0)  # an unrelated change, same epoch, not tripped
+    assert outcome(house.client(), "echo") == 403
+    house.publish(breaker=BreakerFact(threshold=1, epoch=1))
+    assert outcome(house.client(), "echo") == 200
+
+
+def test_one_agents_breaker_does_not_stop_another(house: Any) -> None:
+    house.publish(breaker=BreakerFact(threshold=1))
+    house.publish(name="other")
+    assert outcome(house.client(), "forbidden") == 403
+    assert outcome(house.client("other"), "echo") == 200
+
+
+def test_old_facts_stop_every_call_until_fresh_ones_come(build: Callable[..., Any]) -> None:
+    house = build(max_age_s=0.8)
+    assert outcome(house.client(), "echo") == 200
+    house.control.beating = False
+    time.sleep(1.2)
+    assert outcome(house.client(), "echo") == 503
+    assert house.gateway.health()[0] == 503
+    house.control.beating = True
+    time.sleep(0.5)
+    assert outcome(house.client(), "echo") == 200
+
+
+def test_a_link_that_breaks_comes_back_with_the_newest_facts(house: Any) -> None:
+    house.control.cut()
+    house.publish(name="newcomer")
+    assert outcome(house.client("newcomer"), "echo") == 200
+
+
+def test_a_delta_that_does_not_fit_makes_the_gateway_ask_for_everything(house: Any) -> None:
+    house.control.forget()
+    house.publish(name="newcomer")
+    assert outcome(house.client("newcomer"), "echo") == 200
+
+
+def test_facts_are_applied_in_less_than_100_ms(house: Any) -> None:
+    fact = house.control.snapshot.agents["default/clerk"]
+    took = []
+    for number in range(20):
+        house.control.agent(replace(fact, purpose=f"purpose {number}"))
+        begun = time.monotonic()
+        house.settle()
+        took.append(time.monotonic() - begun)
+    assert sorted(took)[-2] < 0.1
+
+
+@pytest.mark.req("R090")
+def test_calls_pass_while_the_recorder_is_dead_and_nothing_is_lost(house: Any) -> None:
+    house.control.intake_status = 503
+    assert [outcome(house.client(), "echo") for _ in range(20)] == [200] * 20
+    assert house.control.events == []
+    house.control.intake_status = 200
+    assert len({event["id"] for event in house.calls(20)}) == 20
+
+
+@pytest.mark.req("R090")
+def test_calls_pass_when_the_spool_is_full_and_the_loss_is_told(build: Callable[..., Any]) -> None:
+    house = build(spool_max_bytes=20_000)
+    house.control.intake_status = 503
+    assert [outcome(house.client(), "echo") for _ in range(40)] == [200] * 40
+    dropped = house.gateway.health()[1]["events"]["dropped"]
+    assert 0 < dropped < 40
+    house.control.intake_status = 200
+
+    def told(_events: Any) -> Any:
+        return house.control.of_type("gateway.dropped")
+
+    assert house.control.wait(told)[0]["data"]["count"] == dropped
+    assert len(house.calls(40 - dropped)) == 40 - dropped
+
+
+@pytest.mark.req("R090")
+def test_calls_pass_when_the_disk_refuses(house: Any) -> None:
+    spool = house.folder / "spool" / "local"
+    for number in range(1, 200):  # the names that the next segments would take
+        path = spool / f"{number:012d}.seg"
+        if not path.exists():
+            path.mkdir()
+    assert [outcome(house.client(), "echo") for _ in range(5)] == [200] * 5
+
+
+@pytest.mark.req("R079")
+def test_events_written_before_a_kill_reach_the_control_plane_after_it(house: Any) -> None:
+    house.control.intake_status = 503
+    for _ in range(30):
+        assert outcome(house.client(), "echo") == 200
+    end = time.monotonic() + 5
+    while house.gateway.health()[1]["events"]["durable"] < 30:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    house.gateway.kill()
+    assert house.control.events == []
+    house.control.intake_status = 200
+    house.restart()
+    assert len({event["id"] for event in house.calls(30)}) == 30
+    assert house.gateway.health()[1]["events"]["recovered"] == 30

@@ -1,0 +1,221 @@
+"""The spool: nothing acknowledged is lost, nothing waits for it, and what is dropped is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenure.gateway.segments import Writer, framed, read, recover
+from tenure.gateway.spool import Spool
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import Event
+
+MANY = 1 << 20
+
+
+def event(number: int, size: int = 10) -> Event:
+    return Event(f"{number:032d}", "call.completed", datetime.now(UTC), "default", "agent:a", data={"x": "x" * size})
+
+
+class Sink:
+    """Takes what is shipped, with the statuses it is told to answer, then 200."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.numbers: list[int] = []
+        self.poison: int | None = None
+
+    async def __call__(self, payload: bytes) -> int:
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 0:
+            raise ConnectionError("down")
+        numbers = [int(json.loads(line)["id"]) for line in payload.splitlines()]
+        if self.poison in numbers:
+            return 422
+        if status == 200:
+            self.numbers += numbers
+        return status
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.numbers) < count:
+                await asyncio.sleep(0.01)
+
+
+def run(body: Callable[[], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        await body()
+
+    asyncio.run(main())
+
+
+def test_events_arrive_in_order_and_the_disk_is_empty_after(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool, sink = Spool(tmp_path, MANY), Sink()
+        spool.start(sink)
+        for number in range(500):
+            spool.append(event(number))
+        await sink.until(500)
+        assert sink.numbers == list(range(500))
+        await spool.stop(1.0)
+
+    run(body)
+    assert list(tmp_path.glob("*.seg")) == []
+
+
+def test_an_outage_delays_and_loses_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool, sink = Spool(tmp_path, MANY), Sink(0, 503, 401, 429, 0)
+        spool.start(sink)
+        for number in range(50):
+            spool.append(event(number), urgent=number == 25)
+        await sink.until(50)
+        assert sink.numbers == list(range(50))
+        await spool.stop(1.0)
+
+    run(body)
+
+
+def test_what_a_dead_process_left_is_shipped_first_by_the_next(tmp_path: Path) -> None:
+    async def dies() -> None:
+        spool = Spool(tmp_path, MANY)
+        for number in range(20):
+            spool.append(event(number))
+        assert await spool.flush()
+        await spool.stop(0.0)
+
+    async def lives() -> None:
+        spool, sink = Spool(tmp_path, MANY), Sink()
+        assert spool.counts.recovered == 20
+        spool.append(event(20))
+        spool.start(sink)
+        await sink.until(21)
+        assert sink.numbers == list(range(21))
+        await spool.stop(1.0)
+
+    run(dies)
+    run(lives)
+
+
+def test_durable_means_on_disk(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, MANY)
+        assert await spool.durable(event(7))
+        (path,) = tmp_path.glob("*.seg")
+        assert [json.loads(record)["id"] for record in read(path, 0, MANY, MANY)[0]] == [event(7).id]
+        await spool.stop(0.0)
+
+    run(body)
+
+
+def test_one_event_that_is_refused_for_good_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool, sink = Spool(tmp_path, MANY), Sink()
+        sink.poison = 33
+        for number in range(100):
+            spool.append(event(number))
+        spool.start(sink)
+        await sink.until(99)
+        assert sink.numbers == [number for number in range(100) if number != 33]
+        assert spool.counts.refused == 1
+        await spool.stop(1.0)
+
+    run(body)
+
+
+def test_a_full_spool_drops_the_newest_and_tells_when_there_is_room(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, 20_000)
+        for number in range(100):
+            spool.append(event(number, 500))
+        assert spool.backlog_bytes <= 20_000
+        dropped = spool.counts.dropped
+        assert dropped + spool.counts.appended == 100
+        told: list[dict[str, Any]] = []
+
+        async def ship(payload: bytes) -> int:
+            told.extend(json.loads(line) for line in payload.splitlines())
+            return 200
+
+        spool.start(ship)
+        async with asyncio.timeout(10):
+            while not any(item["type"] == "gateway.dropped" for item in told):
+                await asyncio.sleep(0.01)
+        assert [item["data"]["count"] for item in told if item["type"] == "gateway.dropped"] == [dropped]
+        kept = [int(item["id"]) for item in told if item["type"] == "call.completed"]
+        assert kept == list(range(len(kept)))
+        await spool.stop(1.0)
+
+    run(body)
+
+
+def test_a_disk_that_fails_is_retried_and_costs_nobody_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        spool, sink = Spool(tmp_path, MANY), Sink()
+        spool.start(sink)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fdatasync", _no_space)
+            assert not await spool.durable(event(0))
+            spool.append(event(1))
+        await sink.until(2)
+        assert sink.numbers == [0, 1]
+        await spool.stop(1.0)
+
+    run(body)
+
+
+def _no_space(_file: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_event_that_is_not_json_is_counted_and_left_out(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, MANY)
+        spool.append(Event("1", "call.completed", datetime.now(UTC), "default", "agent:a", data={"x": object()}))
+        assert spool.counts.dropped == 1
+        await spool.stop(0.0)
+
+    run(body)
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, MANY)
+        with pytest.raises(Refused, match="Another gateway"):
+            Spool(tmp_path, MANY)
+        await spool.stop(0.0)
+
+    run(body)
+
+
+@pytest.mark.req("R079")
+@given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=8), st.data())
+@settings(max_examples=80, deadline=None)
+def test_any_torn_tail_costs_only_the_records_it_tears(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    writer = Writer(folder, 0, MANY)
+    segment = writer.write([framed(payload) for payload in payloads])
+    writer.seal()
+    whole = segment.path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    tail = data.draw(st.binary(max_size=20))
+    segment.path.write_bytes(whole[:cut] + (tail if cut < len(whole) else b""))
+    kept, end = [], 0
+    for payload in payloads:
+        end += len(framed(payload))
+        if end > cut:
+            break
+        kept.append(payload)
+    found = [record for part in recover(folder) for record in read(part.path, 0, part.size, MANY)[0]]
+    assert found[: len(kept)] == kept
+    assert len(found) == len(kept) or whole[: len(segment.path.read_bytes())] == segment.path.read_bytes()

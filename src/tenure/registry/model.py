@@ -34,9 +34,9 @@ PLAIN_FIELDS = ("purpose", "goals", "owner", "sponsor")
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
-    """A registered agent (R020, R021). ``release`` is the digest that is current, ``pending_release`` one that waits for
-    an approver. ``manifest`` is the whole declaration with the current release's behaviour in it. ``drain_until`` is when
-    a draining agent is retired even if it is still busy."""
+    """A registered agent (R020, R021). ``release`` is the digest that is current, ``pending_release`` one that
+    waits for an approver. ``manifest`` is the whole declaration with the current release's behaviour in it.
+    ``drain_until`` is when a draining agent is retired even if it is still busy."""
 
     workspace: str
     name: str
@@ -143,7 +143,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _t(S.SUSPENDED, S.PRODUCTION, (_A, _P), "It may do its work again, with new credentials", Need.WAS_PRODUCTION),
     _t(S.STAGING, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
     _t(S.PRODUCTION, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
-    _t(S.DRAINING, S.RETIRED, (_P, _SYS), "It is done: nothing of it runs, its credentials are dead", _GO),
+    _t(S.DRAINING, S.RETIRED, (_P, _SYS), "It is done: nothing of it runs, its credentials are dead"),
     _t(S.SUSPENDED, S.RETIRED, (_O, _P), "It ends; nothing of it runs", _GO),
     _t(S.PROVISIONED, S.RETIRED, (_O, _P), "It ends before it ever ran", _GO),
     _t(S.CREATED, S.RETIRED, (_O, _P), "It ends before it was provisioned", _GO),
@@ -160,8 +160,9 @@ def may_answer_for(actor: Actor, owner: str, sponsor: str) -> bool:
 
 
 def check(agent: AgentRecord, to: LifecycleState, actor: Actor, facts: Facts, *, force: bool = False) -> Transition:
-    """The transition that ``actor`` may make now. Raises Refused: ``illegal_transition`` (409) for a pair that is not in
-    the table, ``not_permitted`` (403) for the wrong role, ``unmet_need`` (409) when something does not hold yet."""
+    """The transition that ``actor`` may make now. Raises Refused: ``illegal_transition`` (409) for a pair that
+    the table does not have, ``not_permitted`` (403) for the wrong role, ``unmet_need`` (409) when something does not
+    hold yet."""
     found = _BY_PAIR.get((agent.state, to))
     if found is None:
         possible = [str(t.to) for t in TRANSITIONS if t.frm == agent.state]

@@ -63,8 +63,10 @@ transition_table = sa.Table(
 
 
 # -- triggers -------------------------------------------------------------------------------------------------------
-# Each rule: table, name, event, condition, message. A condition is written once and must read the same on both databases.
+# Each rule: table, name, event, condition, message. A condition is written once and reads the same on both databases.
 _PAIRS = ", ".join(f"'{t.frm}>{t.to}'" for t in TRANSITIONS)
+_SAME_AGENT = "(a.workspace = NEW.workspace AND a.name = NEW.name) OR a.id = NEW.id"
+_SAME_CHANGE = "t.workspace = NEW.workspace AND t.agent = NEW.agent AND t.seq = NEW.seq"
 _RULES: tuple[tuple[sa.Table, str, str, str, str], ...] = (
     (
         agent_table,
@@ -85,8 +87,7 @@ _RULES: tuple[tuple[sa.Table, str, str, str, str], ...] = (
         "agent_begins_requested",
         "INSERT",
         # SQLite's INSERT OR REPLACE would delete the old row without asking a trigger.
-        "NEW.state <> 'requested' OR EXISTS"
-        " (SELECT 1 FROM agent a WHERE (a.workspace = NEW.workspace AND a.name = NEW.name) OR a.id = NEW.id)",
+        f"NEW.state <> 'requested' OR EXISTS (SELECT 1 FROM agent a WHERE {_SAME_AGENT})",  # noqa: S608 (constants)
         "tenure: an agent begins as requested, once",
     ),
     (agent_table, "agent_is_kept", "DELETE", "", "tenure: agents are retired, never deleted"),
@@ -105,34 +106,31 @@ _RULES: tuple[tuple[sa.Table, str, str, str, str], ...] = (
         transition_table,
         "agent_transition_once",
         "INSERT",
-        "EXISTS (SELECT 1 FROM agent_transition t"
-        " WHERE t.workspace = NEW.workspace AND t.agent = NEW.agent AND t.seq = NEW.seq)",
+        f"EXISTS (SELECT 1 FROM agent_transition t WHERE {_SAME_CHANGE})",  # noqa: S608 (constants)
         "tenure: history never changes",
     ),
 )
 
 
-def _ddl(dialect: str, table: str, name: str, event: str, condition: str, message: str) -> list[str]:
-    if dialect == "sqlite":
-        when = f" WHEN {condition}" if condition else ""
-        return [
-            f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW{when}"
-            f" BEGIN SELECT RAISE(ABORT, '{message}'); END"
-        ]
-    # A WHEN clause of PostgreSQL takes no subquery, so the condition stands in the function.
-    passed = "OLD" if event == "DELETE" else "NEW"
-    return [
-        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" IF {condition or 'TRUE'} THEN RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = '23514'; END IF;"
-        f" RETURN {passed}; END $$",
-        f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
-    ]
+_SQLITE = """CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW WHEN {condition}
+BEGIN SELECT RAISE(ABORT, '{message}'); END"""
+
+# A WHEN clause of PostgreSQL takes no subquery, so there the condition stands in the function.
+_POSTGRESQL = """CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF {condition} THEN RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = '23514'; END IF; RETURN {passed}; END $$;
+CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()"""
 
 
-for _table, *_rule in _RULES:
-    for _dialect in ("sqlite", "postgresql"):
-        for _statement in _ddl(_dialect, _table.name, *_rule):
-            sa.event.listen(_table, "after_create", sa.DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect))
+def _guard(table: sa.Table, name: str, event: str, condition: str, message: str) -> None:
+    parts = {"table": table.name, "name": name, "event": event, "condition": condition or "1 = 1", "message": message}
+    parts["passed"] = "OLD" if event == "DELETE" else "NEW"
+    for dialect, template in (("sqlite", _SQLITE), ("postgresql", _POSTGRESQL)):
+        statement: Any = sa.DDL(template.format(**parts).replace("%", "%%"))  # type: ignore[no-untyped-call]
+        sa.event.listen(table, "after_create", statement.execute_if(dialect=dialect))
+
+
+for _rule in _RULES:
+    _guard(*_rule)
 
 
 # -- agents ---------------------------------------------------------------------------------------------------------
@@ -145,10 +143,17 @@ def _agent(row: Row[Any]) -> AgentRecord:
     return AgentRecord(**values)
 
 
-def get(connection: Connection, workspace: str, name: str, *, lock: bool = False) -> AgentRecord | None:
-    """One agent. ``lock``: nobody else changes it before this transaction ends."""
-    query = sa.select(agent_table).where(agent_table.c.workspace == workspace, agent_table.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+def alone(connection: Connection) -> None:
+    """Nobody else changes an agent before this transaction ends. On SQLite that is so from its beginning."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("LOCK TABLE agent IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def get(connection: Connection, workspace: str, name: str) -> AgentRecord | None:
+    """One agent."""
+    row = connection.execute(
+        sa.select(agent_table).where(agent_table.c.workspace == workspace, agent_table.c.name == name)
+    ).first()
     return None if row is None else _agent(row)
 
 

@@ -1,0 +1,225 @@
+"""The registry over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from tenure.base.http import TheActor, TheWorld, require
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import LifecycleState, Role
+from tenure.registry import service
+from tenure.registry.faults import Fault, refuse
+from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, agent_schema
+
+router = APIRouter(tags=["registry"])
+
+_READERS = tuple(Role)
+
+
+class AgentOut(BaseModel):
+    """A registered agent. ``release`` is current, ``pending_release`` waits for an approver; ``dependants`` are the agents
+    that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy."""
+
+    workspace: str
+    name: str
+    id: str
+    state: LifecycleState
+    release: str
+    pending_release: str | None
+    credential_epoch: int
+    owner: str
+    sponsor: str
+    framework: str
+    risk_tier: int
+    purpose: str
+    manifest: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    state_since: datetime
+    state_reason: str
+    requested_by: str
+    drain_until: datetime | None
+    dependants: list[str] = Field(default_factory=list)
+
+
+class AppliedOut(BaseModel):
+    """What applying did."""
+
+    agent: AgentOut
+    changed: bool
+    created: bool
+
+
+class ApplyIn(BaseModel):
+    """Several manifests: all are applied, or none."""
+
+    manifests: list[Any] = Field(max_length=500)
+    dry_run: bool = False
+
+
+class TransitionIn(BaseModel):
+    """A step of the lifecycle. ``force`` ends an agent that others depend on; ``drain_s``: seconds it may finish."""
+
+    to: LifecycleState
+    reason: str
+    force: bool = False
+    drain_s: int = DRAIN_S
+
+
+class ReasonIn(BaseModel):
+    """Why."""
+
+    reason: str
+
+
+class ChangeOut(BaseModel):
+    """One line of an agent's history. ``from`` is null for its registration."""
+
+    seq: int
+    frm: LifecycleState | None = Field(serialization_alias="from")
+    to: LifecycleState
+    actor: str
+    reason: str
+    time: datetime
+    forced: bool
+
+
+class TransitionOut(BaseModel):
+    """One row of the lifecycle table: who may make this step, and what must hold."""
+
+    frm: LifecycleState = Field(serialization_alias="from")
+    to: LifecycleState
+    roles: list[Role]
+    needs: list[str]
+    description: str
+
+
+class ReleaseOut(BaseModel):
+    """An immutable release and all that it decides."""
+
+    workspace: str
+    agent: str
+    digest: str
+    content: dict[str, Any]
+    created_at: datetime
+    created_by: str
+
+
+def _agent(agent: AgentRecord, dependants: tuple[str, ...] = ()) -> AgentOut:
+    fields = {name: getattr(agent, name) for name in AgentRecord.__slots__}
+    return AgentOut(**fields, purpose=agent.manifest["spec"]["purpose"], dependants=list(dependants))
+
+
+def _applied(applied: Applied) -> AppliedOut:
+    return AppliedOut(agent=_agent(applied.agent), changed=applied.changed, created=applied.created)
+
+
+def _change(change: Change) -> ChangeOut:
+    return ChangeOut.model_validate(change, from_attributes=True)
+
+
+def _release(release: Release) -> ReleaseOut:
+    return ReleaseOut.model_validate(release, from_attributes=True)
+
+
+@router.put("/v1/agents/{name}")
+def put_agent(world: TheWorld, actor: TheActor, name: str, manifest: dict[str, Any]) -> AppliedOut:
+    """Registers an agent or changes its declaration. Twice the same changes nothing."""
+    metadata = manifest.get("metadata")
+    declared = metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(declared, str) and declared != name:
+        raise refuse([Fault("metadata.name", f"is {declared}, and the address says {name}", "make them the same")])
+    return _applied(service.apply(world, actor, manifest))
+
+
+@router.post("/v1/apply")
+def post_apply(world: TheWorld, actor: TheActor, body: ApplyIn) -> list[AppliedOut]:
+    """Applies several manifests in one transaction, or with ``dry_run`` says what that would do."""
+    return [_applied(item) for item in service.apply_all(world, actor, body.manifests, dry_run=body.dry_run)]
+
+
+@router.get("/v1/agents")
+def get_agents(world: TheWorld, actor: TheActor, state: LifecycleState | None = None) -> list[AgentOut]:
+    """Every agent of the workspace, by name."""
+    require(actor, *_READERS)
+    with world.read() as conn:
+        return [_agent(agent) for agent in service.list_agents(conn, actor.workspace, (state,) if state else ())]
+
+
+@router.get("/v1/agents/{name}")
+def get_agent(world: TheWorld, actor: TheActor, name: str) -> AgentOut:
+    """One agent."""
+    _may_read(actor.roles, actor.name, name)
+    with world.read() as conn:
+        agent = service.the_agent(conn, actor.workspace, name)
+        return _agent(agent, service.dependants(conn, actor.workspace, name))
+
+
+@router.get("/v1/agents/{name}/transitions")
+def get_transitions(world: TheWorld, actor: TheActor, name: str) -> list[ChangeOut]:
+    """An agent's history, oldest first."""
+    require(actor, *_READERS)
+    with world.read() as conn:
+        return [_change(change) for change in service.history(conn, actor.workspace, name)]
+
+
+@router.post("/v1/agents/{name}/transitions")
+def post_transition(world: TheWorld, actor: TheActor, name: str, body: TransitionIn) -> AgentOut:
+    """Moves an agent one step along its life."""
+    moved = service.transition(world, actor, name, body.to, body.reason, force=body.force, drain_s=body.drain_s)
+    return _agent(moved)
+
+
+@router.get("/v1/agents/{name}/releases")
+def get_releases(world: TheWorld, actor: TheActor, name: str) -> list[ReleaseOut]:
+    """An agent's releases, oldest first."""
+    require(actor, *_READERS)
+    with world.read() as conn:
+        return [_release(release) for release in service.releases(conn, actor.workspace, name)]
+
+
+@router.post("/v1/agents/{name}/releases/{digest}/approve")
+def approve_release(world: TheWorld, actor: TheActor, name: str, digest: str, body: ReasonIn) -> AgentOut:
+    """Makes the candidate release current. What runs under the old one is ended."""
+    return _agent(service.decide_release(world, actor, name, digest, grant=True, reason=body.reason))
+
+
+@router.post("/v1/agents/{name}/releases/{digest}/reject")
+def reject_release(world: TheWorld, actor: TheActor, name: str, digest: str, body: ReasonIn) -> AgentOut:
+    """Drops the candidate release."""
+    return _agent(service.decide_release(world, actor, name, digest, grant=False, reason=body.reason))
+
+
+@router.get("/v1/releases/{digest}")
+def get_release(world: TheWorld, actor: TheActor, digest: str) -> ReleaseOut:
+    """One release."""
+    require(actor, *_READERS)
+    with world.read() as conn:
+        return _release(service.get_release(conn, actor.workspace, digest))
+
+
+@router.get("/v1/lifecycle")
+def get_lifecycle() -> list[TransitionOut]:
+    """The lifecycle table: every step there is."""
+    return [
+        TransitionOut(
+            frm=t.frm, to=t.to, roles=sorted(t.roles), needs=[str(need) for need in t.needs], description=t.description
+        )
+        for t in TRANSITIONS
+    ]
+
+
+@router.get("/v1/schemas/agent.json")
+def get_schema() -> dict[str, Any]:
+    """The JSON Schema of a manifest."""
+    return dict(agent_schema())
+
+
+def _may_read(roles: frozenset[Role], who: str, name: str) -> None:
+    """A person, or the agent itself."""
+    if not roles and who != f"agent:{name}":
+        raise Refused("not_permitted", f"{who} may not read {name}.", fix="An agent may read itself only.", status=403)

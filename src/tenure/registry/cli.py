@@ -1,0 +1,353 @@
+"""``tenure apply``, ``tenure agents`` and ``tenure lifecycle``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tenure.client import Client
+from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import LifecycleState
+from tenure.registry.codec import Document, read_documents
+
+Agent = dict[str, Any]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(help="Name of the agent.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history and the audit.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+
+_NEXT = {
+    "requested": "An approver decides: tenure agents approve {name} --reason ...",
+    "rejected": "Ask again: tenure agents transition {name} requested --reason ...",
+    "provisioned": "Try it: tenure agents transition {name} staging --reason ...",
+    "staging": "Run it: tenure run --agent {name} -- COMMAND. Promote it: tenure agents promote {name} --reason ...",
+    "production": "Run it: tenure run --agent {name} -- COMMAND",
+    "suspended": "Let it go on: tenure agents resume {name} --reason ...",
+}
+
+agents = typer.Typer(name="agents", help="Agents: list, show, approve, suspend, retire, ...", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("apply")(apply)
+    app.add_typer(agents)
+    app.command("lifecycle")(lifecycle)
+
+
+# -- apply ----------------------------------------------------------------------------------------------------------
+
+
+@handle_errors
+def apply(
+    files: Annotated[
+        list[Path], typer.Option("-f", "--file", help="YAML or JSON file, a folder of them, or - for standard input.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Register agents from manifests, or change their declaration. All are applied, or none.
+
+    A small manifest: apiVersion tenure/v1, kind Agent, metadata.name, and under spec purpose, owner, sponsor, framework,
+    model, instructions and risk. Its whole shape: GET /v1/schemas/agent.json.
+    """
+    documents = _read(files)
+    body = {"manifests": [document.value for document in documents], "dry_run": dry_run}
+    try:
+        with connect() as client:
+            results = client.post("/v1/apply", list[Agent], body)
+    except Refused as error:
+        raise _with_lines(error, documents) from error
+
+    def render() -> None:
+        for result in results:
+            agent = result["agent"]
+            console.print(f"{agent['name']}: {_outcome(result, dry_run)}", markup=False, soft_wrap=True)
+            if hint := _next(agent):
+                console.print(f"  {hint}", markup=False, soft_wrap=True)
+
+    emit(results, as_json, render)
+
+
+def _outcome(result: Mapping[str, Any], dry_run: bool) -> str:
+    agent = result["agent"]
+    if not result["changed"]:
+        return f"unchanged, {agent['state']}"
+    would = "would be " if dry_run else ""
+    if result["created"]:
+        return f"{would}registered, {agent['state']}, risk tier {agent['risk_tier']}"
+    pending = f", release {agent['pending_release']} waits for an approver" if agent["pending_release"] else ""
+    return f"{would}changed, {agent['state']}{pending}"
+
+
+def _next(agent: Mapping[str, Any]) -> str:
+    if agent["pending_release"]:
+        return f"An approver decides: tenure agents approve {agent['name']} --reason ..."
+    return _NEXT.get(agent["state"], "").format(name=agent["name"])
+
+
+def _read(files: Sequence[Path]) -> list[Document]:
+    """Every document of every file; all files are read before a fault is told, so that one run tells all."""
+    documents: list[Document] = []
+    faults: list[Mapping[str, Any]] = []
+    for path in files:
+        for file in _manifest_files(path):
+            try:
+                documents += read_documents(_text(file), str(file))
+            except Refused as error:
+                faults += error.details["faults"]
+    if faults:
+        many = "1 thing is" if len(faults) == 1 else f"{len(faults)} things are"
+        raise Refused(
+            "invalid_yaml",
+            f"{many} wrong with what was read; nothing was applied.",
+            fix="Mend it and apply again.",
+            details={"faults": faults},
+        )
+    return documents
+
+
+def _manifest_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".json"))
+    if not found:
+        raise Refused("no_manifests", f"{path} holds no YAML or JSON file.", fix="Give a file, or another folder.")
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Refused("unreadable_file", f"{file}: {error.strerror}", fix="Give a file that can be read.") from error
+    except UnicodeDecodeError as error:
+        raise Refused("unreadable_file", f"{file} is not UTF-8 text.", fix="Save it as UTF-8.") from error
+
+
+def _with_lines(error: Refused, documents: Sequence[Document]) -> Refused:
+    """The control plane's faults, with the file and the line each is in."""
+    if not isinstance(error.details.get("faults"), list):
+        return error
+    faults = []
+    for fault in error.details["faults"]:
+        document = documents[min(int(fault.get("document") or 0), len(documents) - 1)]
+        file = "standard input" if document.file == "-" else document.file
+        faults.append({**fault, "file": file, "line": document.line_of(str(fault.get("path") or ""))})
+    faults.sort(key=lambda fault: (fault["document"], fault["line"]))
+    many = "1 thing is" if len(faults) == 1 else f"{len(faults)} things are"
+    message = f"{many} wrong with the manifest; nothing was applied."
+    return Refused(error.code, message, fix=error.fix, status=error.status, details={"faults": faults})
+
+
+# -- agents ---------------------------------------------------------------------------------------------------------
+
+
+@agents.command("list")
+@handle_errors
+def list_(
+    state: Annotated[LifecycleState | None, typer.Option(help="In this state only.")] = None, as_json: Json = False
+) -> None:
+    """List the agents of the workspace."""
+    with connect() as client:
+        found = client.get("/v1/agents", list[Agent], state=state.value if state else None)
+
+    def render() -> None:
+        if not found:
+            console.print(
+                f"No agent is {state}." if state else "No agents yet. Register one: tenure apply -f agent.yaml"
+            )
+            return
+        rows = [
+            (a["name"], _state(a), a["risk_tier"], a["owner"], a["framework"], a["state_since"][:16].replace("T", " "))
+            for a in found
+        ]
+        table(("agent", "state", "risk", "owner", "framework", "since (UTC)"), rows)
+
+    emit(found, as_json, render)
+
+
+def _state(agent: Mapping[str, Any]) -> str:
+    return f"{agent['state']} (release waits)" if agent["pending_release"] else str(agent["state"])
+
+
+@agents.command()
+@handle_errors
+def show(name: Name, as_json: Json = False) -> None:
+    """Show one agent: what it is, where it stands, what it may do."""
+    with connect() as client:
+        agent = _get(client, name)
+    emit(agent, as_json, lambda: _render(agent))
+
+
+def _render(agent: Agent) -> None:
+    spec = agent["manifest"]["spec"]
+    tools = [f"{tool['name']} ({tool['autonomy']})" for tool in spec.get("tools", ())]
+    facts = {
+        "name": agent["name"],
+        "purpose": agent["purpose"],
+        "state": f"{agent['state']} since {agent['state_since'][:16].replace('T', ' ')}: {agent['state_reason']}",
+        "owner": f"{agent['owner']}, sponsor {agent['sponsor']}",
+        "risk tier": f"{agent['risk_tier']} (highest of "
+        + ", ".join(f"{k} {v}" for k, v in spec["risk"].items())
+        + ")",
+        "framework": agent["framework"],
+        "models": ", ".join(model["name"] for model in (spec["model"], *spec.get("models", ()))),
+        "tools": ", ".join(tools) or "none",
+        "data": ", ".join(spec.get("data_classes", ())),
+        "budgets": ", ".join(f"{key} {value}" for key, value in spec.get("budgets", {}).items()),
+        "depends on": ", ".join(item.get("agent") or item["system"] for item in spec.get("dependencies", ())),
+        "dependants": ", ".join(agent["dependants"]),
+        "release": agent["release"],
+        "waiting": agent["pending_release"],
+        "next": _next(agent),
+    }
+    for label, value in facts.items():
+        if value:
+            console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+
+
+@agents.command()
+@handle_errors
+def history(name: Name, as_json: Json = False) -> None:
+    """Show every step of an agent's life: who, when, why."""
+    with connect() as client:
+        changes = client.get(f"/v1/agents/{name}/transitions", list[Agent])
+
+    def render() -> None:
+        rows = [(c["time"][:19].replace("T", " "), c["from"] or "", c["to"], c["actor"], c["reason"]) for c in changes]
+        table(("time (UTC)", "from", "to", "actor", "reason"), rows)
+
+    emit(changes, as_json, render)
+
+
+@agents.command()
+@handle_errors
+def transition(
+    name: Name,
+    to: Annotated[LifecycleState, typer.Argument(help="State to go to; `tenure lifecycle` prints the table.")],
+    reason: Reason,
+    as_json: Json = False,
+) -> None:
+    """Move an agent one step along its life."""
+    with connect() as client:
+        _move(client, name, to, reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def approve(name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Approve a requested agent, or the changed release of one that is approved already."""
+    with connect() as client:
+        _decide(client, name, "approve", reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def reject(name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Turn down a requested agent, or the changed release of one that is approved already."""
+    with connect() as client:
+        _decide(client, name, "reject", reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def promote(name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Move an agent from provisioned to staging, or from staging to production."""
+    with connect() as client:
+        provisioned = _get(client, name)["state"] == LifecycleState.PROVISIONED
+        to = LifecycleState.STAGING if provisioned else LifecycleState.PRODUCTION
+        _move(client, name, to, reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def suspend(name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Stop an agent at once: its next call is refused, its credentials are dead, its processes end."""
+    with connect() as client:
+        _move(client, name, LifecycleState.SUSPENDED, reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def resume(name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Let a suspended agent go on where it stood: production if it was there, otherwise staging."""
+    with connect() as client:
+        past = client.get(f"/v1/agents/{name}/transitions", list[Agent])
+        to = LifecycleState.PRODUCTION if past[-1]["from"] == "production" else LifecycleState.STAGING
+        _move(client, name, to, reason, as_json)
+
+
+@agents.command()
+@handle_errors
+def retire(
+    name: Name,
+    reason: Reason,
+    drain: Annotated[int, typer.Option(help="Seconds that what runs may finish.")] = 15,
+    force: Annotated[bool, typer.Option("--force", help="Even if other agents depend on it.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """End an agent for good: what runs may finish for a while, then it is retired. This cannot be undone."""
+    with connect() as client:
+        agent = _get(client, name)
+        running = agent["state"] in (LifecycleState.STAGING, LifecycleState.PRODUCTION)
+        to = LifecycleState.DRAINING if running else LifecycleState.RETIRED
+        how = f"It may finish what it is doing for {drain} s; then every" if running else "Every"
+        plan = f"{name} ({agent['state']}) will be retired. {how} credential of it is dead and its processes end."
+        plan += " What it was and did is kept. It cannot be undone."
+        if agent["dependants"]:
+            plan += f" Agents that depend on it: {', '.join(agent['dependants'])}."
+        confirm(plan, yes)
+        _move(client, name, to, reason, as_json, force=force, drain_s=drain)
+
+
+def _get(client: Client, name: str) -> Agent:
+    return client.get(f"/v1/agents/{name}", Agent)
+
+
+def _move(client: Client, name: str, to: LifecycleState, reason: str, as_json: bool, **more: Any) -> None:
+    body = {"to": to.value, "reason": reason, **more}
+    _told(client.post(f"/v1/agents/{name}/transitions", Agent, body), as_json)
+
+
+def _decide(client: Client, name: str, word: str, reason: str, as_json: bool) -> None:
+    """An agent that nobody has decided about yet, or else its candidate release."""
+    agent = _get(client, name)
+    if agent["pending_release"]:
+        path = f"/v1/agents/{name}/releases/{agent['pending_release']}/{word}"
+        _told(client.post(path, Agent, {"reason": reason}), as_json)
+    else:
+        to = LifecycleState.APPROVED if word == "approve" else LifecycleState.REJECTED
+        _move(client, name, to, reason, as_json)
+
+
+def _told(agent: Agent, as_json: bool) -> None:
+    def render() -> None:
+        until = f" until {agent['drain_until'][:19].replace('T', ' ')} UTC" if agent["drain_until"] else ""
+        console.print(f"{agent['name']}: {agent['state']}{until}", markup=False)
+        if hint := _next(agent):
+            console.print(f"  {hint}", markup=False, soft_wrap=True)
+
+    emit(agent, as_json, render)
+
+
+# -- lifecycle ------------------------------------------------------------------------------------------------------
+
+
+@handle_errors
+def lifecycle(as_json: Json = False) -> None:
+    """Print the lifecycle table: every step there is, who may make it, and what must hold."""
+    with connect() as client:
+        rows = client.get("/v1/lifecycle", list[Agent])
+
+    def render() -> None:
+        cells = [(r["from"], r["to"], ", ".join(r["roles"]), "; ".join(r["needs"]), r["description"]) for r in rows]
+        table(("from", "to", "who may", "must hold", "what it means"), cells)
+
+    emit(rows, as_json, render)

@@ -1,0 +1,20 @@
+"""What the wiring needs to know of the registry."""
+
+from __future__ import annotations
+
+from tenure.base.room import Room
+from tenure.registry.api import router
+from tenure.registry.flow import PROVISION
+
+ROOM = Room(
+    name="registry",
+    events={
+        "agent.applied": "A manifest was applied and changed something; data: changed, release, pending_release",
+        "agent.transitioned": "An agent moved along its life; data: from, to, reason, credential_epoch, forced",
+        "release.created": "A release was recorded; data: digest",
+        "release.approved": "A candidate release became current; data: digest, before, reason",
+        "release.rejected": "A candidate release was dropped; data: digest, before, reason",
+    },
+    router=router,
+    flows=(PROVISION,),
+)

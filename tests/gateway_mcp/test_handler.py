@@ -171,6 +171,23 @@ def test_a_held_call_goes_on_when_a_person_approves(
     play(story)
 
 
+def test_a_call_that_waits_long_is_answered_by_a_stream_that_says_it_lives(
+    play: Callable[..., None], orders: tuple[ServerFact, Path]
+) -> None:
+    async def story(site: Site) -> None:
+        site.agent("clerk", [orders[0]], "database/refund", hold_timeout_s=20.0)
+        params = {"name": "database__refund", "arguments": {"order_id": "o2", "cents": 120000}}
+        call = asyncio.create_task(site.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+        await asyncio.sleep(0.5)
+        site.decide(site.approvals[0].id, "granted")
+        answer = await call
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.text.count(": working") >= 2
+        assert "refunded 120000 of o2" in answer.text
+
+    play(story, Limits(stream_after_s=0.1, ping_s=0.1))
+
+
 @MODES
 def test_a_pending_call_is_told_and_an_approval_covers_exactly_its_arguments_once(
     play: Callable[..., None], orders: tuple[ServerFact, Path], mode: str
@@ -276,11 +293,16 @@ def test_progress_reaches_the_client_while_the_tool_works(play: Callable[..., No
 
 
 @MODES
-def test_a_cancelled_call_is_cancelled_upstream(play: Callable[..., None], mode: str) -> None:
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_cancelled_call_is_cancelled_upstream(play: Callable[..., None], mode: str, streamed: bool) -> None:
+    async def ignore(progress: float, total: float | None, message: str | None) -> None:
+        pass
+
     async def story(site: Site) -> None:
         async with site.client("clerk", mode) as client:
             await client.list_tools()
-            call = asyncio.create_task(client.call_tool("files__slow", {"seconds": 60}))
+            listener = ignore if streamed else None
+            call = asyncio.create_task(client.call_tool("files__slow", {"seconds": 5}, progress_callback=listener))
             await asyncio.sleep(0.5)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)

@@ -101,6 +101,24 @@ def test_a_server_over_http_is_shown_the_gateways_credential(tmp_path: Path, mon
         _with_server(fact, story)
 
 
+def test_a_session_that_the_server_lost_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_TOKEN", sim.TOKEN)
+    port = free_port()
+    fact = ServerFact("db", url=f"http://127.0.0.1:{port}/mcp", credential_env="DB_TOKEN")
+
+    async def story(server: Server) -> None:
+        for _ in range(2):
+            with sim.database_server(tmp_path / "orders.db", port, "old-database"):
+                answer = await _call(server, "query", {"customer": "bob"})
+                assert answer["result"]["structuredContent"]["result"] == [{"id": "o2", "cents": 120000}]
+            await asyncio.sleep(0.05)  # the loop learns that the connection was closed
+        with pytest.raises(Failed) as caught:
+            await _call(server, "query", {"customer": "bob"})
+        assert caught.value.code == "upstream_unavailable"
+
+    _with_server(fact, story)
+
+
 def test_progress_arrives_while_the_call_runs(tmp_path: Path) -> None:
     seen: list[JsonObject] = []
 

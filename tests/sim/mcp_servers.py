@@ -2,6 +2,7 @@
 
     python tests/sim/mcp_servers.py files FOLDER         stdio, by the SDK: list_files, read_file, write_file and more
     python tests/sim/mcp_servers.py database PATH PORT   streamable HTTP, by the SDK: orders in a SQLite file
+    python tests/sim/mcp_servers.py old-database PATH PORT   the same, but it knows revisions with sessions only
     python tests/sim/mcp_servers.py wild HOW             stdio, by hand: one that misbehaves as HOW says
 
 ``database`` answers agents that show ``Authorization: Bearer $DATABASE_TOKEN`` and nobody else.
@@ -43,10 +44,10 @@ def wild_command(how: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def database_server(path: Path, port: int) -> Iterator[str]:
-    """Runs the database server; yields its URL."""
+def database_server(path: Path, port: int, kind: str = "database") -> Iterator[str]:
+    """Runs the database server, or the ``old-database`` one; yields its URL."""
     env = {**os.environ, "DATABASE_TOKEN": TOKEN}
-    process = subprocess.Popen([sys.executable, SCRIPT, "database", str(path), str(port)], env=env)
+    process = subprocess.Popen([sys.executable, SCRIPT, kind, str(path), str(port)], env=env)
     try:
         wait_for_port(port)
         yield f"http://127.0.0.1:{port}/mcp"
@@ -160,16 +161,21 @@ def database(path: Path) -> MCPServer:
 class _TokenRequired:
     """Refuses requests without the token."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, *, old: bool) -> None:
         self.app = app
         self.token = token
+        self.old = old
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            given = Request(scope).headers.get("authorization")
-            if given != f"Bearer {self.token}":
-                response: Response = PlainTextResponse("who are you?", status_code=401)
-                await response(scope, receive, send)
+            headers = Request(scope).headers
+            refusal: Response | None = None
+            if headers.get("authorization") != f"Bearer {self.token}":
+                refusal = PlainTextResponse("who are you?", status_code=401)
+            elif self.old and headers.get("mcp-protocol-version") == "2026-07-28":
+                refusal = PlainTextResponse("unknown version", status_code=400)
+            if refusal is not None:
+                await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -229,10 +235,10 @@ def main() -> None:
     kind, *rest = sys.argv[1:]
     if kind == "files":
         files(Path(rest[0])).run("stdio")
-    elif kind == "database":
+    elif kind in ("database", "old-database"):
         app = database(Path(rest[0])).streamable_http_app()
         uvicorn.run(
-            _TokenRequired(app, os.environ["DATABASE_TOKEN"]),
+            _TokenRequired(app, os.environ["DATABASE_TOKEN"], old=kind == "old-database"),
             host="127.0.0.1",
             port=int(rest[1]),
             log_level="warning",

@@ -28,6 +28,8 @@ class Limits:
     backoff_s: tuple[float, float] = (0.25, 30.0)
     backoff_wait_s: float = 3.0  # a call waits this long for the next start, and is refused when that is further off
     steady_s: float = 10.0  # a server that lived this long starts at once when it has died
+    stream_after_s: float = 5.0  # a call that runs longer is answered by an event stream
+    ping_s: float = 15.0  # so often a silent event stream says that it lives
     list_age_s: float = 60.0  # a tool list is asked for anew when it is older and somebody lists
 
 

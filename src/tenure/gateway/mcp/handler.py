@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias
@@ -24,13 +23,12 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import LifecycleState, Principal
 
 _log = log.get("gateway.mcp")
-_STREAM_AFTER_S = 5.0  # a call that runs longer is answered by an event stream, whose pings keep proxies patient
-_PING_S = 15.0
 _QUEUE = 256
 _ENDED_KEPT = 4096
 _GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
 _ALLOW = (("allow", "POST, DELETE"),)
 _STREAM = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
+_WORKING = b": working\r\n\r\n"
 _Item: TypeAlias = tuple[bytes, bool]  # (a message, whether it is the answer)
 
 
@@ -176,9 +174,12 @@ class McpHandler:
                 del self._running[key]
             queue.put_nowait((_outcome(ended, message), True))
 
+        def stop() -> None:
+            task.cancel()  # the client is gone; nothing happens when the answer was sent
+
         task.add_done_callback(done)
         try:
-            async with asyncio.timeout(_STREAM_AFTER_S if streams else None):
+            async with asyncio.timeout(self._limits.stream_after_s if streams else None):
                 first, final = await queue.get()
         except TimeoutError:
             first, final = b"", False
@@ -187,7 +188,8 @@ class McpHandler:
             raise
         if final:
             return Response(_status(first, modern=message.modern), first)
-        return Response(200, _stream(first, queue, task), _STREAM, "text/event-stream")
+        stream = _stream(first, queue, self._limits.ping_s)
+        return Response(200, stream, _STREAM, "text/event-stream", done=stop)
 
     async def _run(self, message: Message, principal: Principal, headers: Mapping[str, str], progress: Any) -> bytes:
         try:
@@ -207,23 +209,19 @@ def _outcome(task: asyncio.Task[bytes], message: Message) -> bytes:
     return task.result()
 
 
-async def _stream(first: bytes, queue: asyncio.Queue[_Item], task: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
-    """The messages of a call as server-sent events, up to its answer. Closing it early cancels the call."""
-    try:
-        yield codec.sse(first) if first else b": working\r\n\r\n"
-        while True:
-            try:
-                async with asyncio.timeout(_PING_S):
-                    message, final = await queue.get()
-            except TimeoutError:
-                yield b": working\r\n\r\n"
-                continue
-            yield codec.sse(message)
-            if final:
-                return
-    finally:
-        with contextlib.suppress(RuntimeError):  # the loop may be closed when a forgotten stream is collected
-            task.cancel()
+async def _stream(first: bytes, queue: asyncio.Queue[_Item], ping_s: float) -> AsyncIterator[bytes]:
+    """The messages of a call as server-sent events, up to its answer."""
+    yield codec.sse(first) if first else _WORKING
+    while True:
+        try:
+            async with asyncio.timeout(ping_s):
+                message, final = await queue.get()
+        except TimeoutError:
+            yield _WORKING
+            continue
+        yield codec.sse(message)
+        if final:
+            return
 
 
 def _status(answer: bytes, *, modern: bool) -> int:

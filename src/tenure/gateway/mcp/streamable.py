@@ -18,7 +18,12 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import ServerFact
 
-_KINDS = {"timeout": "upstream_timeout", "garbage": "upstream_garbage", "too_large": "upstream_garbage"}
+_KINDS = {
+    "timeout": "upstream_timeout",
+    "garbage": "upstream_garbage",
+    "too_large": "upstream_garbage",
+    "reset": "upstream_died",
+}
 _ACCEPT = "application/json, text/event-stream"
 
 
@@ -63,7 +68,9 @@ class StreamableConnection:
             extra |= codec.modern_headers(self.version, method, params.get("name"))
         try:
             async with asyncio.timeout(timeout_s):
-                reply = await self._post(codec.request_message(identity, method, params), extra, timeout_s, admit)
+                message = codec.request_message(identity, method, params)
+                # a tool may have acted before its server went away; everything else may be asked twice
+                reply = await self._post(message, extra, timeout_s, admit, replay=method != "tools/call")
                 with contextlib.closing(reply):
                     return await self._answer(reply, identity, method, progress)
         except TimeoutError:
@@ -132,13 +139,19 @@ class StreamableConnection:
 
     async def _send(self, message: bytes) -> None:
         try:
-            reply = await self._post(message, {}, self._limits.start_s, None)
+            reply = await self._post(message, {}, self._limits.start_s, None, replay=True)
             reply.close() if reply.status >= 400 else await reply.read(self._limits.message_bytes)
         except UpstreamError as error:
             raise Failed(_KINDS.get(error.kind, "upstream_unavailable"), f"{error}.", retry=True) from error
 
     async def _post(
-        self, message: bytes, extra: JsonObject, timeout_s: float, admit: Callable[[], None] | None
+        self,
+        message: bytes,
+        extra: JsonObject,
+        timeout_s: float,
+        admit: Callable[[], None] | None,
+        *,
+        replay: bool,
     ) -> Reply:
         headers = {"content-type": "application/json", "accept": _ACCEPT, **extra}
         if self._session:
@@ -159,7 +172,7 @@ class StreamableConnection:
             message,
             admit=admit,
             timeout_s=timeout_s,
-            replay=False,  # a tool may have acted before its server went away
+            replay=replay,
         )
 
     def _cancel(self, identity: int, reason: str) -> None:

@@ -52,7 +52,14 @@ class Server:
     async def tools(self, *, wanted: str | None = None) -> dict[str, Tool]:
         """Its tools by name. The list is asked for anew when it is old, was announced to have changed, or lacks
         ``wanted``. Raises Failed."""
-        connection = await self._connected()
+        try:
+            return await self._fresh(await self._connected(), wanted)
+        except Failed as error:
+            if error.code != "upstream_session_lost":
+                raise
+        return await self._fresh(await self._connected(), wanted)
+
+    async def _fresh(self, connection: Connection, wanted: str | None) -> dict[str, Tool]:
         async with self._listing:
             age = asyncio.get_running_loop().time() - self._listed
             if age > self._limits.list_age_s or (wanted is not None and wanted not in self._tools and age > 1.0):

@@ -34,6 +34,8 @@ KEEP = timedelta(hours=24)
 PUMP_BATCH = 2000
 MAX_BATCH = 5000
 """The most Events that one request may bring."""
+MAX_DEPTH = 100
+"""The deepest that an Event's data may be nested; JSON readers further on stop at 200."""
 MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""
 
@@ -132,7 +134,9 @@ def parse_events(body: bytes, types: Iterable[str]) -> list[Event]:
 def _parsed(index: int, item: Any, allowed: frozenset[str]) -> Event:
     try:
         event = _decode(item)
-        reason = _fault(event, allowed)
+        text = bytes(item)
+        deep = text.count(b"{") + text.count(b"[") > MAX_DEPTH and _depth(event.data) > MAX_DEPTH
+        reason = f"data is nested deeper than {MAX_DEPTH}" if deep else _fault(event, allowed)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         reason = str(error)
     if reason:
@@ -144,6 +148,16 @@ def _parsed(index: int, item: Any, allowed: frozenset[str]) -> Event:
             details={"index": index, "problem": reason},
         )
     return event
+
+
+def _depth(value: Any) -> int:
+    """How deep a JSON value is nested, as far as it matters: one more than ``MAX_DEPTH`` at most."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        inner = [item for item in level if isinstance(item, dict | list)]
+        level = [part for item in inner for part in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 _LENGTHS = {"id": 64, "workspace": 63, "type": 63, "agent": 63}

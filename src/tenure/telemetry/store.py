@@ -193,19 +193,19 @@ class TraceStore:
 
     def _prepare(self) -> None:
         self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
-        found = self._writer.execute("SELECT version FROM store").fetchone()
-        if found is not None and found[0] > SCHEMA_VERSION:
+        found = self._writer.execute("SELECT version FROM store").fetchall()  # all, or the connection stays busy
+        if found and found[0][0] > SCHEMA_VERSION:
             self.close()
             raise Refused(
                 "trace_store_newer",
-                f"{self.path} was written by a newer Tenure (version {found[0]}; this one knows {SCHEMA_VERSION}).",
+                f"{self.path} was written by a newer Tenure (version {found[0][0]}; this one knows {SCHEMA_VERSION}).",
                 fix="Start the newer Tenure, or move the file away to begin an empty one.",
                 status=409,
             )
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
         self._writer.begin()
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS event ({columns})")
-        if found is None:
+        if not found:
             self._writer.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
         self._writer.commit()
 
@@ -228,18 +228,24 @@ class TraceStore:
         with self._lock, _speaking():
             self._writer.begin()
             try:
-                row = self._writer.execute("SELECT cursor FROM store").fetchone()
-                after = int(row[0]) if row else 0
+                after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
                 fresh = [_row(logged) for logged in batch if logged.seq > after]
                 if fresh:
-                    appender = self._writer.appender("event")
-                    appender.append_rows(fresh)
-                    appender.flush()
-                    self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]])
+                    self._append(fresh)
+                    self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
                 self._writer.commit()
             except BaseException:
                 self._writer.rollback()
                 raise
+
+    def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
+        try:
+            appender.append_rows(rows)
+            appender.flush()
+        except BaseException:
+            appender.clear()
+            raise
 
     # -- reading
 

@@ -1,0 +1,295 @@
+"""Events kept once, read back whole, flagged when first, pruned when passed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pytest
+
+from tenure.base import events as log
+from tenure.base.config import Config
+from tenure.base.db import Database, metadata
+from tenure.base.events import Bell
+from tenure.base.room import World
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.values import Actor, Event, Status
+from tenure.telemetry import service
+from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
+from tenure.telemetry.store import TraceStore, Where
+from tests.sim.clock import FakeClock
+from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
+
+
+@pytest.mark.req("R079", "R080")
+def test_an_event_comes_back_as_it_went_in(world: World, clock: FakeClock, operator: Actor) -> None:
+    sent = [chat(clock.now, data={"nested": {"a": [1, None, "ü\x00"]}}), refused(clock.now)]
+    with opened(world):
+        assert service.ingest(world, GATEWAY, sent).accepted == 2
+        assert [logged.event for logged in service.list_events(world, operator)] == sent
+        other = replace(operator, workspace="other")
+        assert service.list_events(world, other) == []
+
+
+def test_telling_twice_keeps_once(world: World, clock: FakeClock, operator: Actor) -> None:
+    sent = many(30, clock.now)
+    with opened(world):
+        service.ingest(world, GATEWAY, sent)
+        while service.pump(world):
+            pass
+        again = service.ingest(world, GATEWAY, [*sent, *many(1, clock.now)])
+        assert (again.accepted, again.known) == (1, 30)
+        assert len(service.list_events(world, operator, after=0)) == 31
+
+
+@pytest.mark.req("R046")
+def test_the_first_use_of_a_tool_is_flagged_and_no_later_one(world: World, clock: FakeClock, operator: Actor) -> None:
+    calls = [
+        tool_call(clock.now),
+        tool_call(clock.now),
+        tool_call(clock.now, agent="other"),
+        tool_call(clock.now, "files/write"),
+        chat(clock.now),
+        refused(clock.now, "files/delete"),
+    ]
+    with opened(world):
+        service.ingest(world, GATEWAY, calls)
+        service.ingest(world, GATEWAY, [tool_call(clock.now), calls[0]])
+        found = [logged.event.status for logged in service.list_events(world, operator)]
+    flagged, allowed, violation = Status.FLAGGED, Status.ALLOWED, Status.VIOLATION
+    assert found == [flagged, allowed, flagged, flagged, allowed, violation, allowed]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (b'{"id": "1"}', "missing required field"),
+        (b"nonsense", "malformed"),
+        (msgspec.json.encode(replace(chat(FakeClock().now), type="agent.transitioned")), "may not be sent here"),
+        (msgspec.json.encode(replace(chat(FakeClock().now), time=FakeClock().now.replace(tzinfo=None))), "offset"),
+        (msgspec.json.encode(replace(chat(FakeClock().now), duration_us=2**70)), "duration_us"),
+        (msgspec.json.encode(replace(chat(FakeClock().now), workspace="")), "workspace"),
+        (
+            msgspec.json.encode(chat(FakeClock().now, data={"a": "!"})).replace(b'"!"', b"[" * 500 + b"]" * 500),
+            "deeper",
+        ),
+        (msgspec.json.encode(chat(FakeClock().now, data={"a": "!"})).replace(b'"!"', b"[" * 9999), "recursion"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["lines", "array"])
+def test_a_batch_with_one_malformed_event_is_refused_whole(change: bytes, reason: str, shape: str) -> None:
+    good = msgspec.json.encode(chat(FakeClock().now))
+    lines = [good, change, good]
+    body = b"\n".join(lines) if shape == "lines" else b"[" + b",".join(lines) + b"]"
+    with pytest.raises(Refused) as refusal:
+        service.parse_events(body, GATEWAY_TYPES)
+    if refusal.value.code == "malformed_event":
+        assert refusal.value.details["index"] == 1
+        assert reason in refusal.value.message
+    else:
+        assert shape == "array"
+
+
+@pytest.mark.req("R081", "R083")
+def test_a_trace_is_whole_right_after_its_call(world: World, clock: FakeClock, operator: Actor) -> None:
+    with opened(world):
+        service.ingest(world, GATEWAY, [chat(clock.now), refused(clock.now + timedelta(seconds=1))])
+        trace_id = service.list_traces(world, operator)[0].trace_id
+        found = service.trace(world, operator, trace_id)
+        names = [placed.span.name for placed in found.spans]
+        assert names == ["chat gpt-4o", "decide allow", "execute_tool payments/refund", "decide deny"]
+        assert found.spans[3].span.attributes["tenure.decision.policies"] == ["refunds/limit"]
+        with pytest.raises(Refused):
+            service.trace(world, replace(operator, workspace="other"), trace_id)
+
+
+def test_sessions_traces_and_figures(world: World, clock: FakeClock, operator: Actor) -> None:
+    at = clock.now
+    outcome = Event(
+        "o1",
+        "import.outcome",
+        at,
+        "default",
+        "person:op@example.com",
+        session="s2",
+        data=outcome_data("tau-bench", "3", 1, reward=1.0, success=True),
+    )
+    with opened(world):
+        calls = [chat(at, duration_us=micros) for micros in range(1000, 21_000, 1000)]
+        calls += [refused(at), chat(at, data={"error.type": "timeout"}), tool_call(at, session="s2", agent="b")]
+        service.ingest(world, GATEWAY, calls)
+        service.import_events(world, operator, [outcome])
+        assert service.import_events(world, operator, [outcome]).known == 1
+        newest, older = service.list_sessions(world, operator)
+        assert (newest.session, older.session, older.calls, older.violations) == ("s2", "s1", 22, 1)
+        assert newest.outcome is not None
+        assert newest.outcome.success
+        assert service.list_sessions(world, operator, source="tau-bench") == [newest]
+        assert service.list_sessions(world, operator, agent="clerk") == [older]
+        assert service.list_sessions(world, operator, after=newest.last_seq) == [older]
+        assert [found.task for found in service.outcomes(world, operator, "tau-bench")] == ["3"]
+        assert service.outcomes(world, operator, "other") == []
+        assert [trace.status for trace in service.list_traces(world, operator)] == [Status.FLAGGED, Status.VIOLATION]
+        clerk = next(item for item in service.stats(world, operator, timedelta(hours=1)) if item.agent == "clerk")
+        assert (clerk.calls, clerk.violations, clerk.errors) == (22, 1, 1)
+        assert clerk.p50_us in (9_000, 10_000, 11_000)
+        assert clerk.p95_us in (19_000, 20_000)
+        assert (clerk.input_tokens, clerk.output_tokens) == (2100, 420)
+        clock.advance(7200)
+        assert service.stats(world, operator, timedelta(hours=1)) == []
+
+
+def test_only_a_persons_own_workspace_can_be_imported_into(world: World, clock: FakeClock, operator: Actor) -> None:
+    with opened(world), pytest.raises(Refused):
+        service.import_events(world, operator, [replace(chat(clock.now), type="import.call", workspace="other")])
+
+
+def test_what_a_reader_has_not_passed_is_never_pruned(world: World, clock: FakeClock, operator: Actor) -> None:
+    watched = replace(world, consumers=frozenset({"audit", "breaker"}))
+    sent = many(50, clock.now)
+    with opened(world):
+        service.ingest(world, GATEWAY, sent)
+        clock.advance(2 * 86400)
+        while service.pump(world):
+            pass
+        assert service.prune(world) == 0, "nothing while no reader is named"
+        with world.begin() as tx:
+            log.move_cursor(tx, "audit", 40)
+        assert service.prune(watched) == 0, "breaker has read nothing"
+        with world.begin() as tx:
+            log.move_cursor(tx, "breaker", 20)
+        assert service.prune(watched, limit=7) == 20
+        with world.read() as connection:
+            assert log.oldest(connection) == 21
+        with world.begin() as tx:
+            log.move_cursor(tx, "audit", 50)
+            log.move_cursor(tx, "breaker", 50)
+        assert service.prune(watched) == 29, "the newest stays, so that numbers never go back"
+        assert len(service.list_events(world, operator, after=0)) == 50, "the trace store has them all"
+        assert service.ingest(world, GATEWAY, sent).accepted == 0, "told again after pruning, still kept once"
+        assert [logged.seq for logged in service.feed_batch(world, operator, 10)] == list(range(11, 51))
+
+
+def test_a_young_event_is_not_pruned(world: World, clock: FakeClock) -> None:
+    watched = replace(world, consumers=frozenset({"audit"}))
+    with opened(world):
+        service.ingest(world, GATEWAY, many(5, clock.now))
+        with world.begin() as tx:
+            log.move_cursor(tx, "audit", 5)
+        service.pump(world)
+        assert service.prune(watched) == 0
+
+
+def test_a_store_that_cannot_be_used_says_so_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "traces.duckdb"
+    store = TraceStore(path)
+    store._writer.execute("UPDATE store SET version = 99")
+    store.close()
+    with pytest.raises(Refused, match="newer Tenure") as newer:
+        TraceStore(path)
+    path.write_bytes(os.urandom(20_000))
+    with pytest.raises(Failed, match="cannot be read") as damaged:
+        TraceStore(path)
+    good = tmp_path / "good.duckdb"
+    TraceStore(good).close()
+    whole = good.read_bytes()
+    path.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(Failed, match="cannot be read") as cut:
+        TraceStore(path)
+    for error in (newer, damaged, cut):
+        assert "\n" not in str(error.value)
+
+
+def test_a_store_in_use_by_another_process_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "traces.duckdb"
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold, str(path)], **pipes) as holder:  # type: ignore[call-overload]
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Failed, match="in use by another process"):
+            TraceStore(path)
+        holder.stdin.close()
+
+
+def test_a_store_of_another_control_database_is_refused(world: World, clock: FakeClock) -> None:
+    with opened(world):
+        service.ingest(world, GATEWAY, many(5, clock.now))
+        service.pump(world)
+    fresh = Database(f"sqlite:///{world.config.data_dir / 'other.db'}")
+    metadata.create_all(fresh.engine)
+    with pytest.raises(Refused, match="has read up to Event 5"):
+        service.open_store(replace(world, db=fresh))
+    fresh.close()
+
+
+_VICTIM = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+import threading
+from tenure.base.clock import system_clock
+from tenure.base.config import Config
+from tenure.base.db import Database
+from tenure.base.events import Bell
+from tenure.base.room import World
+from tenure.telemetry import service
+from tests.sim.telemetry import GATEWAY, many
+world = World(Database(sys.argv[1]), system_clock, Config(data_dir=Path(sys.argv[2])), Bell())
+service.open_store(world)
+def pump():
+    while True:
+        service.pump(world)
+threading.Thread(target=pump, daemon=True).start()
+while True:
+    sent = many(37, datetime.now(UTC))
+    service.ingest(world, GATEWAY, sent)
+    print(" ".join(event.id for event in sent), flush=True)
+"""
+
+
+def test_kill_9_while_ingesting_loses_no_acknowledged_event_and_doubles_none(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'control.db'}")
+    metadata.create_all(database.engine)
+    acknowledged: list[str] = []
+    for _ in range(3):
+        arguments = [sys.executable, "-c", _VICTIM, database.url, str(tmp_path)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as victim:
+            assert victim.stdout is not None
+            acknowledged += victim.stdout.readline().decode().split()
+            time.sleep(0.4)
+            victim.send_signal(signal.SIGKILL)
+            rest = victim.stdout.read().decode()
+        acknowledged += rest[: rest.rfind("\n") + 1].split()
+    world = World(database, FakeClock(), Config(data_dir=tmp_path), Bell())
+    with opened(world):
+        while service.pump(world):
+            pass
+        with world.read() as connection:
+            newest = log.head(connection)
+    with duckdb.connect(str(tmp_path / "traces.duckdb")) as store:
+        kept = [row[0] for row in store.execute("SELECT id FROM event ORDER BY seq").fetchall()]
+        seqs = [row[0] for row in store.execute("SELECT seq FROM event ORDER BY seq").fetchall()]
+    database.close()
+    assert len(acknowledged) > 100
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) == len(set(kept))
+    assert seqs == list(range(1, newest + 1))
+
+
+def test_the_store_takes_batches_out_of_order_once(tmp_path: Path) -> None:
+    store = TraceStore(tmp_path / "t.duckdb")
+    batch = [log.Logged(seq, event) for seq, event in enumerate(many(10, FakeClock().now), 1)]
+    store.add(batch[:6])
+    store.add(batch)
+    store.add(batch[2:4])
+    assert store.cursor == 10
+    assert [logged.seq for logged in store.events(Where(), 100)] == list(range(1, 11))
+    store.close()

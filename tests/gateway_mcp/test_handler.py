@@ -20,6 +20,7 @@ from tenure.kernel.values import LifecycleState, Status
 from tests.sim import mcp_servers as sim
 from tests.sim.mcp_gateway import Site
 from tests.sim.ports import free_port
+from tests.sim.wild_mcp_server import wild_command
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
 GRANTED = "files/list_files files/read_file files/slow files/whoami files/crash"
@@ -130,11 +131,10 @@ def test_a_denied_call_names_the_policy_and_reaches_nothing(play: Callable[..., 
     play(story)
 
 
-@MODES
 @pytest.mark.req("R047")
-def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., None], mode: str) -> None:
+def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
-        async with site.client("clerk", mode) as client:
+        async with site.client("clerk", "auto") as client:
             result = await client.call_tool("files__read_file", {"nmae": "a.txt"})
             assert result.is_error
             assert "'name' is a required property (required: name)" in _text(result)
@@ -144,15 +144,12 @@ def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., Non
     play(story)
 
 
-@MODES
-def test_a_held_call_goes_on_when_a_person_approves(
-    play: Callable[..., None], orders: tuple[ServerFact, Path], mode: str
-) -> None:
+def test_a_held_call_goes_on_when_a_person_approves(play: Callable[..., None], orders: tuple[ServerFact, Path]) -> None:
     server, path = orders
 
     async def story(site: Site) -> None:
         site.agent("cashier", [server], "database/refund database/query", hold_timeout_s=20.0)
-        async with site.client("cashier", mode) as client:
+        async with site.client("cashier", "legacy") as client:
             small = await client.call_tool("database__refund", {"order_id": "o1", "cents": 500})
             assert _text(small) == "refunded 500 of o1"
             call = asyncio.create_task(client.call_tool("database__refund", {"order_id": "o2", "cents": 120000}))
@@ -188,16 +185,15 @@ def test_a_call_that_waits_long_is_answered_by_a_stream_that_says_it_lives(
     play(story, Limits(stream_after_s=0.1, ping_s=0.1))
 
 
-@MODES
 def test_a_pending_call_is_told_and_an_approval_covers_exactly_its_arguments_once(
-    play: Callable[..., None], orders: tuple[ServerFact, Path], mode: str
+    play: Callable[..., None], orders: tuple[ServerFact, Path]
 ) -> None:
     server, path = orders
 
     async def story(site: Site) -> None:
         site.agent("cashier", [server], "database/refund", hold_timeout_s=0.2)
         wanted = {"order_id": "o2", "cents": 120000}
-        async with site.client("cashier", mode) as client:
+        async with site.client("cashier", "auto") as client:
             pending = await client.call_tool("database__refund", wanted)
             approval = (pending.meta or {})[codec.META_APPROVAL]
             assert pending.is_error
@@ -244,10 +240,9 @@ def test_a_tripped_breaker_blocks_further_calls(play: Callable[..., None]) -> No
     play(story)
 
 
-@MODES
-def test_a_server_that_dies_in_a_call_is_told_and_started_again(play: Callable[..., None], mode: str) -> None:
+def test_a_server_that_dies_in_a_call_is_told_and_started_again(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
-        async with site.client("clerk", mode) as client:
+        async with site.client("clerk", "legacy") as client:
             died = await client.call_tool("files__crash", {})
             assert died.is_error
             assert "ended with signal 9. Whether it took effect is not known." in _text(died)
@@ -261,7 +256,7 @@ def test_a_server_that_cannot_start_hides_only_its_own_tools(play: Callable[...,
     async def story(site: Site) -> None:
         servers = [
             ServerFact("files", command=sim.files_command(site.folder / "files")),
-            ServerFact("broken", command=sim.wild_command("never-starts")),
+            ServerFact("broken", command=wild_command("never-starts")),
         ]
         site.agent("clerk", servers, "files/read_file broken/act")
         async with site.client("clerk") as client:
@@ -363,7 +358,7 @@ def test_http_and_json_rpc_refusals(play: Callable[..., None]) -> None:
 
 def test_a_servers_unknown_fields_errors_and_our_meta_pass_through(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
-        site.agent("clerk", [ServerFact("wild", command=sim.wild_command("well"))], "wild/act")
+        site.agent("clerk", [ServerFact("wild", command=wild_command("well"))], "wild/act")
         params = {"name": "wild__act", "arguments": {"n": 1}, "_meta": {"example.com/k": "v", "progressToken": 9}}
         answer = await site.post({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": params})
         result = answer.json()["result"]
@@ -379,7 +374,7 @@ def test_a_servers_unknown_fields_errors_and_our_meta_pass_through(play: Callabl
         assert "authorization" not in str(sent.params).lower()
 
     async def error(site: Site) -> None:
-        site.agent("clerk", [ServerFact("wild", command=sim.wild_command("error"))], "wild/act")
+        site.agent("clerk", [ServerFact("wild", command=wild_command("error"))], "wild/act")
         params = {"name": "wild__act", "arguments": {"n": 1}}
         answer = await site.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
         assert answer.json()["error"] == {"code": -32099, "message": "the tool's own error", "data": {"kept": 1}}

@@ -26,6 +26,7 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ServerFact
 from tests.sim import mcp_servers as sim
 from tests.sim.ports import free_port
+from tests.sim.wild_mcp_server import wild_command
 
 QUICK = Limits(call_s=1.0, start_s=8.0, backoff_s=(0.1, 5.0), backoff_wait_s=0.5, stop_s=1.0)
 
@@ -176,7 +177,7 @@ def test_a_server_that_misbehaves_in_a_call(how: str, code: str, told: str) -> N
             await _call(server, "act", {"n": 1})
         assert (caught.value.code, told in caught.value.message) == (code, True), caught.value.message
 
-    _with_server(ServerFact("wild", command=sim.wild_command(how)), story)
+    _with_server(ServerFact("wild", command=wild_command(how)), story)
 
 
 def test_a_server_that_does_not_start_is_tried_less_and_less_often() -> None:
@@ -190,7 +191,7 @@ def test_a_server_that_does_not_start_is_tried_less_and_less_often() -> None:
         assert "exit code 3" in problems[0]
         assert "is started again in" in problems[-1]
 
-    _with_server(ServerFact("wild", command=sim.wild_command("never-starts")), story)
+    _with_server(ServerFact("wild", command=wild_command("never-starts")), story)
     _with_server(ServerFact("none", command=("/nowhere/server",)), _cannot_start)
 
 
@@ -204,7 +205,7 @@ def test_a_server_that_never_answers_its_first_message_is_given_up() -> None:
         with pytest.raises(Failed, match=r"Not ready|No answer"):
             await server.tools()
 
-    _with_server(ServerFact("wild", command=sim.wild_command("deaf")), story, Limits(start_s=0.5, stop_s=0.5))
+    _with_server(ServerFact("wild", command=wild_command("deaf")), story, Limits(start_s=0.5, stop_s=0.5))
 
 
 def test_unknown_fields_errors_and_questions_of_a_server() -> None:
@@ -224,10 +225,10 @@ def test_unknown_fields_errors_and_questions_of_a_server() -> None:
     async def many(server: Server) -> None:
         assert len(await server.tools()) == QUICK.tools
 
-    _with_server(ServerFact("wild", command=sim.wild_command("well")), story)
-    _with_server(ServerFact("wild", command=sim.wild_command("error")), error)
-    _with_server(ServerFact("wild", command=sim.wild_command("asks-back")), asks)
-    _with_server(ServerFact("wild", command=sim.wild_command("many-tools")), many)
+    _with_server(ServerFact("wild", command=wild_command("well")), story)
+    _with_server(ServerFact("wild", command=wild_command("error")), error)
+    _with_server(ServerFact("wild", command=wild_command("asks-back")), asks)
+    _with_server(ServerFact("wild", command=wild_command("many-tools")), many)
 
 
 def test_a_server_is_shared_by_those_who_describe_it_the_same_way_and_stopped_with_the_last(tmp_path: Path) -> None:

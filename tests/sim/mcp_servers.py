@@ -3,7 +3,6 @@
     python tests/sim/mcp_servers.py files FOLDER         stdio, by the SDK: list_files, read_file, write_file and more
     python tests/sim/mcp_servers.py database PATH PORT   streamable HTTP, by the SDK: orders in a SQLite file
     python tests/sim/mcp_servers.py old-database PATH PORT   the same, but it knows revisions with sessions only
-    python tests/sim/mcp_servers.py wild HOW             stdio, by hand: one that misbehaves as HOW says
 
 ``database`` answers agents that show ``Authorization: Bearer $DATABASE_TOKEN`` and nobody else.
 """
@@ -11,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sqlite3
@@ -36,11 +34,6 @@ TOKEN = "database-token-of-the-gateway"
 def files_command(folder: Path) -> tuple[str, ...]:
     """The command line of the stdio server over ``folder``."""
     return (sys.executable, SCRIPT, "files", str(folder))
-
-
-def wild_command(how: str) -> tuple[str, ...]:
-    """The command line of the server that misbehaves."""
-    return (sys.executable, SCRIPT, "wild", how)
 
 
 @contextmanager
@@ -180,56 +173,6 @@ class _TokenRequired:
         await self.app(scope, receive, send)
 
 
-def wild(how: str) -> None:
-    """Speaks just enough of the protocol to do harm in the way that ``how`` says."""
-    if how == "never-starts":
-        print("I could not read my key sk-very-secret-value, giving up", file=sys.stderr)
-        sys.exit(3)
-    if how == "deaf":
-        time.sleep(3600)
-    print("this line is no message", flush=True)
-    for line in sys.stdin:
-        message = json.loads(line)
-        method = message.get("method")
-        if method == "initialize":
-            version = {"protocolVersion": "2025-06-18", "capabilities": {}}
-            _say(message, result={**version, "serverInfo": {"name": "wild", "version": "1"}})
-        elif method == "tools/list":
-            _say(message, result={"tools": _wild_tools(how)})
-        elif method == "tools/call":
-            _wild_call(how, message)
-
-
-def _say(message: dict[str, Any], **answer: Any) -> None:
-    print(json.dumps({"jsonrpc": "2.0", "id": message.get("id"), **answer}), flush=True)
-
-
-def _wild_tools(how: str) -> list[dict[str, Any]]:
-    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    if how == "remote-schema":
-        schema = {"$ref": "http://127.0.0.1:9/schema.json"}
-    tool = {"name": "act", "inputSchema": schema, "unknownField": {"kept": True}}
-    return [{**tool, "name": f"act{number}"} for number in range(5000)] if how == "many-tools" else [tool]
-
-
-def _wild_call(how: str, message: dict[str, Any]) -> None:
-    if how == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif how == "garbage":
-        _say(message, outcome="?")
-    elif how == "flood":
-        sys.stdout.write("x" * (64 << 20))
-        sys.stdout.flush()
-    elif how == "error":
-        _say(message, error={"code": -32099, "message": "the tool's own error", "data": {"kept": 1}})
-    elif how == "asks-back":
-        print(json.dumps({"jsonrpc": "2.0", "id": "s1", "method": "sampling/createMessage"}), flush=True)
-        _say(message, result={"content": [{"type": "text", "text": sys.stdin.readline()}]})
-    elif how != "hang":
-        said = json.dumps(message["params"])
-        _say(message, result={"content": [{"type": "text", "text": said}], "extra": {"kept": True}})
-
-
 def main() -> None:
     """See the module's docstring."""
     kind, *rest = sys.argv[1:]
@@ -243,8 +186,6 @@ def main() -> None:
             port=int(rest[1]),
             log_level="warning",
         )
-    else:
-        wild(rest[0])
 
 
 if __name__ == "__main__":

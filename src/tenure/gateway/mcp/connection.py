@@ -1,5 +1,5 @@
-"""What both kinds of connection to an upstream MCP server have in common: the limits on it, and what a message from
-it can be. No I/O."""
+"""What both kinds of connection to an upstream MCP server have in common: the limits on it, how the two ends agree on a
+revision, and what a message from it can be."""
 
 from __future__ import annotations
 

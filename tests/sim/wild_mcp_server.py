@@ -1,0 +1,70 @@
+"""An MCP server over stdio that misbehaves as told: ``python tests/sim/wild_mcp_server.py HOW``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def wild_command(how: str) -> tuple[str, ...]:
+    """The command line of the server that misbehaves."""
+    return (sys.executable, str(Path(__file__).resolve()), how)
+
+
+def wild(how: str) -> None:
+    """Speaks just enough of the protocol to do harm in the way that ``how`` says."""
+    if how == "never-starts":
+        print("I could not read my key sk-very-secret-value, giving up", file=sys.stderr)
+        sys.exit(3)
+    if how == "deaf":
+        time.sleep(3600)
+    print("this line is no message", flush=True)
+    for line in sys.stdin:
+        message = json.loads(line)
+        method = message.get("method")
+        if method == "initialize":
+            version = {"protocolVersion": "2025-06-18", "capabilities": {}}
+            _say(message, result={**version, "serverInfo": {"name": "wild", "version": "1"}})
+        elif method == "tools/list":
+            _say(message, result={"tools": _wild_tools(how)})
+        elif method == "tools/call":
+            _wild_call(how, message)
+
+
+def _say(message: dict[str, Any], **answer: Any) -> None:
+    print(json.dumps({"jsonrpc": "2.0", "id": message.get("id"), **answer}), flush=True)
+
+
+def _wild_tools(how: str) -> list[dict[str, Any]]:
+    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    if how == "remote-schema":
+        schema = {"$ref": "http://127.0.0.1:9/schema.json"}
+    tool = {"name": "act", "inputSchema": schema, "unknownField": {"kept": True}}
+    return [{**tool, "name": f"act{number}"} for number in range(5000)] if how == "many-tools" else [tool]
+
+
+def _wild_call(how: str, message: dict[str, Any]) -> None:
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "garbage":
+        _say(message, outcome="?")
+    elif how == "flood":
+        sys.stdout.write("x" * (64 << 20))
+        sys.stdout.flush()
+    elif how == "error":
+        _say(message, error={"code": -32099, "message": "the tool's own error", "data": {"kept": 1}})
+    elif how == "asks-back":
+        print(json.dumps({"jsonrpc": "2.0", "id": "s1", "method": "sampling/createMessage"}), flush=True)
+        _say(message, result={"content": [{"type": "text", "text": sys.stdin.readline()}]})
+    elif how != "hang":
+        said = json.dumps(message["params"])
+        _say(message, result={"content": [{"type": "text", "text": said}], "extra": {"kept": True}})
+
+
+if __name__ == "__main__":
+    wild(sys.argv[1])

@@ -152,9 +152,7 @@ def test_models_are_those_of_the_manifest_and_cost_no_call(house: Any) -> None:
     assert house.provider.seen()["requests"] == before
 
 
-@pytest.mark.parametrize(
-    ("model", "policy"), [("forbidden", "no-forbidden"), ("never-granted", "system/grant")]
-)
+@pytest.mark.parametrize(("model", "policy"), [("forbidden", "no-forbidden"), ("never-granted", "system/grant")])
 def test_a_denied_call_names_reason_and_policy_and_reaches_nobody(house: Any, model: str, policy: str) -> None:
     before = house.provider.seen()["requests"]
     with pytest.raises(openai.PermissionDeniedError) as caught:

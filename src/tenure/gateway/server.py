@@ -100,9 +100,7 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(501, "upgrade_refused", "No upgrade of the connection is offered here.")
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._refusal is None:
                 self._refuse(400, "bad_http", f"This is not an HTTP/1.1 request: {error}")
         if self._in_head and self._refusal is None:
@@ -155,6 +153,8 @@ class _Connection(asyncio.Protocol):
     def _check_framing(self, names: dict[str, str], version: str) -> None:
         """Refuses what two HTTP parsers could frame differently (RFC 9112 sections 3.2, 6.1 and 6.3)."""
         length, coding = names.get("content-length"), names.get("transfer-encoding")
+        if self._parser.should_upgrade():
+            self._stop(501, "upgrade_refused", "No upgrade of the connection is offered here.")
         if version not in ("1.1", "1.0"):
             self._stop(505, "http_version", f"HTTP/{version} is not spoken here.")
         if "host" not in names and version == "1.1":

@@ -221,7 +221,11 @@ class Spool:
                 offset = await self._next_segment(offset)
                 continue
             segment = self._segments[0]
-            payloads, after = await asyncio.to_thread(read, segment.path, offset, segment.size, _SHIP_BYTES)
+            try:
+                payloads, after = await asyncio.to_thread(read, segment.path, offset, segment.size, _SHIP_BYTES)
+            except OSError as error:
+                _log.error("segment_unreadable", path=str(segment.path), problem=str(error))
+                payloads, after = [], offset
             if not payloads:  # damaged on disk after it was written: what follows cannot be told apart
                 _log.error("segment_damaged", path=str(segment.path), offset=offset)
                 self._bytes -= segment.size - offset
@@ -266,7 +270,7 @@ class Spool:
             if status in (400, 413, 422):
                 if len(payloads) == 1:
                     self.counts.refused += 1
-                    _log.error("event_refused", status=status, event=payloads[0][:200].decode("utf-8", "replace"))
+                    _log.error("event_refused", status=status, record=payloads[0][:200].decode("utf-8", "replace"))
                     return
                 half = len(payloads) // 2
                 await self._deliver(ship, payloads[:half])

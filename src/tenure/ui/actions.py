@@ -7,8 +7,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from tenure.identity.model import COOKIE
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import COOKIE, PageRoute, api_of, form, go, local
+from tenure.ui.gate import PageRoute, api_of, form, go, local
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -16,11 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tenure.client import AsyncClient
+from tenure.identity.model import COOKIE, csrf_ok
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.ui import assets, model
 
-COOKIE = "tenure_session"
 FORM_MAX_BYTES = 64 * 1024
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
@@ -31,7 +31,12 @@ _pages = Environment(
     loader=PackageLoader("tenure.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _pages.globals |= {"asset": assets.asset_url, "STATUS_WORDS": model.STATUS_WORDS, "plural": model.plural}
-_pages.globals |= {"TIER_WORDS": model.TIER_WORDS, "AUTONOMY_WORDS": model.AUTONOMY_WORDS, "share_bar": model.share_bar}
+_pages.globals |= {
+    "TIER_WORDS": model.TIER_WORDS,
+    "AUTONOMY_WORDS": model.AUTONOMY_WORDS,
+    "share_bar": model.share_bar,
+    "audit_words": model.audit_words,
+}
 _pages.filters |= {
     "clock": model.clock,
     "stamp": model.stamp,
@@ -101,9 +106,14 @@ class Frame:
     me: JsonObject
     waiting: int
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """What the person may do."""
+        return frozenset(map(str, self.me.get("roles") or ()))
+
     def may(self, *roles: str) -> bool:
         """Whether the person has one of the roles (buttons that would be refused are not offered)."""
-        return bool(set(roles) & set(map(str, self.me.get("roles") or ())))
+        return bool(self.roles.intersection(roles))
 
 
 async def frame(api: Api) -> Frame:
@@ -114,11 +124,7 @@ async def frame(api: Api) -> Frame:
 
 async def form(request: Request) -> dict[str, str]:
     """The fields of a form of our own pages. Raises Refused for a form that came from elsewhere or is too long."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    foreign = site not in (None, "same-origin", "none")
-    if not foreign and origin is not None:
-        foreign = urlsplit(origin).netloc != request.headers.get("host", "")
-    if foreign:
+    if not csrf_ok(request.method, dict(request.headers), request.headers.get("host", "")):
         raise Refused(
             "cross_site_request",
             "This change was asked for by a page that is not Tenure's. Nothing was done.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tenure.kernel.values import LifecycleState
 
@@ -25,8 +26,16 @@ _PLACES: Mapping[str, tuple[int, int]] = {
 
 EFFECTS: Mapping[str, tuple[str, str, bool]] = {
     LifecycleState.APPROVED: ("Approve", "Says yes to the request. The agent does not run yet.", False),
-    LifecycleState.REJECTED: ("Reject", "Says no to the request. The agent never runs; it can be asked for again.", True),
-    LifecycleState.CREATED: ("Create", "Fixes its release: model, instructions, tools. The agent does not run yet.", False),
+    LifecycleState.REJECTED: (
+        "Reject",
+        "Says no to the request. The agent never runs; it can be asked for again.",
+        True,
+    ),
+    LifecycleState.CREATED: (
+        "Create",
+        "Fixes its release: model, instructions, tools. The agent does not run yet.",
+        False,
+    ),
     LifecycleState.PROVISIONED: (
         "Provision",
         "Issues exactly the keys and grants that its manifest names. The agent does not run yet.",
@@ -36,8 +45,10 @@ EFFECTS: Mapping[str, tuple[str, str, bool]] = {
     LifecycleState.PRODUCTION: ("Move to production", "Its calls are let through and decided by policy.", False),
     LifecycleState.SUSPENDED: (
         "Suspend",
-        "Refuses every further call at once, kills its credential, and stops its running processes. "
-        "Nothing is deleted; it can be put back to work.",
+        (
+            "Refuses every further call at once, kills its credential, and stops its running processes. "
+            "Nothing is deleted; it can be put back to work."
+        ),
         True,
     ),
     LifecycleState.DRAINING: (
@@ -47,8 +58,10 @@ EFFECTS: Mapping[str, tuple[str, str, bool]] = {
     ),
     LifecycleState.RETIRED: (
         "Retire",
-        "Ends its working life for good: every call is refused, its credential is dead, its processes are stopped. "
-        "Its records stay. This cannot be undone.",
+        (
+            "Ends its working life for good: every call is refused, its credential is dead, its processes are stopped. "
+            "Its records stay. This cannot be undone."
+        ),
         True,
     ),
     LifecycleState.REQUESTED: ("Ask again", "Puts the request in front of an approver again.", False),
@@ -83,28 +96,43 @@ class Step:
     destructive: bool
 
 
-def edges_of(table: Iterable[Mapping[str, object]]) -> list[tuple[str, str]]:
-    """(from, to) of each transition of the API's lifecycle table."""
-    out = []
-    for row in table:
-        source, target = row.get("from") or row.get("source"), row.get("to") or row.get("target")
-        if isinstance(source, str) and isinstance(target, str):
-            out.append((source, target))
-    return out
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A transition of the API's lifecycle table, and the roles that may make it."""
+
+    source: str
+    to: str
+    roles: frozenset[str]
 
 
-def next_steps(current: str, edges: Iterable[tuple[str, str]]) -> list[Step]:
-    """Where the agent may go from ``current``, harmless steps first."""
-    steps = [
-        Step(to, *EFFECTS.get(to, (f"Move to {to}", "", True))) for source, to in dict.fromkeys(edges) if source == current
+def rules_of(table: Iterable[Mapping[str, Any]]) -> list[Rule]:
+    """The API's lifecycle table."""
+    return [
+        Rule(str(row.get("from")), str(row.get("to")), frozenset(map(str, row.get("roles") or ()))) for row in table
     ]
-    if current == LifecycleState.SUSPENDED:  # the way back deserves its own word
-        steps = [
-            Step(step.to, f"Resume to {step.to}", "Its calls are let through again, with a new credential.", False)
-            if step.to in (LifecycleState.PRODUCTION, LifecycleState.STAGING)
-            else step
-            for step in steps
-        ]
+
+
+def next_steps(current: str, rules: Iterable[Rule], roles: Iterable[str]) -> list[Step]:
+    """Where a person with ``roles`` may send the agent from ``current``, harmless steps first. What only Tenure itself
+    does is not offered."""
+    mine = frozenset(roles)
+    steps = []
+    for rule in rules:
+        if rule.source != current or not rule.roles & mine:
+            continue
+        step = Step(rule.to, *EFFECTS.get(rule.to, (f"Move to {rule.to}", "", True)))
+        if current == LifecycleState.SUSPENDED and rule.to in (LifecycleState.PRODUCTION, LifecycleState.STAGING):
+            step = Step(
+                rule.to, f"Resume to {rule.to}", "Its calls are let through again, with a new credential.", False
+            )
+        if current == LifecycleState.PRODUCTION and rule.to == LifecycleState.STAGING:
+            step = Step(
+                rule.to,
+                "Back to staging",
+                "It is taken back to be tried again; its calls are still let through.",
+                False,
+            )
+        steps.append(step)
     return sorted(steps, key=lambda step: step.destructive)
 
 
@@ -128,9 +156,13 @@ def _path(source: str, to: str) -> str:
     return f"M{x1 + side} {y1} C{(x1 + x2) // 2} {y1}, {x2} {y1 - 30}, {x2} {y2 + half_h + 5}"
 
 
-def picture(current: str, been: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[list[Node], list[Edge]]:
+def picture(current: str, been: Iterable[str], rules: Iterable[Rule]) -> tuple[list[Node], list[Edge]]:
     """The drawing's boxes and arrows. ``been``: the states this agent has stood in."""
-    known = [(source, to) for source, to in dict.fromkeys(edges) if source in _PLACES and to in _PLACES]
+    known = [
+        (source, to)
+        for source, to in dict.fromkeys((rule.source, rule.to) for rule in rules)
+        if source in _PLACES and to in _PLACES
+    ]
     reachable = {to for source, to in known if source == current}
     past = set(been)
     nodes = [

@@ -128,7 +128,9 @@ def pretty(value: Json) -> str:
 def preview(value: Json, length: int = 90) -> str:
     """One line of a JSON value: ``path=notes.txt, limit=20`` for an object."""
     if isinstance(value, Mapping):
-        parts = (f"{key}={part if isinstance(part, str) else json.dumps(part, default=str)}" for key, part in value.items())
+        parts = (
+            f"{key}={part if isinstance(part, str) else json.dumps(part, default=str)}" for key, part in value.items()
+        )
         text = ", ".join(parts)
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -156,7 +158,9 @@ class Said:
 
 
 def _call(data: JsonObject) -> Said:
-    resource = str(data.get("tenure.resource") or data.get("gen_ai.tool.name") or data.get("gen_ai.request.model") or "")
+    resource = str(
+        data.get("tenure.resource") or data.get("gen_ai.tool.name") or data.get("gen_ai.request.model") or ""
+    )
     if data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm":
         tokens = (data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens"))
         note = f"{number(tokens[0])} → {number(tokens[1])} tokens" if any(tokens) else ""
@@ -176,9 +180,28 @@ def _is_json(value: Any) -> bool:
     return True
 
 
+def _spoken(message: Any) -> str:
+    parts = message.get("parts") or () if isinstance(message, Mapping) else ()
+    return preview(" ".join(str(part.get("content") or part.get("name") or "") for part in parts))
+
+
 def _reason(data: JsonObject) -> str:
     decision = data.get("tenure.decision")
     return str((decision if isinstance(decision, Mapping) else {}).get("reason") or data.get("reason") or "")
+
+
+_PLAIN: Mapping[str, tuple[str, str]] = {
+    "approval.granted": ("was approved for", ""),
+    "approval.rejected": ("was rejected for", ""),
+    "approval.expired": ("waited too long for", ""),
+    "approval.claimed": ("used its approval", ""),
+    "agent.applied": ("was applied", "its manifest is now what the fleet knows"),
+    "breaker.tripped": ("tripped its breaker", "every further call is refused"),
+    "breaker.reset": ("had its breaker reset", ""),
+    "call.refused": ("was refused", ""),
+    "instance.started": ("started an instance", ""),
+    "instance.ended": ("ended an instance", ""),
+}
 
 
 def say(kind: str, data: JsonObject) -> Said:
@@ -187,29 +210,18 @@ def say(kind: str, data: JsonObject) -> Said:
     match kind:
         case "call.completed" | "import.call" | "otlp.span":
             return _call(data)
-        case "call.refused":
-            return Said("was refused", resource, _reason(data))
         case "approval.requested":
             return Said("waits for approval of", resource, preview(data.get("arguments") or {}))
-        case "approval.granted" | "approval.rejected" | "approval.expired" | "approval.claimed":
-            verb = {"granted": "was approved for", "rejected": "was rejected for", "expired": "waited too long for"}
-            return Said(verb.get(kind.partition(".")[2], "used its approval of"), resource, _reason(data))
         case "agent.transitioned":
             return Said("went from", f"{data.get('from')} to {data.get('to')}", _reason(data))
-        case "agent.applied":
-            return Said("was applied", "", "its manifest is now what the fleet knows")
-        case "breaker.tripped":
-            return Said("tripped its breaker", "", _reason(data) or "every further call is refused")
-        case "breaker.reset":
-            return Said("had its breaker reset", "", _reason(data))
-        case "instance.started":
-            return Said("started an instance")
-        case "instance.ended":
-            return Said("ended an instance", "", _reason(data))
         case "import.message":
-            return Said("said", str(data.get("role") or ""), preview(data.get("content") or ""))
+            return Said("said", "", _spoken(data.get("tenure.message")))
+        case "import.outcome":
+            solved = "solved" if data.get("tenure.outcome.success") else "did not solve"
+            return Said(f"{solved} task", str(data.get("tenure.task") or ""))
         case _:
-            return Said(kind.replace(".", " ").replace("_", " "), resource, _reason(data))
+            verb, note = _PLAIN.get(kind, (kind.replace(".", " ").replace("_", " "), ""))
+            return Said(verb, resource, _reason(data) or note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +255,9 @@ def feed_row(entry: JsonObject) -> FeedRow:
         status=str(event.get("status") or Status.ALLOWED),
         agent=str(event.get("agent") or ""),
         actor=person(event.get("actor")),
-        said=Said(str(event["title"]), "", str(event.get("detail") or "")) if event.get("title") else say(kind, data or {}),
+        said=Said(str(event["title"]), "", str(event.get("detail") or ""))
+        if event.get("title")
+        else say(kind, data or {}),
         duration=duration(event.get("duration_us")),
         trace_id=str(event.get("trace_id") or ""),
         span_id=str(event.get("span_id") or ""),
@@ -277,13 +291,24 @@ class AgentRow:
         return sum(self.counts.values())
 
 
-def agent_rows(agents: Iterable[JsonObject], breakers: Mapping[str, JsonObject], stats: Mapping[str, JsonObject]) -> list[AgentRow]:
+_COUNTED = {
+    Status.ALLOWED: "allowed",
+    Status.FLAGGED: "flagged",
+    Status.VIOLATION: "violations",
+    Status.ANOMALY: "anomalies",
+}
+
+
+def agent_rows(
+    agents: Iterable[JsonObject],
+    breakers: Mapping[str, JsonObject],
+    stats: Mapping[str, JsonObject],
+) -> list[AgentRow]:
     """The fleet, by name."""
     rows = []
     for agent in agents:
         name = str(agent.get("name") or "")
         stat = stats.get(name) or {}
-        counts = stat.get("counts") if isinstance(stat.get("counts"), Mapping) else stat
         manifest = agent.get("manifest") if isinstance(agent.get("manifest"), Mapping) else {}
         rows.append(
             AgentRow(
@@ -295,8 +320,8 @@ def agent_rows(agents: Iterable[JsonObject], breakers: Mapping[str, JsonObject],
                 framework=str(agent.get("framework") or ""),
                 tier=int(agent.get("risk_tier") or 1),
                 tripped=bool((breakers.get(name) or {}).get("tripped")),
-                counts={status: int((counts or {}).get(status) or 0) for status in STATUS_WORDS},
-                last=str(stat.get("last") or stat.get("last_activity") or stat.get("last_at") or ""),
+                counts={status: int(stat.get(name) or 0) for status, name in _COUNTED.items()},
+                last=str(stat.get("last") or ""),
             )
         )
     return sorted(rows, key=lambda row: row.name)
@@ -359,3 +384,17 @@ def tools_of(manifest: JsonObject) -> list[ToolRow]:
         full = f"{server}/{name}" if server and "/" not in name else name
         rows.append(ToolRow(full, str(tool.get("autonomy") or Autonomy.AUTONOMOUS)))
     return rows
+
+
+def audit_words(facts: JsonObject) -> str:
+    """What an audit entry's facts say in one line."""
+    parts = []
+    if facts.get("to"):
+        parts.append(f"{facts.get('from') or 'new'} → {facts['to']}")
+    if facts.get("resource"):
+        parts.append(str(facts["resource"]))
+    if reason := _reason(facts):
+        parts.append(reason)
+    known = ("from", "to", "resource", "reason")
+    rest = {key: value for key, value in facts.items() if key not in known and isinstance(value, str | int)}
+    return " · ".join(parts) or preview({key.removeprefix("tenure."): value for key, value in rest.items()})

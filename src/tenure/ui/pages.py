@@ -19,6 +19,7 @@ from tenure.ui.gate import PageRoute, api_of, frame, is_fragment, local, render
 from tenure.ui.model import FleetFilter, agent_rows, items, matches, newest_first, tools_of
 
 FEED_ROWS = 60
+AUDIT_ROWS = 100
 _PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -33,7 +34,10 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     """Every agent, with what wants attention first."""
     api = api_of(request)
     around, agents, breakers, stats = await asyncio.gather(
-        frame(api), api.get("/v1/agents"), api.maybe("/v1/breakers"), api.maybe("/v1/stats", window="24h")
+        frame(api),
+        api.get("/v1/agents"),
+        api.maybe("/v1/breakers"),
+        api.maybe("/v1/stats", window=86400),
     )
     wanted = FleetFilter(q.strip(), state, tier, breaker)
     rows = agent_rows(
@@ -58,18 +62,16 @@ async def one_agent(request: Request, name: str) -> Response:
         api.maybe(f"/v1/agents/{name}/transitions"),
         api.maybe("/v1/breakers"),
         api.maybe(f"/v1/agents/{name}/instances"),
-        api.maybe("/v1/events", agent=name, limit=20, order="desc"),
-        api.maybe("/v1/stats", window="24h"),
+        api.maybe("/v1/events", agent=name, limit=20),
+        api.maybe("/v1/stats", window=86400),
     )
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
-    edges = lifecycle.edges_of(items(table, "transitions"))
+    rules = lifecycle.rules_of(items(table, "transitions"))
     changes = items(history, "transitions", "items")
     current = str(record["state"])
     been = {str(change.get(side)) for change in changes for side in ("from", "to") if change.get(side)}
-    nodes, arrows = lifecycle.picture(current, been, edges)
-    row = agent_rows(
-        [record], _keyed(breakers, "agent", "breakers"), _keyed(stats, "agent", "agents", "stats")
-    )[0]
+    nodes, arrows = lifecycle.picture(current, been, rules)
+    row = agent_rows([record], _keyed(breakers, "agent", "breakers"), _keyed(stats, "agent", "agents", "stats"))[0]
     return render(
         request,
         "agent.html",
@@ -81,7 +83,7 @@ async def one_agent(request: Request, name: str) -> Response:
         breaker=_keyed(breakers, "agent", "breakers").get(name) or {},
         nodes=nodes,
         arrows=arrows,
-        steps=lifecycle.next_steps(current, edges),
+        steps=lifecycle.next_steps(current, rules, around.roles),
         changes=sorted(changes, key=lambda change: str(change.get("time") or change.get("at") or ""), reverse=True),
         instances=items(instances, "instances", "items"),
         feed=newest_first(items(feed, "events", "items"))[:20],
@@ -94,11 +96,10 @@ async def one_agent(request: Request, name: str) -> Response:
 async def step(request: Request, name: str, to: str) -> Response:
     """Says what a transition will do, and asks for the reason."""
     api = api_of(request)
-    around, answer, table = await asyncio.gather(
-        frame(api), api.get(f"/v1/agents/{name}"), api.get("/v1/lifecycle")
-    )
+    around, answer, table = await asyncio.gather(frame(api), api.get(f"/v1/agents/{name}"), api.get("/v1/lifecycle"))
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
-    steps = lifecycle.next_steps(str(record["state"]), lifecycle.edges_of(items(table, "transitions")))
+    rules = lifecycle.rules_of(items(table, "transitions"))
+    steps = lifecycle.next_steps(str(record["state"]), rules, around.roles)
     chosen = next((step for step in steps if step.to == to), None)
     if chosen is None:
         raise Refused(
@@ -128,12 +129,12 @@ async def live(request: Request, agent: str = "", status: str = "") -> Response:
     wanted = status if status in set(Status) else ""
     around, feed, agents = await asyncio.gather(
         frame(api),
-        api.get("/v1/events", agent=agent or None, status=wanted or None, limit=FEED_ROWS, order="desc"),
+        api.get("/v1/events", agent=agent or None, status=wanted or None, limit=FEED_ROWS),
         api.maybe("/v1/agents"),
     )
     names = sorted(str(record.get("name")) for record in items(agents, "agents"))
     rows = newest_first(items(feed, "events", "items"))[:FEED_ROWS]
-    facts = {"rows": rows, "agent": agent, "status": wanted, "names": names}
+    facts: dict[str, Any] = {"rows": rows, "agent": agent, "status": wanted, "names": names}
     return render(request, "live.html", frame=around, **facts)
 
 
@@ -158,7 +159,12 @@ async def traces(request: Request, agent: str = "", session: str = "") -> Respon
         api.maybe("/v1/agents"),
     )
     names = sorted(str(record.get("name")) for record in items(agents, "agents"))
-    facts = {"traces": items(found, "traces", "items"), "agent": agent, "session": session, "names": names}
+    facts: dict[str, Any] = {
+        "traces": items(found, "traces", "items"),
+        "agent": agent,
+        "session": session,
+        "names": names,
+    }
     return render(request, "traces.html", frame=around, **facts)
 
 
@@ -170,7 +176,12 @@ async def sessions(request: Request, agent: str = "", source: str = "") -> Respo
         frame(api), api.get("/v1/sessions", agent=agent or None, source=source or None), api.maybe("/v1/agents")
     )
     names = sorted(str(record.get("name")) for record in items(agents, "agents"))
-    facts = {"sessions": items(found, "sessions", "items")[:200], "agent": agent, "source": source, "names": names}
+    facts: dict[str, Any] = {
+        "sessions": items(found, "sessions", "items")[:200],
+        "agent": agent,
+        "source": source,
+        "names": names,
+    }
     return render(request, "sessions.html", frame=around, **facts)
 
 
@@ -207,15 +218,25 @@ async def approvals(request: Request, done: str = "") -> Response:
 
 @router.get("/audit")
 async def audit(request: Request, after: int | None = None, verify: str = "") -> Response:
-    """The chain of entries, and whether it holds."""
+    """The chain of entries, newest first, and whether it holds."""
     api = api_of(request)
-    around, entries, checkpoint = await asyncio.gather(
-        frame(api), api.get("/v1/audit", after=after, limit=100), api.maybe("/v1/audit/checkpoint")
+    around, first, checkpoint = await asyncio.gather(
+        frame(api), api.get("/v1/audit", limit=1), api.maybe("/v1/audit/checkpoint")
     )
+    size = int(first.get("size") or 0)
+    start = max(0, size - AUDIT_ROWS) if after is None else max(0, after)
+    page = await api.get("/v1/audit", after=start, limit=AUDIT_ROWS)
     verdict = await api.get("/v1/audit/verify") if verify else None
-    found = items(entries, "entries", "items")
-    facts = {"entries": found, "older": None, "newer": None}
-    return render(request, "audit.html", frame=around, checkpoint=checkpoint, verdict=verdict, **facts)
+    return render(
+        request,
+        "audit.html",
+        frame=around,
+        entries=items(page, "entries")[::-1],
+        older=max(0, start - AUDIT_ROWS) if start else None,
+        newer=start + AUDIT_ROWS if start + AUDIT_ROWS < size else None,
+        checkpoint=checkpoint,
+        verdict=verdict,
+    )
 
 
 @router.get("/policies")
@@ -268,9 +289,7 @@ class _Elsewhere(PageRoute):
 
 async def nowhere(request: Request) -> Response:
     """Says so, on a page."""
-    raise Refused(
-        "no_such_page", f"There is no page {request.url.path}.", fix="Start from the fleet.", status=404
-    )
+    raise Refused("no_such_page", f"There is no page {request.url.path}.", fix="Start from the fleet.", status=404)
 
 
 def create_router() -> APIRouter:

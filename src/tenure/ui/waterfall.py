@@ -212,7 +212,9 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         elif isinstance(value, int) and "tokens" in name:
             value = f"{value:,}"
         out.append((word, str(value)))
-    out += [(word, str(raw[name])) for word, name in (("Release", "release"), ("Instance", "instance")) if raw.get(name)]
+    out += [
+        (word, str(raw[name])) for word, name in (("Release", "release"), ("Instance", "instance")) if raw.get(name)
+    ]
     return (*out, ("Span", str(raw.get("span_id") or "")))
 
 
@@ -238,7 +240,7 @@ def _call_row(item: _Item, scale: _Scale, depth: int, waited: tuple[datetime, da
     return Row(
         kind=item.kind,
         name=str(raw.get("name") or data.get("tenure.resource") or item.kind),
-        status=str(raw.get("feed_status") or Status.ALLOWED),
+        status=str(raw.get("status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration=duration(took) if took else "",
         depth=depth,
@@ -270,7 +272,7 @@ def _approval_row(item: _Item, scale: _Scale, depth: int) -> Row:
         depth=depth,
         agent=str(raw.get("agent") or ""),
         pieces=(scale.piece("wait", item.start, item.end),),
-        note=str(raw.get("reason") or ""),
+        note=str(raw.get("reason") or raw.get("why") or ""),
         facts=tuple(
             (label, str(raw[key]))
             for label, key in (("Digest", "digest"), ("Policy version", "policy_version"), ("Decided", "decided_at"))
@@ -289,7 +291,7 @@ def _happening_row(item: _Item, scale: _Scale) -> Row:
     return Row(
         kind=item.kind,
         name=f"{name} by {person(item.raw['actor'])}" if item.raw.get("actor") else name,
-        status=str(item.raw.get("feed_status") or Status.ALLOWED),
+        status=str(item.raw.get("status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration="",
         depth=0,

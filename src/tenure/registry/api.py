@@ -21,8 +21,8 @@ _READERS = tuple(Role)
 
 
 class AgentOut(BaseModel):
-    """A registered agent. ``release`` is current, ``pending_release`` waits for an approver; ``dependants`` are the agents
-    that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy."""
+    """A registered agent. ``release`` is current, ``pending_release`` waits for an approver; ``dependants`` are the
+    agents that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy."""
 
     workspace: str
     name: str

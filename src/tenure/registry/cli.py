@@ -53,8 +53,8 @@ def apply(
 ) -> None:
     """Register agents from manifests, or change their declaration. All are applied, or none.
 
-    A small manifest: apiVersion tenure/v1, kind Agent, metadata.name, and under spec purpose, owner, sponsor, framework,
-    model, instructions and risk. Its whole shape: GET /v1/schemas/agent.json.
+    A small manifest: apiVersion tenure/v1, kind Agent, metadata.name, and under spec purpose, owner, sponsor,
+    framework, model, instructions and risk. Its whole shape: GET /v1/schemas/agent.json.
     """
     documents = _read(files)
     body = {"manifests": [document.value for document in documents], "dry_run": dry_run}
@@ -285,7 +285,7 @@ def resume(name: Name, reason: Reason, as_json: Json = False) -> None:
 
 @agents.command()
 @handle_errors
-def retire(
+def retire(  # noqa: PLR0917 (Typer makes options of them; nobody calls it by position)
     name: Name,
     reason: Reason,
     drain: Annotated[int, typer.Option(help="Seconds that what runs may finish.")] = 15,

@@ -13,10 +13,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from tenure.base.clock import system_clock
-from tenure.client.cli import connect, console, emit, handle_errors
+from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.evaluation import importer, recorded
 from tenure.evaluation import replay as replaying
 from tenure.evaluation.formats import tau_bench, who_and_when
@@ -105,21 +104,26 @@ def reliability(
         if not answer["reports"]:
             console.print("No outcomes yet. `tenure import tau-bench FILE` brings some in.")
         for item in answer["reports"]:
-            console.print(_reliability_table(item))
-            console.print(f"[dim]{item['method']}[/]")
+            _print_reliability(item)
 
     emit(answer, as_json, render)
 
 
-def _reliability_table(item: Json) -> Table:
+def _print_reliability(item: Json) -> None:
     title = " ".join(filter(None, (item["source"], item["label"], item["dataset"][:12])))
-    table = Table(title=f"{title}: {item['sessions']} sessions of {item['tasks']} tasks", title_justify="left")
-    for heading in ("", "estimate", "95% interval", "tasks", "sessions"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in item["estimates"]:
-        interval = f"{_rate(row['low'])} to {_rate(row['high'])}"
-        table.add_row(f"pass^{row['k']}", _rate(row["value"]), interval, str(row["tasks"]), str(row["sessions"]))
-    return table
+    console.print(f"{title}: {item['sessions']} sessions of {item['tasks']} tasks", markup=False)
+    rows = [
+        (
+            f"pass^{row['k']}",
+            _rate(row["value"]),
+            f"{_rate(row['low'])} to {_rate(row['high'])}",
+            row["tasks"],
+            row["sessions"],
+        )
+        for row in item["estimates"]
+    ]
+    table(("", "estimate", "95% interval", "tasks", "sessions"), rows)
+    console.print(item["method"], style="dim", markup=False)
 
 
 def _rate(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cedarpy
 import pytest
 
 from tenure.kernel.snapshot import BreakerFact, WorkspaceFact
@@ -157,7 +158,7 @@ def test_an_engine_that_breaks_denies(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("engine gone")
 
     bundle = compile_bundle([("p.cedar", PERMIT)])
-    monkeypatch.setattr(model.cedarpy, "is_authorized", broken)
+    monkeypatch.setattr(cedarpy, "is_authorized", broken)
     assert ask(bundle).policies == ("system/policy-error",)
 
 

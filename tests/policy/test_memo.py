@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cedarpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Autonomy, Call, CallKind, LifecycleState
 from tenure.policy import cedar, model
+from tenure.policy.arguments import carry, lookup
 from tenure.policy.model import compile_bundle, decide
 from tests.sim.policy import a_principal, an_agent
 
@@ -131,20 +133,20 @@ def _readable(part: cedar.Slice, given_arguments: Any) -> Any:
     return tuple(
         entry
         for entry in part.paths
-        if (value := model.lookup(given_arguments, entry[1])) is None or entry[2].intersection(model.carry(value))
+        if (value := lookup(given_arguments, entry[1])) is None or entry[2].intersection(carry(value))
     )
 
 
 def test_the_memo_is_used_and_forgets_with_the_agents_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    real = model.cedarpy.is_authorized
+    real = cedarpy.is_authorized
 
     def counted(*args: Any) -> Any:
         nonlocal asked
         asked += 1
         return real(*args)
 
-    monkeypatch.setattr(model.cedarpy, "is_authorized", counted)
+    monkeypatch.setattr(cedarpy, "is_authorized", counted)
     text = 'permit(principal, action, resource) unless { context.longs.hasTag("n") && context.longs.getTag("n") > 5 };'
     bundle = compile_bundle([("f.cedar", text)])
     agent = an_agent()
@@ -163,3 +165,15 @@ def test_the_memo_is_used_and_forgets_with_the_agents_facts(monkeypatch: pytest.
     for number in range(model._MEMO_LIMIT + 10):
         times(agent, n=number)
     assert len(model._known(bundle, agent).memo) <= model._MEMO_LIMIT
+
+
+def test_values_that_python_takes_for_equal_are_kept_apart() -> None:
+    text = """permit(principal, action, resource) when { context.longs.hasTag("n") };
+    forbid(principal, action, resource) when { context.bools.hasTag("n") && context.bools.getTag("n") };"""
+    bundle = compile_bundle([("f.cedar", text)])
+    agent = an_agent()
+    effects = [
+        decide(Call("c", CallKind.TOOL, "shop/refund", {"n": n}), a_principal(agent), agent, None, bundle).effect.value
+        for n in (True, 1, 1.0, True)
+    ]
+    assert effects == ["deny", "allow", "allow", "deny"]

@@ -25,7 +25,7 @@ def an_agent(**changes: Any) -> AgentFact:
         "owner": "ann@example.com",
         "purpose": "refunds",
         "models": (ModelFact("gpt", Upstream("http://127.0.0.1:1")),),
-        "tools": tuple(ToolFact(*name.split("/")) for name in ("shop/refund", "shop/list", "files/delete")),
+        "tools": (ToolFact("shop", "refund"), ToolFact("shop", "list"), ToolFact("files", "delete")),
     }
     return AgentFact(**(facts | changes))
 

@@ -71,7 +71,7 @@ def request(connection: Connection, event: Event) -> None:
     data = event.data
     ident, resource, digest = _text(data.get("approval_id")), _text(data.get("resource")), _text(data.get("digest"))
     if not (event.agent and 0 < len(ident) <= 64 and resource and digest):
-        logger.warning("an approval was asked for without id, agent, resource or digest", event=event.id)
+        logger.warning("an approval was asked for without id, agent, resource or digest", event_id=event.id)
         return
     record = registry.get_agent(connection, event.workspace, event.agent)
     known = agent_fact(record) if record else None
@@ -136,7 +136,7 @@ def claim(connection: Connection, event: Event) -> None:
     ident, call = _text(event.data.get("approval_id")), _text(event.data.get("claim"))
     found = store.get(connection, ident, event.workspace)
     if found is None or not call or found.agent != event.agent:
-        logger.warning("an approval was claimed that this agent does not have", event=event.id, approval=ident)
+        logger.warning("an approval was claimed that this agent does not have", event_id=event.id, approval=ident)
         return
     if found.expires_at is not None and found.expires_at <= event.time:
         return

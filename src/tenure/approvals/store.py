@@ -65,8 +65,8 @@ def insert(connection: Connection, item: Approval) -> bool:
         "policies": json.dumps(list(item.policies)),
         "state": item.state.value,
     }
-    statement = make(approval).values(**values).on_conflict_do_nothing(index_elements=["id"])
-    return connection.execute(statement).rowcount == 1
+    statement = make(approval).values(**values).on_conflict_do_nothing(index_elements=["id"]).returning(approval.c.id)
+    return connection.execute(statement).first() is not None
 
 
 def get(connection: Connection, ident: str, workspace: str | None = None) -> Approval | None:

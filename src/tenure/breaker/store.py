@@ -103,8 +103,9 @@ def count(connection: Connection, event: str, item: Breaker, time: datetime) -> 
         _insert(connection, violation)
         .values(event=event, workspace=item.workspace, agent=item.agent, epoch=item.epoch, time=time)
         .on_conflict_do_nothing(index_elements=["event"])
+        .returning(violation.c.event)
     )
-    return bool(connection.execute(statement).rowcount == 1)
+    return connection.execute(statement).first() is not None
 
 
 def _of(item: Breaker) -> sa.ColumnElement[bool]:

@@ -95,7 +95,7 @@ def test_pages_and_filters(url: str, clock: FakeClock) -> None:
         with pytest.raises(Refused, match="Nothing is known"):
             client.get("/v1/traces/none", dict[str, Any])
         assert client.get("/v1/sessions", dict[str, Any])["sessions"][0]["session"] == "s1"
-        assert client.get("/v1/stats", dict[str, Any])["agents"][-1]["violations"] == 1
+        assert client.get("/v1/stats", dict[str, Any])["agents"][-1]["violation"] == 1
 
 
 @contextmanager

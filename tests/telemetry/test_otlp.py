@@ -49,7 +49,7 @@ def url(world: World) -> Iterator[str]:
         yield f"{address}/otlp/v1/traces"
 
 
-@pytest.mark.req("R082", "R086")
+@pytest.mark.req("R086")
 def test_an_agents_own_spans_stand_beside_its_calls(url: str, world: World, operator: Actor) -> None:
     attributes = [
         KeyValue(key="gen_ai.operation.name", value=AnyValue(string_value="retrieval")),

@@ -353,8 +353,8 @@ class AgentStats:
     calls: int
     allowed: int
     flagged: int
-    violations: int
-    anomalies: int
+    violation: int
+    anomaly: int
     errors: int
     error_rate: float
     p50_us: int | None

@@ -369,9 +369,7 @@ def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
 
 
 def _stats(row: tuple[Any, ...]) -> AgentStats:
-    workspace, agent, calls, allowed, flagged, violations, anomalies, errors, latency, tokens_in, tokens_out, *rest = (
-        row
-    )
+    workspace, agent, calls, allowed, flagged, violation, anomaly, errors, latency, tokens_in, tokens_out, *rest = row
     p50, p95 = latency or (None, None)
     return AgentStats(
         workspace=workspace,
@@ -379,8 +377,8 @@ def _stats(row: tuple[Any, ...]) -> AgentStats:
         calls=calls,
         allowed=allowed,
         flagged=flagged,
-        violations=violations,
-        anomalies=anomalies,
+        violation=violation,
+        anomaly=anomaly,
         errors=errors,
         error_rate=errors / calls,
         p50_us=p50,

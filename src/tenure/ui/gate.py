@@ -90,13 +90,13 @@ def is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"
 
 
-def render(request: Request, template: str, status: int = 200, **facts: Any) -> HTMLResponse:
+def render(request: Request, template: str, code: int = 200, /, **facts: Any) -> HTMLResponse:
     """A page, or the piece of it that a template renders."""
     now = datetime.now(UTC)
     html = _pages.get_template(template).render(
         request=request, path=request.url.path, now=now, ago=lambda value: model.ago(value, now), **facts
     )
-    return HTMLResponse(html, status, headers=_HEADERS)
+    return HTMLResponse(html, code, headers=_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def refusal(request: Request, error: Refused | Failed) -> Response:
         return render(request, "stranger.html", 401, frame=None, back=back, had_cookie=COOKIE in request.cookies)
     fix = error.fix if isinstance(error, Refused) else "Try again in a moment; `tenure doctor` says more."
     details = dict(error.details) if isinstance(error, Refused) else {}
-    facts = {"frame": None, "status_code": error.status, "code": error.code, "details": details}
+    facts = {"frame": None, "status_code": error.status, "word": error.code, "details": details}
     return render(request, "error.html", error.status, message=error.message, fix=fix, **facts)
 
 

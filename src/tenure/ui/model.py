@@ -99,6 +99,8 @@ def duration(microseconds: Any) -> str:
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(int(seconds), 60)
+    if not rest and minutes < 60:
+        return f"{minutes} min"
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 

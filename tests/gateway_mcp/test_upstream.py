@@ -130,6 +130,33 @@ def test_progress_arrives_while_the_call_runs(tmp_path: Path) -> None:
     assert [step["progress"] for step in seen] == list(range(1, 11))
 
 
+@pytest.mark.parametrize("over_http", [False, True])
+def test_a_call_that_is_stopped_at_the_last_moment_reaches_no_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over_http: bool
+) -> None:
+    monkeypatch.setenv("DB_TOKEN", sim.TOKEN)
+    port = free_port()
+
+    def stop() -> None:
+        raise LookupError("a breaker tripped while the connection was made")
+
+    async def story(server: Server) -> None:
+        await server.tools()
+        tool, arguments = ("write_file", {"name": "b.txt", "text": "x"})
+        if over_http:
+            tool, arguments = ("update", {"order_id": "o1", "cents": "1"})
+        with pytest.raises(LookupError):
+            await _call(server, tool, arguments, admit=stop)
+
+    if over_http:
+        with sim.database_server(tmp_path / "orders.db", port):
+            fact = ServerFact("db", url=f"http://127.0.0.1:{port}/mcp", credential_env="DB_TOKEN")
+            _with_server(fact, story)
+    else:
+        _with_server(ServerFact("files", command=sim.files_command(tmp_path)), story)
+        assert not (tmp_path / "b.txt").exists()
+
+
 def test_a_cancelled_call_is_cancelled_in_the_server(tmp_path: Path) -> None:
     async def story(server: Server) -> None:
         await server.tools()
@@ -246,6 +273,8 @@ def test_a_server_is_shared_by_those_who_describe_it_the_same_way_and_stopped_wi
         assert psutil.pid_exists(pid)
         await servers.retain([])
         assert not psutil.pid_exists(pid)
+        with pytest.raises(Failed, match="no agent needs it any more"):
+            await _call(server, "whoami", {})
         client.close()
 
     uvloop.run(run())

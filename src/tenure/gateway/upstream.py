@@ -218,7 +218,7 @@ class _Connection(asyncio.Protocol):
         self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower().decode("latin-1"), value.decode("latin-1")))
+        self._headers.append((_name(name), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -390,7 +390,7 @@ class Client:
 
         ``admit`` is called immediately before the bytes are written, with no await between, and may raise to stop it:
         connecting takes time in which a breaker can trip. A pooled connection that turns out to be closed before any
-        byte came back is replaced once, unless ``replay`` is false: for requests with effects that must not happen twice.
+        byte came back is replaced once, unless ``replay`` is false: for a request whose effect must not happen twice.
         Raises UpstreamError.
         """
         where = target(base_url)
@@ -400,20 +400,14 @@ class Client:
         loop = asyncio.get_running_loop()
         connection = host.take(loop.time())
         if connection is not None:
-            if admit is not None:
-                admit()
+            _admitted(admit, host, connection)
             try:
                 return await self._exchange(connection, data, timeout)
             except UpstreamError as error:
                 if not replay or error.kind != "reset" or connection.answered:
                     raise
         connection = await host.connect()
-        try:
-            if admit is not None:
-                admit()
-        except BaseException:
-            host.idle(connection)
-            raise
+        _admitted(admit, host, connection)
         return await self._exchange(connection, data, timeout)
 
     @staticmethod
@@ -432,6 +426,22 @@ class Client:
         """Closes idle connections; those in use close with their replies."""
         for host in self._hosts.values():
             host.close()
+
+
+@lru_cache(maxsize=1024)
+def _name(raw: bytes) -> str:
+    return raw.decode("latin-1").lower()
+
+
+def _admitted(admit: Callable[[], None] | None, host: _Host, connection: _Connection) -> None:
+    """Asks ``admit``; a connection that it keeps from being used goes back to the others."""
+    if admit is None:
+        return
+    try:
+        admit()
+    except BaseException:
+        host.idle(connection)
+        raise
 
 
 def _head(where: Target, method: str, path: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:

@@ -44,6 +44,7 @@ class Server:
         self._tools: dict[str, Tool] = {}
         self._listed = float("-inf")
         self._listing = asyncio.Lock()
+        self._stopped = False
 
     def known(self, name: str) -> Tool | None:
         """A tool of the list as last seen."""
@@ -112,6 +113,8 @@ class Server:
         connection = self._connection
         if connection is not None and connection.alive:
             return connection
+        if self._stopped:
+            raise Failed("upstream_unavailable", "The gateway has stopped this server: no agent needs it any more.")
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(self._started)
@@ -203,7 +206,8 @@ class Server:
         return out
 
     async def stop(self) -> None:
-        """Ends the connection and the process."""
+        """Ends the connection and the process, for good."""
+        self._stopped = True
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -213,24 +213,8 @@ def seal(events: Iterable[Event], seq: int, head: str) -> list[Entry]:
             hash="",
         )
         head = entry_hash(draft)
-        out.append(_with_hash(draft, head))
+        out.append(replace(draft, hash=head))
     return out
-
-
-def _with_hash(entry: Entry, value: str) -> Entry:
-    return Entry(
-        entry.seq,
-        entry.workspace,
-        entry.time_us,
-        entry.event,
-        entry.type,
-        entry.actor,
-        entry.agent,
-        entry.digest,
-        entry.facts,
-        entry.prev,
-        value,
-    )
 
 
 def _holds(entry: Entry) -> bool:
@@ -240,57 +224,49 @@ def _holds(entry: Entry) -> bool:
         return False
 
 
-def _moved_from(entry: Entry, find: Callable[[str], int | None]) -> int | None:
-    """The number this entry was written under, when it is a true entry in the wrong place. ``find``: the number of the
-    entry that has a hash."""
-    before = 0 if entry.prev == GENESIS else find(entry.prev)
-    if before is None:
-        return None
-    moved = Entry(
-        before + 1,
-        entry.workspace,
-        entry.time_us,
-        entry.event,
-        entry.type,
-        entry.actor,
-        entry.agent,
-        entry.digest,
-        entry.facts,
-        entry.prev,
-        entry.hash,
-    )
-    return before + 1 if before + 1 != entry.seq and _holds(moved) else None
-
-
 class Walk:
-    """Reads a chain from a place that is known to be good, one entry at a time, and says what is wrong with each."""
+    """Reads a chain from a place that is known to be good, one entry at a time, and says what is wrong with each.
+
+    ``find``: the number of the entry that has a hash. It is asked only when something is wrong."""
 
     def __init__(self, find: Callable[[str], int | None], seq: int = 0, head: str = GENESIS) -> None:
         self.seq = seq
         self.head = head
         self._find = find
+        self._shift = 0  # how far the last entry was from where it was written
 
     def take(self, entry: Entry) -> Iterator[Problem]:
         """The problems of the next entry in the order of numbers. It is then taken as it stands, so that one fault is
         not told again for every entry after it."""
-        expected = self.seq + 1
+        before, expected = self._shift, self.seq + 1
+        holds = _holds(entry)
+        self._shift = 0 if holds else self._shift_of(entry)
         if entry.seq > expected:
             last = entry.seq - 1
             gone = f"Entry {expected} is" if last == expected else f"Entries {expected} to {last} are"
             yield Problem(expected, "missing", f"{gone} missing.")
-        elif entry.prev != self.head:
+        elif entry.prev != self.head and not before and not self._shift:
             yield Problem(
                 entry.seq,
                 "broken_link",
                 f"Entry {entry.seq} does not continue entry {self.seq}: one of the two is not what was written.",
             )
-        if not _holds(entry):
-            place = _moved_from(entry, self._find)
-            if place is None:
-                yield Problem(entry.seq, "edited", f"Entry {entry.seq} was changed after it was written.")
-            else:
-                yield Problem(entry.seq, "reordered", f"Entry {entry.seq} was written as entry {place}.")
+        if self._shift and self._shift != before:
+            place = entry.seq + self._shift
+            yield Problem(entry.seq, "reordered", f"Entry {entry.seq} was written as entry {place}.")
+        elif not holds and not self._shift:
+            yield Problem(entry.seq, "edited", f"Entry {entry.seq} was changed after it was written.")
         self.seq, self.head = entry.seq, entry.hash
+
+    def _shift_of(self, entry: Entry) -> int:
+        """How far a true entry is from the place it was written for: as far as the one before it, or as the entry that
+        it continues says. 0 when it is no true entry."""
+        if self._shift and _holds(replace(entry, seq=entry.seq + self._shift)):
+            return self._shift
+        continued = 0 if entry.prev == GENESIS else self._find(entry.prev)
+        if continued is None or not _holds(replace(entry, seq=continued + 1)):
+            return 0
+        return continued + 1 - entry.seq
 
 
 def against_checkpoint(checkpoint: Checkpoint, size: int, hash_at_size: str | None) -> Problem | None:

@@ -76,6 +76,10 @@ def test_a_circle_of_parents_is_cut() -> None:
             Event("1", "agent.transitioned", NOW, "default", "person:a", data={"from": "staging", "to": "production"}),
             "staging → production",
         ),
+        (
+            Event("1", "gateway.dropped", NOW, "default", "gateway:local", data={"count": 3}),
+            "3 Events lost: the gateway's spool was full",
+        ),
         (Event("1", "policy.loaded", NOW, "default", "system:policy"), "policy loaded"),
     ],
 )

@@ -75,6 +75,8 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because("breaker tripped", data.get("reason"))
         case "breaker.reset":
             return _because(f"breaker reset by {_by(event)}", data.get("reason"))
+        case "gateway.dropped":
+            return f"{data.get('count')} Events lost: the gateway's spool was full"
         case "agent.transitioned":
             return _because(f"{data.get('from')} → {data.get('to')}", data.get("reason"))
         case "otlp.span" | "import.call" | "import.message":

@@ -1,15 +1,23 @@
-"""The first schema."""
+"""The first schema: the statements beside this file, one list for each database."""
 
 from __future__ import annotations
 
-from alembic import op
+from pathlib import Path
 
-from tenure.base.db import metadata
+from alembic import op
 
 revision = "0001"
 down_revision = None
 
+END_OF_STATEMENT = "\n;;\n"  # triggers hold semicolons of their own
+
 
 def upgrade() -> None:
-    """Creates every table."""
-    metadata.create_all(op.get_bind())
+    """Creates every table, index and trigger."""
+    connection = op.get_bind()
+    statements = Path(__file__).with_suffix(f".{connection.dialect.name}.sql").read_text("utf-8")
+    for statement in statements.split(END_OF_STATEMENT):
+        if statement.strip():
+            connection.exec_driver_sql(
+                statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
+            )

@@ -1,0 +1,148 @@
+"""Instances over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, Field
+
+from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.room import World
+from tenure.kernel.values import Role
+from tenure.runtime import service
+from tenure.runtime.model import End, Instance, Orders
+
+router = APIRouter(tags=["runtime"])
+
+_PEOPLE = tuple(set(Role) - {Role.SYSTEM})
+_ALIVE_S = 10.0
+_LOOK_S = 0.5
+
+
+class StartIn(BaseModel):
+    """How to start. ``ttl_s``: how long the token lives, in seconds, at most 86400; ``on_behalf_of``: whom it works for."""
+
+    ttl_s: int | None = None
+    on_behalf_of: str | None = None
+
+
+class StartedOut(BaseModel):
+    """A new instance. The token is told this once and kept nowhere; ``env`` wires a process to the gateway."""
+
+    instance: str
+    agent: str
+    release: str
+    session: str
+    token: str
+    expires_at: datetime
+    gateway_url: str
+    env: dict[str, str]
+
+
+class InstanceOut(BaseModel):
+    """One run of an agent; live while ``ended_at`` is null."""
+
+    id: str
+    agent: str
+    release: str
+    session: str
+    on_behalf_of: str | None
+    started_at: datetime
+    started_by: str
+    heartbeat_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    end: End | None
+    exit_code: int | None
+
+
+class OrdersOut(BaseModel):
+    """Whether the instance must end now, and why."""
+
+    stop: bool
+    reason: str
+
+
+class EndIn(BaseModel):
+    """How it ended, as a shell tells it (128 + signal)."""
+
+    exit_code: int | None = Field(None, ge=-(2**31), lt=2**31)
+
+
+def _out(instance: Instance) -> InstanceOut:
+    return InstanceOut.model_validate(instance, from_attributes=True)
+
+
+@router.post("/v1/agents/{name}/instances")
+def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = None) -> StartedOut:
+    """Starts one run of an agent that is in staging or production."""
+    wish = body or StartIn()
+    started = service.start_instance(world, actor, name, ttl_s=wish.ttl_s, on_behalf_of=wish.on_behalf_of)
+    instance = started.instance
+    return StartedOut(
+        instance=instance.id,
+        agent=instance.agent,
+        release=instance.release,
+        session=instance.session,
+        token=started.token,
+        expires_at=instance.expires_at,
+        gateway_url=started.gateway_url,
+        env=dict(started.env),
+    )
+
+
+@router.get("/v1/agents/{name}/instances")
+def find(world: TheWorld, actor: TheActor, name: str, live: bool = False) -> list[InstanceOut]:
+    """An agent's newest instances, at most 200."""
+    require(actor, *_PEOPLE)
+    with world.read() as conn:
+        return [_out(instance) for instance in service.instances(conn, actor.workspace, name, live=live)]
+
+
+@router.post("/v1/instances/{ident}/heartbeat")
+def heartbeat(world: TheWorld, actor: TheActor, ident: str) -> OrdersOut:
+    """Says that an instance lives, and hears whether it must end."""
+    answer = service.heartbeat(world, actor, ident)
+    return OrdersOut(stop=answer.stop, reason=answer.reason)
+
+
+@router.post("/v1/instances/{ident}/end")
+def end(world: TheWorld, actor: TheActor, ident: str, body: EndIn | None = None) -> InstanceOut:
+    """Says that an instance has exited."""
+    return _out(service.end_instance(world, actor, ident, (body or EndIn()).exit_code))
+
+
+def _watched(world: TheWorld, actor: TheActor, ident: str) -> Instance:
+    with world.read() as conn:
+        return service.the_instance(conn, actor, ident)
+
+
+@router.get("/v1/instances/{ident}/watch", response_class=EventSourceResponse)
+async def watch(world: TheWorld, instance: Annotated[Instance, Depends(_watched)]) -> AsyncIterator[ServerSentEvent]:
+    """One event ``stop`` (data: reason) as soon as the instance must end; until then, signs of life."""
+    flag = world.bell.attach()
+    try:
+        yield ServerSentEvent(comment="watching")
+        idle = 0.0
+        while True:
+            answer = await asyncio.to_thread(_orders, world, instance)
+            if answer.stop:
+                yield ServerSentEvent(event="stop", data={"reason": answer.reason})
+                return
+            if idle >= _ALIVE_S:
+                idle = 0.0
+                yield ServerSentEvent(comment="alive")
+            await world.bell.wait(flag, _LOOK_S)
+            idle += _LOOK_S
+    finally:
+        world.bell.detach(flag)
+
+
+def _orders(world: World, instance: Instance) -> Orders:
+    with world.read() as conn:
+        return service.orders_for(conn, instance)

@@ -1,0 +1,185 @@
+"""The runtime's verbs: start an instance with an identity, hear that it lives, end it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from tenure.base import events
+from tenure.base.room import World
+from tenure.identity import service as identity
+from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import Actor, Event
+from tenure.registry import service as registry
+from tenure.runtime import store
+from tenure.runtime.model import (
+    LOST,
+    MAX_LIVE,
+    STARTS,
+    End,
+    Instance,
+    Orders,
+    Started,
+    environment,
+    may_run,
+    may_tend,
+    orders,
+)
+
+
+def start_instance(
+    world: World, actor: Actor, agent_name: str, *, ttl_s: int | None = None, on_behalf_of: str | None = None
+) -> Started:
+    """Starts one run of an agent: an identity of its own and the wires to the gateway. ``ttl_s``: how long its token
+    lives, in seconds; ``on_behalf_of``: the person it works for. Raises Refused for an agent that may not start now."""
+    if on_behalf_of is not None and not (0 < len(on_behalf_of) <= 254 and on_behalf_of.isprintable()):
+        raise Refused(
+            "bad_person", "on_behalf_of is not a name of a person.", fix="Give an e-mail address.", status=422
+        )
+    with world.begin() as tx:
+        agent, now = registry.the_agent(tx, actor.workspace, agent_name), world.clock()
+        if not may_run(actor, agent):
+            raise Refused(
+                "not_permitted",
+                f"{actor.name} may not run {agent.name}.",
+                fix=f"Ask {agent.owner}, {agent.sponsor} or an operator.",
+                status=403,
+            )
+        if agent.state not in STARTS:
+            raise Refused(
+                "agent_not_running",
+                f"{agent.name} is {agent.state}; only an agent in staging or production starts anything.",
+                fix=f"See what comes next for it: `tenure agents show {agent.name}`.",
+                status=409,
+            )
+        if store.count_live(tx, agent.workspace, agent.name) >= MAX_LIVE:
+            raise Refused(
+                "too_many_instances",
+                f"{agent.name} has {MAX_LIVE} live instances already.",
+                fix="Wait until some have ended.",
+                status=429,
+            )
+        ident, session = new_id(), new_id()
+        token = identity.issue_agent_token(
+            world,
+            tx,
+            workspace=agent.workspace,
+            agent=agent.name,
+            release=agent.release,
+            instance=ident,
+            session=session,
+            credential_epoch=agent.credential_epoch,
+            ttl_s=world.config.token_ttl_s if ttl_s is None else ttl_s,
+            on_behalf_of=on_behalf_of,
+        )
+        instance = Instance(
+            id=ident,
+            workspace=agent.workspace,
+            agent=agent.name,
+            release=agent.release,
+            session=session,
+            credential_epoch=agent.credential_epoch,
+            on_behalf_of=on_behalf_of,
+            started_at=now,
+            started_by=actor.name,
+            heartbeat_at=now,
+            expires_at=token.expires_at,
+        )
+        store.add(tx, instance)
+        data = {"expires_at": token.expires_at.isoformat(), "on_behalf_of": on_behalf_of}
+        events.append(tx, [_event("instance.started", actor.name, instance, now, data)])
+    config = world.config
+    env = environment(instance, token.token, control_url=config.control_url, gateway_url=config.gateway_url)
+    return Started(instance, token.token, config.gateway_url, env)
+
+
+def the_instance(conn: Connection, actor: Actor, ident: str) -> Instance:
+    """An instance that ``actor`` may speak for. Raises Refused (404), also for one that is none of its business."""
+    found = store.get(conn, ident)
+    if found is None or not may_tend(actor, found):
+        raise Refused(
+            "unknown_instance",
+            f"There is no instance {ident} that {actor.name} may speak for.",
+            fix="Whoever started it may, and an operator.",
+            status=404,
+        )
+    return found
+
+
+def orders_for(conn: Connection, instance: Instance) -> Orders:
+    """Whether it must end now."""
+    current = store.get(conn, instance.id) or instance
+    return orders(registry.get_agent(conn, instance.workspace, instance.agent), current)
+
+
+def heartbeat(world: World, actor: Actor, ident: str) -> Orders:
+    """Notes that an instance lives, and answers whether it must end. One that was taken for lost is live again."""
+    with world.db.begin() as tx:  # no bell: nobody waits for a heartbeat
+        instance = the_instance(tx, actor, ident)
+        if instance.end is not End.EXITED:
+            now = world.clock()
+            store.heard(tx, ident, now)
+            if instance.end is End.LOST:
+                events.append(tx, [_event("instance.returned", actor.name, instance, now, {})])
+        return orders_for(tx, instance)
+
+
+def end_instance(world: World, actor: Actor, ident: str, exit_code: int | None) -> Instance:
+    """Notes that an instance has exited. Twice the same changes nothing."""
+    with world.begin() as tx:
+        instance = the_instance(tx, actor, ident)
+        if instance.end is not End.EXITED:
+            _end(tx, actor.name, instance, world.clock(), End.EXITED, exit_code)
+        return store.get(tx, ident) or instance
+
+
+def lose_instance(world: World, ident: str) -> bool:
+    """Gives up an instance that was silent for too long; whether it did."""
+    with world.begin() as tx:
+        instance, now = store.get(tx, ident), world.clock()
+        if instance is None or instance.ended_at is not None or instance.heartbeat_at >= now - LOST:
+            return False
+        _end(tx, "system:runtime", instance, now, End.LOST, None)
+    return True
+
+
+def instances(conn: Connection, workspace: str, agent: str, *, live: bool = False) -> list[Instance]:
+    """An agent's newest instances. Raises Refused (404) when there is no such agent."""
+    registry.the_agent(conn, workspace, agent)
+    return store.of_agent(conn, workspace, agent, live=live)
+
+
+def live_count(conn: Connection, workspace: str, agent: str) -> int:
+    """How many instances of an agent live."""
+    return store.count_live(conn, workspace, agent)
+
+
+def silent(conn: Connection, now: datetime) -> list[str]:
+    """Live instances that were silent for too long."""
+    return store.silent(conn, now - LOST)
+
+
+def _end(  # noqa: PLR0917 (the parts of one fact)
+    tx: Connection, who: str, instance: Instance, now: datetime, end: End, exit_code: int | None
+) -> None:
+    store.ended(tx, instance.id, now, end, exit_code)
+    data = {"end": str(end), "exit_code": exit_code}
+    events.append(tx, [_event("instance.ended", who, instance, now, data)])
+
+
+def _event(kind: str, who: str, instance: Instance, now: datetime, data: JsonObject) -> Event:
+    return Event(
+        id=new_id(),
+        type=kind,
+        time=now,
+        workspace=instance.workspace,
+        actor=who,
+        agent=instance.agent,
+        release=instance.release,
+        instance=instance.id,
+        session=instance.session,
+        data=data,
+    )

@@ -1,0 +1,84 @@
+"""Tables and SQL of the runtime."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tenure.base.db import UtcTime, metadata
+from tenure.runtime.model import End, Instance
+
+instance_table = sa.Table(
+    "instance",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("agent", sa.String(63), nullable=False),
+    sa.Column("release", sa.String(71), nullable=False),
+    sa.Column("session", sa.String(32), nullable=False),
+    sa.Column("credential_epoch", sa.Integer, nullable=False),
+    sa.Column("on_behalf_of", sa.String(254)),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("started_by", sa.String(254), nullable=False),
+    sa.Column("heartbeat_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("end", sa.String(16)),
+    sa.Column("exit_code", sa.Integer),
+    sa.Index("ix_instance_of_agent", "workspace", "agent", "started_at"),
+    sa.Index("ix_instance_live", "ended_at", "heartbeat_at"),
+)
+_t = instance_table.c
+
+
+def _instance(row: Row[Any]) -> Instance:
+    values = dict(row._mapping)
+    values["end"] = End(values["end"]) if values["end"] else None
+    return Instance(**values)
+
+
+def add(connection: Connection, instance: Instance) -> None:
+    """Records a new instance."""
+    values = {column.name: getattr(instance, column.name) for column in instance_table.columns}
+    connection.execute(sa.insert(instance_table).values(values))
+
+
+def get(connection: Connection, ident: str) -> Instance | None:
+    """One instance."""
+    row = connection.execute(sa.select(instance_table).where(_t.id == ident)).first()
+    return None if row is None else _instance(row)
+
+
+def of_agent(connection: Connection, workspace: str, agent: str, *, live: bool, limit: int = 200) -> list[Instance]:
+    """An agent's instances, newest first."""
+    query = sa.select(instance_table).where(_t.workspace == workspace, _t.agent == agent)
+    if live:
+        query = query.where(_t.ended_at.is_(None))
+    query = query.order_by(_t.started_at.desc(), _t.id.desc()).limit(limit)
+    return [_instance(row) for row in connection.execute(query)]
+
+
+def count_live(connection: Connection, workspace: str, agent: str) -> int:
+    """How many instances of an agent live."""
+    query = sa.select(sa.func.count()).where(_t.workspace == workspace, _t.agent == agent, _t.ended_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def silent(connection: Connection, since: datetime, limit: int = 500) -> list[str]:
+    """Live instances that were not heard of since."""
+    query = sa.select(_t.id).where(_t.ended_at.is_(None), _t.heartbeat_at < since).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def heard(connection: Connection, ident: str, at: datetime) -> None:
+    """Notes a sign of life; one that was taken for lost is live again."""
+    connection.execute(sa.update(instance_table).where(_t.id == ident).values(heartbeat_at=at, ended_at=None, end=None))
+
+
+def ended(connection: Connection, ident: str, at: datetime, end: End, exit_code: int | None) -> None:
+    """Notes the end."""
+    values = {"ended_at": at, "end": str(end), "exit_code": exit_code}
+    connection.execute(sa.update(instance_table).where(_t.id == ident).values(values))

@@ -200,8 +200,11 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
 def _known(bundle: Bundle, agent: AgentFact) -> _Known:
     name = f"{agent.workspace}/{agent.name}"
     known = bundle._known.get(name)
-    if known is None or (known.fact is not agent and known.fact != agent):
+    if known is not None and known.fact is agent:
+        return known
+    if known is None or known.fact != agent:
         known = bundle._known[name] = _learn(agent)
+    known.fact = agent  # an equal fact out of a newer Snapshot: the next call finds the same object
     return known
 
 

@@ -25,7 +25,7 @@ _LOOK_S = 0.5
 
 
 class StartIn(BaseModel):
-    """How to start. ``ttl_s``: how long the token lives, in seconds, at most 86400; ``on_behalf_of``: whom it works for."""
+    """How to start. ``ttl_s``: the token's life in seconds, at most 86400; ``on_behalf_of``: whom it works for."""
 
     ttl_s: int | None = None
     on_behalf_of: str | None = None

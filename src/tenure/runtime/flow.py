@@ -1,5 +1,5 @@
-"""Two Flows: instances that fell silent are given up, and a draining agent is retired when nothing of it runs any more or
-its time to finish is over."""
+"""Two Flows: instances that fell silent are given up, and a draining agent is retired when nothing of it runs any
+more or its time to finish is over."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def drain(world: World, key: str) -> bool:
         if live and not late:
             return False
         why = f"the time to finish is over, {live} still ran" if live else "nothing of it runs any more"
-        registry.transition_in(world, tx, actor, name, to=LifecycleState.RETIRED, reason=f"{agent.state_reason}; {why}")
+        reason = f"{agent.state_reason[:1500]}; {why}"
+        registry.transition_in(world, tx, actor, name, to=LifecycleState.RETIRED, reason=reason)
     return True
 
 

@@ -14,19 +14,21 @@ import pytest
 from tests.sim.control import ControlSim
 from tests.sim.gateway import GatewayProcess, ProviderProcess, agent_fact, default_policies
 
-MODELS = ("echo", "tool", "slow", "half", "hang", "reset", "garbage", "junk", "error-500", "error-429", "redirect")
-MODELS += ("forbidden", "held", "wait-20", "wait-200")
-POLICIES = (
-    *default_policies(),
-    (
-        "tests.cedar",
-        '@id("no-forbidden")\n@reason("This model is not for letters.")\n'
-        'forbid (principal, action == Action::"call_model", resource == Model::"forbidden");\n'
-        '@id("ask-first")\n@obligation("approve")\n@reason("This model needs a person\'s word.")\n'
-        'forbid (principal, action == Action::"call_model", resource == Model::"held")\n'
-        "unless { context.approved };\n",
-    ),
+MODELS = (
+    *("echo", "tool", "slow", "half", "hang", "reset", "garbage", "junk", "error-500", "error-429", "redirect"),
+    *("forbidden", "held", "wait-20", "wait-200"),
 )
+RULES = """
+@id("no-forbidden")
+@reason("This model is not for letters.")
+forbid (principal, action == Action::"call_model", resource == Model::"forbidden");
+@id("ask-first")
+@obligation("approve")
+@reason("This model needs a person's word.")
+forbid (principal, action == Action::"call_model", resource == Model::"held")
+unless { context.approved };
+"""
+POLICIES = (*default_policies(), ("tests.cedar", RULES))
 
 
 @dataclass

@@ -48,7 +48,7 @@ class ControlSim:
         self.events: list[dict[str, Any]] = []
         self.beating = True
         self.intake_status = 200
-        self.deltas_refused = 0
+        self.discarding = False  # acknowledges without reading, for measurements of the gateway alone
         self._changed = threading.Condition()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -177,7 +177,8 @@ class ControlSim:
                 elif self.intake_status != 200:
                     _answer(writer, self.intake_status, b"{}")
                 else:
-                    self._take(body)
+                    if not self.discarding:
+                        self._take(body)
                     _answer(writer, 200, b'{"accepted": 1}')
         self._writers.discard(writer)
         writer.close()

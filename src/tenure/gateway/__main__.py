@@ -32,7 +32,10 @@ async def _serve(config: Config) -> None:
                 fix="Stop what listens there, or set TENURE_GATEWAY_PORT.",
             ) from None
         raise Refused("cannot_listen", f"Cannot listen on {config.host}:{config.gateway_port}: {error}.") from None
-    gc.freeze()  # what is loaded by now stays: the collector need not walk it during calls
+    # What is loaded by now stays: the collector need not walk it during calls, nor look after every few of them.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    sys.setswitchinterval(0.0002)  # the spool's thread must not hold a call up for the usual 5 ms
     print(f"gateway ready http://{config.host}:{port}", flush=True)
     await stop.wait()
     await gateway.stop()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -15,6 +13,7 @@ from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
 from tenure.gateway.llm.codec import error_body
 from tenure.gateway.llm.handler import LlmHandler
+from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.server import Limits, Server
 from tenure.gateway.snapshot import Facts, Link
@@ -22,8 +21,6 @@ from tenure.gateway.spool import Spool
 from tenure.gateway.upstream import Client
 
 _log = log.get("gateway")
-_HANDLER = "tenure.gateway.mcp.handler"
-_MCP = importlib.import_module(_HANDLER) if importlib.util.find_spec(_HANDLER) else None
 _NAME = "local"
 _EVENTS = "/internal/v1/events"
 _SHIP_S = 30.0
@@ -41,7 +38,7 @@ class Gateway:
         self._control = Client(_SHIP_S)
         self._pipeline = Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen"))
         self._llm = LlmHandler(self._pipeline, self._client)
-        self._mcp: Any = _MCP.McpHandler(self._pipeline) if _MCP else None
+        self._mcp = McpHandler(self._pipeline)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
@@ -52,8 +49,7 @@ class Gateway:
     async def start(self) -> int:
         """Listens and connects; returns the port. Raises OSError when the address is taken."""
         port = await self._server.start(self._config.host, self._config.gateway_port)
-        if self._mcp:
-            await self._mcp.start()
+        await self._mcp.start()
         self._tasks.append(asyncio.create_task(self._link.run()))
         self.spool.start(self._ship)
         return port
@@ -61,8 +57,7 @@ class Gateway:
     async def stop(self) -> None:
         """Drains: running calls first, then what was recorded of them."""
         await self._server.drain(self._config.drain_s)
-        if self._mcp:
-            await self._mcp.stop()
+        await self._mcp.stop()
         await self.spool.stop(min(2.0, self._config.drain_s))
         for task in self._tasks:
             task.cancel()
@@ -84,9 +79,8 @@ class Gateway:
         path, method = request.path, request.method
         if path == "/v1/chat/completions":
             return await self._llm.chat(request) if method == "POST" else _wrong_method("POST")
-        if path == "/mcp" and self._mcp:
-            response: Response = await self._mcp.handle(request)
-            return response
+        if path == "/mcp":
+            return await self._mcp.handle(request)
         if path == "/v1/models":
             return await self._llm.models(request) if method in ("GET", "HEAD") else _wrong_method("GET")
         if path == "/healthz":

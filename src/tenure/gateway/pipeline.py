@@ -22,7 +22,7 @@ from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict
 from tenure.identity.model import AUDIENCE, verify
 from tenure.kernel.errors import Refused
-from tenure.kernel.ids import new_id, new_span_id, session_trace
+from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
@@ -44,6 +44,7 @@ class Pipeline:
         self._verified_with: Mapping[str, JsonObject] = {}
         self._windows: dict[str, tuple[int, Window]] = {}
         self._tripped: dict[str, int] = {}
+        self._trip_count = 0  # of this process: a Verdict from before the newest trip is looked at again
         self._dead_noted: dict[str, float] = {}
         self._approvals = Approvals(facts, spool, self.judge, wall)
 
@@ -116,7 +117,9 @@ class Pipeline:
         sent = headers.get("traceparent")
         ids = _traceparent(sent) if sent else None
         trace_id, parent = ids or _session_trace(principal.workspace, principal.session)
-        return Call(new_id(), kind, resource, arguments, trace_id, new_span_id(), parent, end_user)
+        call_id = new_id()
+        # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
+        return Call(call_id, kind, resource, arguments, trace_id, call_id[16:], parent, end_user)
 
     def judge(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict:
         """The decision from the facts of this moment; waits for nobody, counts nothing."""
@@ -144,7 +147,8 @@ class Pipeline:
             breaker_tripped=tripped,
             stale=facts.stale,
         )
-        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=(time.perf_counter_ns() - begun) // 1000)
+        took = (time.perf_counter_ns() - begun) // 1000
+        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=took, basis=(snapshot, self._trip_count))
 
     async def decide(
         self,
@@ -176,6 +180,9 @@ class Pipeline:
         """To be called immediately before an allowed call is acted on, if anything was awaited since ``decide``: raises
         ``NoLongerAllowed`` with the newer Verdict when a fact changed for the worse, for example a breaker tripped
         while a connection was being made."""
+        facts = self.facts
+        if verdict.basis[0] is facts.current and verdict.basis[1] == self._trip_count and not facts.stale:
+            return
         newer = self.judge(call, principal, approved=verdict.approval_id is not None)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(replace(newer, approval_id=verdict.approval_id))
@@ -192,6 +199,7 @@ class Pipeline:
         self._windows[key] = (rule.epoch, window)
         if tripped and self._tripped.get(key, -1) < rule.epoch:
             self._tripped[key] = rule.epoch
+            self._trip_count += 1
             reason = trip_reason(rule.threshold, rule.window_s)
             data = {"epoch": rule.epoch, "threshold": rule.threshold, "window_s": rule.window_s, "reason": reason}
             self.spool.append(

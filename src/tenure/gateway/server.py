@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._owes_continue = False
         self._in_head = self._in_message = False
         self._discarding = False
-        self._head_size = self._body_size = 0
+        self._head_size = self._line_size = self._body_size = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._names: dict[str, str] = {}
@@ -112,7 +112,7 @@ class _Connection(asyncio.Protocol):
     # -- httptools
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._head_size = self._body_size = 0
+        self._head_size = self._line_size = self._body_size = 0
         self._url, self._headers, self._body = b"", [], []
         if not self.busy:
             self.deadline = self._server.now() + self._limits.request_s
@@ -121,20 +121,21 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
         if not self._in_head:  # trailers of a chunked body; nothing here reads them
-            self._headers.pop()
             self._body_size += len(name) + len(value)
-        elif len(self._headers) > self._limits.headers:
+            return
+        self._headers.append((name, value))
+        self._line_size += len(name) + len(value) + 4
+        if len(self._headers) > self._limits.headers:
             self._stop(431, "too_many_headers", f"More than {self._limits.headers} headers.")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers) > self._limits.head:
+        if len(self._url) + self._line_size > self._limits.head:
             self._stop(431, "head_too_large", f"The headers are longer than {self._limits.head} bytes.")
         names: dict[str, str] = {}
         for raw_name, raw_value in self._headers:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            name, value = _name(raw_name), raw_value.decode("latin-1")
             if name not in names:
                 names[name] = value
             elif name in ("host", "content-length", "transfer-encoding", "authorization", "content-type"):
@@ -379,6 +380,12 @@ class Server:
         await asyncio.sleep(0)
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+
+@lru_cache(maxsize=1024)
+def _name(raw: bytes) -> str:
+    """A header's name; the same few hundred come again and again."""
+    return raw.decode("latin-1").lower()
 
 
 @lru_cache(maxsize=1)

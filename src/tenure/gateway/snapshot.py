@@ -20,6 +20,7 @@ _PATH = "/internal/v1/snapshot"
 _MAX_LINE = 256 << 20
 _SILENCE_S = 10.0  # the control plane sends a heartbeat every 2 s: longer silence is a dead connection
 _BACKOFF_S = (0.05, 3.0)
+_FIRST_BACKOFF_S = 0.1
 
 
 class Frame(msgspec.Struct):
@@ -106,7 +107,8 @@ class Link:
                 problem = str(error) or type(error).__name__
             _log.info("snapshot_link_lost", problem=problem, retry_s=round(delay, 2))
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 (spreads reconnects; not a secret)
-            delay = min(delay * 2, _BACKOFF_S[1])
+            # Nothing can be decided before the first Snapshot, so it is asked for eagerly.
+            delay = min(delay * 2, _BACKOFF_S[1] if self._facts.current else _FIRST_BACKOFF_S)
 
     async def _follow(self) -> AsyncIterator[None]:
         """Yields after every frame that was applied. Raises when the stream breaks or a Delta does not fit."""

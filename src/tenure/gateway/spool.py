@@ -29,7 +29,7 @@ from tenure.kernel.values import Event, Status
 _log = log.get("gateway")
 _COMMIT_S = 0.005
 _SHIP_S = 0.1  # lets Events gather; urgent ones do not wait
-_SHIP_BYTES = 1 << 20
+_SHIP_BYTES = 256 << 10  # a bigger batch would hold the event loop up while it is sent
 _SEGMENT_BYTES = 4 << 20
 _BACKOFF_S = (0.1, 5.0)
 _RETRY_WRITE_S = 1.0

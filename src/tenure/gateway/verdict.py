@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Decision, Effect
 
 
@@ -14,7 +14,8 @@ class Verdict:
 
     ``approval_id``: the approval that the call went through by, waits for (effect hold), or was rejected under.
     ``violation``: it counts toward the breaker. ``counts`` is False for a person's own no, which is not the agent's
-    misconduct. ``decide_us`` is the deciding itself, ``waited_us`` the wait for a person.
+    misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is the deciding
+    itself, ``waited_us`` the wait for a person.
     """
 
     decision: Decision
@@ -25,6 +26,7 @@ class Verdict:
     breaker_epoch: int = 0
     decide_us: int = 0
     waited_us: int = 0
+    basis: tuple[Snapshot | None, int] = (None, 0)
 
     @property
     def allowed(self) -> bool:

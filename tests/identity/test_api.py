@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from tenure.base.http import install_errors
 from tenure.base.room import World
 from tenure.identity import service
 from tenure.identity.api import router
+from tests.sim.served import application
 
 
 @pytest.fixture
 def http(world: World) -> TestClient:
     """The routes, with requests authenticated as the server does it."""
     service.bootstrap(world)
-    app = FastAPI()
-    app.state.world = world
-    install_errors(app)
-    app.include_router(router)
-
-    @app.middleware("http")
-    async def authenticate(request: Request, call_next):  # type: ignore[no-untyped-def]  # (Starlette's signature)
-        request.state.actor = service.authenticate(
-            world, request.headers.get("authorization"), request.cookies.get("tenure_session")
-        )
-        return await call_next(request)
-
-    return TestClient(app, base_url="http://127.0.0.1:7700")
+    return TestClient(application(world, [router]), base_url="http://127.0.0.1:7700")
 
 
 def _bearer(world: World) -> dict[str, str]:

@@ -48,8 +48,11 @@ _PERSON = ("email", "roles")
 _DECISION = ("effect", "policies", "obligations", "policy_version")
 
 KEPT: Mapping[str, tuple[str, ...]] = {
-    "release.created": ("digest", "release"),
-    "agent.transitioned": ("from", "to", "credential_epoch"),
+    "agent.applied": ("release", "pending_release"),
+    "release.created": ("digest",),
+    "release.approved": ("digest", "before"),
+    "release.rejected": ("digest", "before"),
+    "agent.transitioned": ("from", "to", "credential_epoch", "forced"),
     "instance.started": ("on_behalf_of", "ttl_s"),
     "instance.ended": ("exit_code",),
     "call.completed": _CALL,
@@ -61,7 +64,7 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "approval.expired": _APPROVAL,
     "breaker.tripped": _BREAKER,
     "breaker.reset": _BREAKER,
-    "policy.loaded": ("version",),
+    "policy.loaded": ("version", "before"),
     "person.created": _PERSON,
     "person.changed": _PERSON,
     "person.logged_in": (),

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.sim.clock import FakeClock
 
-import tenure.app.wiring  # noqa: F401 (loads every slice, so that the metadata knows every table)
+import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
 from tenure.kernel.values import Actor, Role
+from tests.sim.clock import FakeClock
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from scripts import generate_docs
 
+from scripts import generate_docs
 from tenure.app.wiring import ROOMS
 from tenure.gateway import EVENTS as GATEWAY_EVENTS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import tenure.app.wiring  # noqa: F401 (loads every slice, so that the metadata knows every table)
+import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
 from tenure.base.db import metadata
 
 ROOT = Path(__file__).resolve().parents[2]

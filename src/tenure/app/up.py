@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import http.client
 import os
 import signal
 import socket
@@ -83,6 +84,18 @@ def _die_with_parent() -> None:
     """Runs in the child before it starts: no orphan may go on serving when the supervisor is killed (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _decides(config: Config) -> bool:
+    """Whether the gateway has the facts to decide calls from."""
+    connection = http.client.HTTPConnection(config.host, config.gateway_port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 @dataclass(slots=True)
@@ -161,6 +174,12 @@ class Supervisor:
                 if time.monotonic() > deadline:
                     self.stop()
                     raise Failed("did_not_start", f"The {child.name} process was not ready in {READY_WITHIN_S:.0f} s.")
+
+        while not _decides(self.config):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise Failed("did_not_start", "The gateway got no Snapshot from the control plane.")
+            time.sleep(0.02)
 
     def watch(self) -> None:
         """Starts again whatever ends by itself, after a pause that doubles, until ``ask_to_stop``."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from tenure.kernel.errors import Refused
 
-
 _KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -32,7 +31,7 @@ class Config:
         "", "TENURE_POLICIES", "Folder of Cedar files; empty means `policies` in the data folder"
     )
     workspace: str = _setting("default", "TENURE_WORKSPACE", "Workspace that commands work in")
-    log_level: str = _setting("info", "TENURE_LOG_LEVEL", "debug, info, warning or error")
+    log_level: str = _setting("warning", "TENURE_LOG_LEVEL", "debug, info, warning or error")
     token_ttl_s: int = _setting(3600, "TENURE_TOKEN_TTL", "Lifetime of an agent's token, in seconds; at most 86400")
     snapshot_max_age_s: float = _setting(
         15.0, "TENURE_SNAPSHOT_MAX_AGE", "Seconds after which a gateway that hears nothing decides as if told to stop"

@@ -1,3 +1,38 @@
+CREATE TABLE approval (
+	id VARCHAR(64) NOT NULL, 
+	workspace VARCHAR(63) NOT NULL, 
+	agent VARCHAR(63) NOT NULL, 
+	release TEXT NOT NULL, 
+	call_id TEXT NOT NULL, 
+	resource TEXT NOT NULL, 
+	digest TEXT NOT NULL, 
+	policy_version TEXT NOT NULL, 
+	purpose TEXT NOT NULL, 
+	arguments TEXT NOT NULL, 
+	why TEXT NOT NULL, 
+	policies TEXT NOT NULL, 
+	session TEXT, 
+	instance TEXT, 
+	trace_id TEXT, 
+	span_id TEXT, 
+	parent_span_id TEXT, 
+	requested_at BIGINT NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	expires_at BIGINT, 
+	decided_at BIGINT, 
+	decided_by TEXT, 
+	reason TEXT NOT NULL, 
+	claim TEXT, 
+	settled_at BIGINT, 
+	CONSTRAINT pk_approval PRIMARY KEY (id), 
+	CONSTRAINT ck_approval_state CHECK (state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')), 
+	CONSTRAINT ck_approval_claimed_by_one_call CHECK ((state = 'claimed') = (claim IS NOT NULL))
+)
+;;
+CREATE INDEX ix_approval_settled_at ON approval (settled_at)
+;;
+CREATE INDEX ix_approval_state ON approval (state, expires_at)
+;;
 CREATE TABLE event_log (
 	seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	id VARCHAR(64) NOT NULL, 
@@ -91,6 +126,28 @@ BEGIN SELECT RAISE(ABORT, 'tenure: history is kept'); END
 CREATE TRIGGER agent_transition_once BEFORE INSERT ON agent_transition FOR EACH ROW WHEN EXISTS (SELECT 1 FROM agent_transition t WHERE t.workspace = NEW.workspace AND t.agent = NEW.agent AND t.seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'tenure: history never changes'); END
 ;;
+CREATE TABLE breaker (
+	workspace VARCHAR(63) NOT NULL, 
+	agent VARCHAR(63) NOT NULL, 
+	epoch BIGINT NOT NULL, 
+	tripped_at BIGINT, 
+	reason TEXT NOT NULL, 
+	reset_by TEXT, 
+	reset_reason TEXT NOT NULL, 
+	CONSTRAINT pk_breaker PRIMARY KEY (workspace, agent)
+)
+;;
+CREATE TABLE breaker_violation (
+	event VARCHAR(64) NOT NULL, 
+	workspace VARCHAR(63) NOT NULL, 
+	agent VARCHAR(63) NOT NULL, 
+	epoch BIGINT NOT NULL, 
+	time BIGINT NOT NULL, 
+	CONSTRAINT pk_breaker_violation PRIMARY KEY (event)
+)
+;;
+CREATE INDEX ix_breaker_violation_time ON breaker_violation (workspace, agent, epoch, time)
+;;
 CREATE TABLE identity_key (
 	kid VARCHAR(128) NOT NULL, 
 	workspace VARCHAR(63) NOT NULL, 
@@ -147,6 +204,33 @@ CREATE TABLE identity_login_attempt (
 	CONSTRAINT pk_identity_login_attempt PRIMARY KEY (workspace, source)
 )
 ;;
+CREATE TABLE policy_version (
+	workspace VARCHAR(63) NOT NULL, 
+	version VARCHAR(71) NOT NULL, 
+	files TEXT NOT NULL, 
+	loaded_at BIGINT NOT NULL, 
+	actor VARCHAR(255) NOT NULL, 
+	CONSTRAINT pk_policy_version PRIMARY KEY (workspace, version)
+)
+;;
+CREATE TABLE policy_state (
+	workspace VARCHAR(63) NOT NULL, 
+	version VARCHAR(71), 
+	seen VARCHAR(71) NOT NULL, 
+	problem TEXT, 
+	changed_at BIGINT NOT NULL, 
+	CONSTRAINT pk_policy_state PRIMARY KEY (workspace)
+)
+;;
+CREATE TABLE flow_lease (
+	flow VARCHAR(63) NOT NULL, 
+	"key" VARCHAR(191) NOT NULL, 
+	holder VARCHAR(63) NOT NULL, 
+	fence BIGINT NOT NULL, 
+	until BIGINT NOT NULL, 
+	CONSTRAINT pk_flow_lease PRIMARY KEY (flow, "key")
+)
+;;
 CREATE TABLE tool_use (
 	"key" VARCHAR(32) NOT NULL, 
 	workspace VARCHAR(63) NOT NULL, 
@@ -182,77 +266,24 @@ CREATE TRIGGER audit_entry_no_replace BEFORE INSERT ON audit_entry
             WHEN NEW.seq <= (SELECT coalesce(max(seq), 0) FROM audit_entry)
             BEGIN SELECT RAISE(ABORT, 'audit entries come after those that are there'); END
 ;;
-CREATE TABLE policy_version (
-	workspace VARCHAR(63) NOT NULL, 
-	version VARCHAR(71) NOT NULL, 
-	files TEXT NOT NULL, 
-	loaded_at BIGINT NOT NULL, 
-	actor VARCHAR(255) NOT NULL, 
-	CONSTRAINT pk_policy_version PRIMARY KEY (workspace, version)
-)
-;;
-CREATE TABLE policy_state (
-	workspace VARCHAR(63) NOT NULL, 
-	version VARCHAR(71), 
-	seen VARCHAR(71) NOT NULL, 
-	problem TEXT, 
-	changed_at BIGINT NOT NULL, 
-	CONSTRAINT pk_policy_state PRIMARY KEY (workspace)
-)
-;;
-CREATE TABLE approval (
-	id VARCHAR(64) NOT NULL, 
+CREATE TABLE instance (
+	id VARCHAR(32) NOT NULL, 
 	workspace VARCHAR(63) NOT NULL, 
 	agent VARCHAR(63) NOT NULL, 
-	release TEXT NOT NULL, 
-	call_id TEXT NOT NULL, 
-	resource TEXT NOT NULL, 
-	digest TEXT NOT NULL, 
-	policy_version TEXT NOT NULL, 
-	purpose TEXT NOT NULL, 
-	arguments TEXT NOT NULL, 
-	why TEXT NOT NULL, 
-	policies TEXT NOT NULL, 
-	session TEXT, 
-	instance TEXT, 
-	trace_id TEXT, 
-	span_id TEXT, 
-	parent_span_id TEXT, 
-	requested_at BIGINT NOT NULL, 
-	state VARCHAR(16) NOT NULL, 
-	expires_at BIGINT, 
-	decided_at BIGINT, 
-	decided_by TEXT, 
-	reason TEXT NOT NULL, 
-	claim TEXT, 
-	settled_at BIGINT, 
-	CONSTRAINT pk_approval PRIMARY KEY (id), 
-	CONSTRAINT ck_approval_state CHECK (state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')), 
-	CONSTRAINT ck_approval_claimed_by_one_call CHECK ((state = 'claimed') = (claim IS NOT NULL))
+	release VARCHAR(71) NOT NULL, 
+	session VARCHAR(32) NOT NULL, 
+	credential_epoch INTEGER NOT NULL, 
+	on_behalf_of VARCHAR(254), 
+	started_at BIGINT NOT NULL, 
+	started_by VARCHAR(254) NOT NULL, 
+	heartbeat_at BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	ended_at BIGINT, 
+	"end" VARCHAR(16), 
+	exit_code INTEGER, 
+	CONSTRAINT pk_instance PRIMARY KEY (id)
 )
 ;;
-CREATE INDEX ix_approval_state ON approval (state, expires_at)
+CREATE INDEX ix_instance_live ON instance (ended_at, heartbeat_at)
 ;;
-CREATE INDEX ix_approval_settled_at ON approval (settled_at)
-;;
-CREATE TABLE breaker (
-	workspace VARCHAR(63) NOT NULL, 
-	agent VARCHAR(63) NOT NULL, 
-	epoch BIGINT NOT NULL, 
-	tripped_at BIGINT, 
-	reason TEXT NOT NULL, 
-	reset_by TEXT, 
-	reset_reason TEXT NOT NULL, 
-	CONSTRAINT pk_breaker PRIMARY KEY (workspace, agent)
-)
-;;
-CREATE TABLE breaker_violation (
-	event VARCHAR(64) NOT NULL, 
-	workspace VARCHAR(63) NOT NULL, 
-	agent VARCHAR(63) NOT NULL, 
-	epoch BIGINT NOT NULL, 
-	time BIGINT NOT NULL, 
-	CONSTRAINT pk_breaker_violation PRIMARY KEY (event)
-)
-;;
-CREATE INDEX ix_breaker_violation_time ON breaker_violation (workspace, agent, epoch, time)
+CREATE INDEX ix_instance_of_agent ON instance (workspace, agent, started_at)

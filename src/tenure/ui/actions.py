@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,13 @@ from tenure.kernel.errors import Refused
 from tenure.ui.gate import PageRoute, api_of, form, go, local
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def _decision(fields: Mapping[str, str]) -> str:
+    decision = fields.get("decision", "")
+    if decision not in ("approve", "reject"):
+        raise Refused("no_decision", "Say approve or reject.", status=422)
+    return decision
 
 
 @router.post("/login")
@@ -54,6 +62,16 @@ async def transition(request: Request, name: str, to: str) -> Response:
     return go(request, f"/agents/{quote(name, safe='')}?done=moved")
 
 
+@router.post("/agents/{name}/releases/{digest}")
+async def decide_release(request: Request, name: str, digest: str) -> Response:
+    """Makes a candidate release current, or drops it."""
+    fields = await form(request)
+    decision = _decision(fields)
+    where = f"/v1/agents/{quote(name, safe='')}/releases/{quote(digest, safe='')}/{decision}"
+    await api_of(request).post(where, {"reason": fields.get("reason", "").strip()})
+    return go(request, f"/agents/{quote(name, safe='')}?done={decision}")
+
+
 @router.post("/agents/{name}/breaker")
 async def reset_breaker(request: Request, name: str) -> Response:
     """Lets a stopped agent act again."""
@@ -67,9 +85,7 @@ async def reset_breaker(request: Request, name: str) -> Response:
 async def decide(request: Request, ident: str) -> Response:
     """Approves or rejects one held call."""
     fields = await form(request)
-    decision = fields.get("decision", "")
-    if decision not in ("approve", "reject"):
-        raise Refused("no_decision", "Say approve or reject.", status=422)
+    decision = _decision(fields)
     body = {"decision": decision, "reason": fields.get("reason", "").strip()}
     await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
     return go(request, f"/approvals?done={decision}")

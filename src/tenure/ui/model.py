@@ -311,11 +311,10 @@ def agent_rows(
     for agent in agents:
         name = str(agent.get("name") or "")
         stat = stats.get(name) or {}
-        manifest = agent.get("manifest") if isinstance(agent.get("manifest"), Mapping) else {}
         rows.append(
             AgentRow(
                 name=name,
-                purpose=str(agent.get("purpose") or (manifest or {}).get("purpose") or ""),
+                purpose=str(agent.get("purpose") or ""),
                 state=str(agent.get("state") or ""),
                 state_since=str(agent.get("state_since") or ""),
                 owner=str(agent.get("owner") or ""),
@@ -377,15 +376,11 @@ class ToolRow:
     autonomy: str
 
 
-def tools_of(manifest: JsonObject) -> list[ToolRow]:
-    """The tools that a manifest grants, each as ``server/tool``."""
-    rows = []
-    for tool in items(manifest.get("tools")):
-        name = str(tool.get("name") or tool.get("tool") or "")
-        server = str(tool.get("server") or "")
-        full = f"{server}/{name}" if server and "/" not in name else name
-        rows.append(ToolRow(full, str(tool.get("autonomy") or Autonomy.AUTONOMOUS)))
-    return rows
+def tools_of(spec: JsonObject) -> list[ToolRow]:
+    """The tools that a manifest's ``spec`` grants."""
+    return [
+        ToolRow(str(tool["name"]), str(tool.get("autonomy") or Autonomy.AUTONOMOUS)) for tool in items(spec, "tools")
+    ]
 
 
 def audit_words(facts: JsonObject) -> str:

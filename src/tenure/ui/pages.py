@@ -69,6 +69,8 @@ async def one_agent(request: Request, name: str) -> Response:
     rules = lifecycle.rules_of(items(table, "transitions"))
     changes = items(history, "transitions", "items")
     current = str(record["state"])
+    manifest: JsonObject = record.get("manifest") or {}
+    spec: JsonObject = manifest.get("spec") or {}
     been = {str(change.get(side)) for change in changes for side in ("from", "to") if change.get(side)}
     nodes, arrows = lifecycle.picture(current, been, rules)
     row = agent_rows([record], _keyed(breakers, "agent", "breakers"), _keyed(stats, "agent", "agents", "stats"))[0]
@@ -78,8 +80,9 @@ async def one_agent(request: Request, name: str) -> Response:
         frame=around,
         agent=record,
         row=row,
-        manifest=record.get("manifest") or {},
-        tools=tools_of(record.get("manifest") or {}),
+        manifest=manifest,
+        spec=spec,
+        tools=tools_of(spec),
         breaker=_keyed(breakers, "agent", "breakers").get(name) or {},
         nodes=nodes,
         arrows=arrows,

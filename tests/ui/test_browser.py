@@ -1,0 +1,157 @@
+"""What only a browser shows: live updates, keys, dialogs, and pages that fit a phone, under the real policy of content."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tenure.app.server import COOKIE
+from tenure.base.clock import system_clock
+from tests.sim.browser import Window, window
+from tests.sim.console import Console, held, refused
+from tests.sim.telemetry import tool_call
+from tests.ui.conftest import until
+
+pytestmark = pytest.mark.browser
+
+PAGES = ("/", "/agents/clerk", "/live", "/traces", "/sessions", "/approvals", "/audit?verify=1", "/policies", "/people")
+
+
+def enter(opened: Window, console: Console, session: str) -> None:
+    """Logs the window in."""
+    opened.context.add_cookies([{"name": COOKIE, "value": session, "url": console.url}])
+
+
+@pytest.mark.parametrize("width", [1360, 380])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_and_nothing_complains(
+    browser: Browser, console: Console, session: str, width: int, scheme: Any
+) -> None:
+    with window(browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as opened:
+        enter(opened, console, session)
+        for address in PAGES:
+            opened.page.goto(console.url + address)
+            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, address
+        opened.page.goto(f"{console.url}/traces")
+        opened.page.locator(".cover").first.click()
+        opened.page.locator(".wf summary").first.click()
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.req("R087", "R088")
+def test_a_call_is_in_the_feed_within_three_seconds(browser: Browser, console: Console, session: str) -> None:
+    with window(browser) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live")
+        expect(opened.page.locator("#pulse-word")).to_have_text("live")
+        for status, word in (
+            ("allowed", "Allowed"),
+            ("flagged", "Flagged"),
+            ("violation", "Violation"),
+            ("anomaly", "Anomaly"),
+        ):
+            sent = time.monotonic()
+            resource = f"files/{status}_now"
+            console.send(tool_call(system_clock(), resource, status=status, agent="clerk"))
+            row = opened.page.locator(".row", has_text=resource)
+            expect(row).to_be_visible(timeout=3000)
+            assert time.monotonic() - sent < 3
+            expect(row.locator(".status")).to_have_text(word)
+            expect(row.locator(".status .icon")).to_have_count(1)
+
+
+def test_a_paused_feed_keeps_what_comes_and_a_filter_is_an_address(
+    browser: Browser, console: Console, session: str
+) -> None:
+    with window(browser) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live")
+        expect(opened.page.locator("#pulse-word")).to_have_text("live")
+        opened.page.keyboard.press("p")
+        console.send(refused(system_clock(), "files/while_paused", agent="clerk"))
+        expect(opened.page.locator("#held")).to_have_text("1 new, show")
+        expect(opened.page.locator(".row", has_text="while_paused")).to_have_count(0)
+        opened.page.keyboard.press("p")
+        expect(opened.page.locator(".row", has_text="while_paused")).to_have_count(1)
+        opened.page.get_by_text("Flagged", exact=True).first.click()
+        opened.page.wait_for_url("**/live?status=flagged*")
+        expect(opened.page.locator(".row .status-violation")).to_have_count(0)
+
+
+def test_a_lost_connection_loses_no_row(browser: Browser, console: Console, session: str) -> None:
+    with window(browser) as opened:
+        opened.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK"]
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live")
+        expect(opened.page.locator("#pulse-word")).to_have_text("live")
+        opened.page.evaluate("dispatchEvent(new Event('pagehide'))")
+        opened.context.set_offline(True)
+        console.send(*(tool_call(system_clock(), f"files/missed_{n}", agent="clerk") for n in range(3)))
+        opened.context.set_offline(False)
+        opened.page.evaluate("dispatchEvent(new Event('pageshow'))")
+        for n in range(3):
+            expect(opened.page.locator(".row", has_text=f"missed_{n}")).to_have_count(1)
+
+
+@pytest.mark.req("R070")
+def test_an_approval_appears_by_itself_and_is_decided_by_keys(browser: Browser, console: Console, session: str) -> None:
+    with window(browser) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/approvals")
+        opened.page.wait_for_timeout(500)
+        console.send(held(system_clock(), {"invoice": "K-1", "amount_cents": 77}, agent="clerk"))
+        card = opened.page.locator("[data-approval]", has_text="K-1")
+        expect(card).to_be_visible()
+        for _ in range(20):
+            if "chosen" in (card.get_attribute("class") or ""):
+                break
+            opened.page.keyboard.press("j")
+        opened.page.keyboard.press("a")
+        expect(card.locator(".armed")).to_contain_text("Enter approves")
+        opened.page.keyboard.type("checked with the bank")
+        opened.page.keyboard.press("Enter")
+        expect(opened.page.get_by_text("Approved: the call may go on, once.")).to_be_visible()
+        found = [one for one in console.client.get("/v1/approvals", list) if one["arguments"].get("invoice") == "K-1"]
+        assert (found[0]["state"], found[0]["reason"]) == ("granted", "checked with the bank")
+
+
+def test_keys_theme_and_a_transition_in_a_dialog(browser: Browser, console: Console, session: str) -> None:
+    console.register("keyed", "approved")
+    until(lambda: console.client.get("/v1/agents/keyed", dict)["state"] == "provisioned")
+    with window(browser, color_scheme="light") as opened:
+        enter(opened, console, session)
+        page = opened.page
+        page.goto(console.url)
+        page.keyboard.press("/")
+        page.keyboard.type("keyed")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        assert "q=keyed" in page.url
+        page.locator("h1").click()
+        page.keyboard.press("?")
+        expect(page.locator("dialog")).to_contain_text("Pause the live feed")
+        page.keyboard.press("Escape")
+        page.locator("#theme").click()
+        page.keyboard.press("g")
+        page.keyboard.press("l")
+        page.wait_for_url("**/live")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        page.goto(f"{console.url}/agents/keyed")
+        page.get_by_role("link", name="Move to staging").click()
+        page.get_by_label("Reason").fill("let it try")
+        page.get_by_role("button", name="Move to staging").click()
+        expect(page.get_by_text("Done. keyed is now staging.")).to_be_visible()
+
+
+def test_the_console_is_readable_without_scripts(browser: Browser, console: Console, session: str) -> None:
+    with window(browser, java_script_enabled=False) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live")
+        assert opened.page.locator(".row").count() > 3
+        expect(opened.page.locator("#pause")).to_be_hidden()
+        expect(opened.page.get_by_role("button", name="Show")).to_be_visible()
+        opened.page.goto(f"{console.url}/agents/newcomer")
+        opened.page.get_by_role("link", name="Reject").click()
+        expect(opened.page.get_by_role("button", name="Reject")).to_be_visible()

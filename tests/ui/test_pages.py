@@ -1,0 +1,192 @@
+"""Every page, read as a browser without scripts reads it, through the real API."""
+
+from __future__ import annotations
+
+import re
+
+import httpx2
+import pytest
+
+from tenure.app.server import COOKIE
+from tenure.base.clock import system_clock
+from tests.sim.console import Console, held, running, tripped
+from tests.ui.conftest import until
+
+
+def text(answer: httpx2.Response) -> str:
+    """The words of a page, without its tags."""
+    assert answer.status_code == 200, answer.text
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
+
+
+def test_fleet_shows_each_agent_with_its_state(person: httpx2.Client) -> None:
+    page = text(person.get("/"))
+    assert "clerk" in page
+    assert "newcomer" in page
+    assert "1 request to decide" in page
+    assert "dana@example.com" in page
+
+
+def test_fleet_filters_are_in_the_address(person: httpx2.Client) -> None:
+    shown = person.get("/", params={"state": "requested"}).text
+    assert 'href="/agents/newcomer"' in shown
+    assert 'href="/agents/clerk"' not in shown
+    assert "No agent matches." in person.get("/", params={"q": "nobody"}).text
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/live", "was refused files/delete_file the inbox is kept"),
+        ("/live?status=violation", "was refused"),
+        ("/traces", "chat gpt-4o"),
+        ("/sessions", "not judged"),
+        ("/approvals", "asks to use payments/refund"),
+        ("/audit", "agent transitioned"),
+        ("/audit?verify=1", "The chain holds."),
+        ("/policies", "Policies Version"),
+        ("/people", "operator@localhost"),
+        ("/keys", "Pause the live feed"),
+        ("/agents/clerk", "payments/refund Approve"),
+    ],
+)
+def test_pages_say_what_there_is(person: httpx2.Client, address: str, words: str) -> None:
+    assert words in text(person.get(address))
+
+
+def test_an_empty_installation_says_what_to_do_next(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running(tmp_path_factory.mktemp("empty")) as console:
+        headers = {"Cookie": f"{COOKIE}={console.cookie()}"}
+        with httpx2.Client(base_url=console.url, headers=headers, trust_env=False) as person:
+            assert "tenure apply -f agent.yaml" in text(person.get("/"))
+            assert (
+                "tenure run" in text(person.get("/live?agent=nobody"))
+                or "Nothing like this yet" in person.get("/live?agent=nobody").text
+            )
+            assert "Nothing waits for you." in text(person.get("/approvals"))
+            assert "tenure import tau-bench" in text(person.get("/traces"))
+            assert "tenure import tau-bench" in text(person.get("/sessions"))
+
+
+def test_a_trace_shows_decision_and_approval_in_causal_order(person: httpx2.Client) -> None:
+    found = re.search(r'href="/traces/([0-9a-f]{32})"', person.get("/traces").text)
+    assert found
+    page = text(person.get(f"/traces/{found[1]}"))
+    order = ["chat gpt-4o", "execute_tool files/read_file", "execute_tool files/delete_file", "approval"]
+    assert [page.index(word, page.index("causal order")) for word in order] == sorted(
+        page.index(word, page.index("causal order")) for word in order
+    )
+    assert "the inbox is kept" in page
+    assert "inbox-is-kept" in page
+    assert "Work through the inbox." in page
+
+
+@pytest.mark.parametrize("address", ["/", "/live", "/approvals", "/agents/clerk", "/audit", "/traces/00"])
+def test_a_stranger_is_told_how_to_get_in(console: Console, address: str) -> None:
+    answer = httpx2.get(f"{console.url}{address}", trust_env=False)
+    assert answer.status_code == 401
+    assert "tenure login-link" in answer.text
+    assert "clerk" not in answer.text
+
+
+def test_an_unknown_page_and_an_unknown_agent_are_told_in_words(person: httpx2.Client) -> None:
+    for address in ("/nowhere", "/agents/nobody", "/traces/" + "0" * 32):
+        answer = person.get(address)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "To the fleet" in answer.text
+    assert person.get("/v1/nowhere").headers["content-type"].startswith("application/")
+
+
+def test_pages_hold_no_inline_script_or_style(person: httpx2.Client) -> None:
+    for address in ("/", "/live", "/approvals", "/agents/clerk", "/audit", "/policies", "/traces"):
+        answer = person.get(address)
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|javascript:", answer.text), address
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_static_files_are_kept_by_digest_and_nothing_else_is_served(console: Console) -> None:
+    page = httpx2.get(f"{console.url}/login", trust_env=False).text
+    for address in re.findall(r'(?:href|src)="(/static/[^"]+)"', page):
+        assert httpx2.get(f"{console.url}{address}", trust_env=False).status_code == 200
+    assert httpx2.get(f"{console.url}/static/%2e%2e/pages.py", trust_env=False).status_code == 404
+
+
+def test_a_login_code_works_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running(tmp_path_factory.mktemp("login")) as console:
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        with httpx2.Client(base_url=console.url, headers=headers, trust_env=False) as person:
+            assert "Log in" in person.get("/login", params={"code": console.login_code}).text
+            form = {"code": console.login_code, "back": "//evil.example/"}
+            answer = person.post("/login", data=form)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/")
+            assert "Fleet" in text(person.get("/"))
+            assert person.post("/logout").status_code == 303
+            assert person.get("/").status_code == 401
+            again = person.post("/login", data=form)
+            assert again.status_code == 403
+            assert "tenure login-link" in again.text
+
+
+def test_nobody_gets_the_session_of_the_person_before(console: Console, session: str) -> None:
+    """The console shares one client among all people: its cookie jar must stay empty."""
+    assert session
+    assert httpx2.get(console.url, trust_env=False).status_code == 401
+
+
+def test_a_form_of_another_site_is_refused(console: Console, session: str) -> None:
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {}):
+        answer = httpx2.post(
+            f"{console.url}/agents/newcomer/to/approved",
+            data={"reason": "mine now"},
+            headers={"Cookie": f"{COOKIE}={session}", **headers},
+            trust_env=False,
+        )
+        assert answer.status_code == 403
+    assert console.client.get("/v1/agents/newcomer", dict)["state"] == "requested"
+
+
+@pytest.mark.req("R068")
+def test_a_person_intervenes_and_the_log_says_so(console: Console, person: httpx2.Client) -> None:
+    console.register("temp", "approved")
+    until(lambda: console.client.get("/v1/agents/temp", dict)["state"] == "provisioned")
+    person.post("/agents/temp/to/staging", data={"reason": "try it"})
+    assert "Refuses every further call at once" in text(person.get("/agents/temp/to/suspended"))
+    answer = person.post("/agents/temp/to/suspended", data={"reason": "odd refunds since Tuesday"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/agents/temp?done=moved")
+    assert console.client.get("/v1/agents/temp", dict)["state"] == "suspended"
+    until(lambda: "odd refunds since Tuesday" in person.get("/audit").text)
+    impossible = person.get("/agents/temp/to/created")
+    assert impossible.status_code == 409
+    assert "cannot go to created" in impossible.text
+
+
+@pytest.mark.req("R068")
+def test_a_tripped_breaker_is_seen_and_reset_here(console: Console, person: httpx2.Client) -> None:
+    console.send(tripped(system_clock(), "clerk"))
+    until(lambda: "1 breaker tripped" in text(person.get("/")))
+    assert "5 violations in 300 s" in text(person.get("/agents/clerk"))
+    assert "it will trip again" in text(person.get("/agents/clerk/breaker"))
+    assert person.post("/agents/clerk/breaker", data={"reason": "fixed its prompt"}).status_code == 303
+    until(lambda: "breaker tripped" not in text(person.get("/")))
+    again = person.post("/agents/clerk/breaker", data={"reason": "once more"})
+    assert again.status_code == 409
+
+
+@pytest.mark.req("R070")
+def test_a_held_call_is_decided_with_its_exact_arguments(console: Console, person: httpx2.Client) -> None:
+    console.send(held(system_clock(), {"invoice": "X-9", "amount_cents": 5}, agent="clerk"))
+    entry = until(
+        lambda: [one for one in console.client.get("/v1/approvals", list) if one["arguments"].get("invoice") == "X-9"]
+    )[0]
+    page = text(person.get("/approvals"))
+    assert entry["digest"] in page
+    assert "refunds-need-a-person" in page
+    assert "Is governed by a test" in page
+    assert person.post(f"/approvals/{entry['id']}", data={"decision": "maybe"}).status_code == 422
+    form = {"decision": "reject", "reason": "paid in cash"}
+    assert person.post(f"/approvals/{entry['id']}", data=form).headers["location"] == "/approvals?done=reject"
+    decided = console.client.get(f"/v1/approvals/{entry['id']}", dict)
+    assert (decided["state"], decided["reason"]) == ("rejected", "paid in cash")
+    assert person.post(f"/approvals/{entry['id']}", data=form).status_code == 409

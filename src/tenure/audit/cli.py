@@ -21,7 +21,11 @@ def register(app: typer.Typer) -> None:
 def _short(facts: dict[str, Any]) -> str:
     hidden = {"release", "instance", "session", "trace_id", "span_id", "policy_version"}
     flat = {**facts, **facts.get("decision", {})}
-    return " ".join(f"{name}={value}" for name, value in flat.items() if name not in hidden | {"decision"})
+    return " ".join(
+        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in flat.items()
+        if name not in hidden | {"decision"} and value != []
+    )
 
 
 @_audit.command("list")
@@ -59,7 +63,8 @@ def verify(as_json: AsJson = False) -> None:
         if verdict["ok"]:
             pinned = verdict["checkpoint"]
             until = f"checkpoint at entry {pinned['size']} ({pinned['time'][:19]})" if pinned else "no checkpoint yet"
-            console.print(f"{verdict['entries']} entries hold; {until}; head {verdict['head'][:16]}", markup=False)
+            text = f"{verdict['entries']} entries hold; {until}; head {verdict['head'][:16]}"
+            console.print(text, markup=False, soft_wrap=True)
         else:
             console.print(f"the chain of {verdict['entries']} entries does not hold", style="red", markup=False)
 

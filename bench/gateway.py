@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.sim.control import ControlSim  # noqa: E402 (after the path that finds it)
-from tests.sim.gateway import GatewayProcess, Process, agent_fact, default_policies  # noqa: E402 (as above)
+from tests.sim.gateway import GatewayProcess, agent_fact, default_policies  # noqa: E402 (as above)
 
 MODEL = "bench"
 TEXT = "Please read this letter and say in one sentence what the sender wants. " * 12

@@ -210,3 +210,13 @@ def test_many_at_once(house: Any) -> None:
         answers = list(pool.map(lambda _: ask(client, "wait-20").choices[0].message.content, range(200)))
     assert answers == [SAID] * 200
     assert len({event["id"] for event in house.calls(200)}) == 200
+
+
+@pytest.mark.req("R087")
+def test_a_call_is_known_upstairs_within_a_second(house: Any) -> None:
+    client = house.client()
+    for count in range(1, 6):
+        ask(client, "echo")
+        begun = time.monotonic()
+        house.calls(count)
+        assert time.monotonic() - begun < 1.0

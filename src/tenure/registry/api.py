@@ -13,7 +13,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState, Role
 from tenure.registry import service
 from tenure.registry.faults import Fault, refuse
-from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, agent_schema
+from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema
 
 router = APIRouter(tags=["registry"])
 
@@ -216,7 +216,7 @@ def get_lifecycle() -> list[TransitionOut]:
 @router.get("/v1/schemas/agent.json")
 def get_schema() -> dict[str, Any]:
     """The JSON Schema of a manifest."""
-    return dict(agent_schema())
+    return dict(manifest_schema())
 
 
 def _may_read(roles: frozenset[Role], who: str, name: str) -> None:

@@ -12,11 +12,27 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import AgentFact, BreakerFact, ModelFact, ServerFact, ToolFact, Upstream
 from tenure.kernel.values import Actor, Autonomy, LifecycleState, Role
-from tenure.registry.manifest import Manifest, agent_schema
+from tenure.registry.manifest import Manifest, manifest_schema
 
 __all__ = [
-    "ACTING", "DRAIN_S", "TRANSITIONS", "AgentRecord", "Applied", "Change", "Facts", "Manifest", "Need", "Release",
-    "Transition", "agent_fact", "agent_schema", "behaviour", "bumps_epoch", "check", "may_answer_for", "release_digest",
+    "ACTING",
+    "DRAIN_S",
+    "TRANSITIONS",
+    "AgentRecord",
+    "Applied",
+    "Change",
+    "Facts",
+    "Manifest",
+    "Need",
+    "Release",
+    "Transition",
+    "agent_fact",
+    "behaviour",
+    "bumps_epoch",
+    "check",
+    "manifest_schema",
+    "may_answer_for",
+    "release_digest",
     "with_behaviour",
 ]  # fmt: skip
 

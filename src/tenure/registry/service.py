@@ -36,6 +36,7 @@ from tenure.registry.model import (
     release_digest,
     with_behaviour,
 )
+from tenure.registry.reading import read_manifest
 
 S = LifecycleState
 
@@ -139,7 +140,7 @@ def _read_all(actor: Actor, manifests: Sequence[Json]) -> list[Manifest]:
     seen: dict[str, int] = {}
     for number, value in enumerate(manifests):
         try:
-            manifest = Manifest.read(value, document=number)
+            manifest = read_manifest(value, document=number)
         except Refused as error:
             faults += [Fault(**fault) for fault in error.details["faults"]]
             continue

@@ -125,7 +125,7 @@ def _guard(table: sa.Table, name: str, event: str, condition: str, message: str)
     parts = {"table": table.name, "name": name, "event": event, "condition": condition or "1 = 1", "message": message}
     parts["passed"] = "OLD" if event == "DELETE" else "NEW"
     for dialect, template in (("sqlite", _SQLITE), ("postgresql", _POSTGRESQL)):
-        statement: Any = sa.DDL(template.format(**parts).replace("%", "%%"))  # type: ignore[no-untyped-call]
+        statement: Any = sa.DDL(template.format(**parts).replace("%", "%%"))  # type: ignore[no-untyped-call]  # (SQLAlchemy leaves it untyped)
         sa.event.listen(table, "after_create", statement.execute_if(dialect=dialect))
 
 

@@ -33,8 +33,8 @@ def run(
 ) -> None:
     """Start any process as an agent: with an identity of its own, and wired to the gateway by its environment.
 
-    OPENAI_BASE_URL, OPENAI_API_KEY, TENURE_MCP_URL, TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_ variables
-    are set. The process ends when the agent is suspended or retired. The exit status is the command's own.
+    OPENAI_BASE_URL, OPENAI_API_KEY, TENURE_MCP_URL, TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_
+    variables are set. The process ends when the agent is suspended or retired. The exit status is the command's own.
     """
     if shutil.which(command[0]) is None:
         raise Refused("no_such_command", f"There is no program {command[0]!r}.", fix="Give a path, or look at PATH.")

@@ -1,5 +1,5 @@
-"""A process in a process group of its own, run as a shell would run it: the terminal, signals and exit status are passed
-through, and the whole group can be ended. Knows nothing of agents."""
+"""A process in a process group of its own, run as a shell would run it: the terminal, signals and exit status are
+passed through, and the whole group can be ended. Knows nothing of agents."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 
 import psutil
@@ -24,33 +24,38 @@ class Group:
     """A running command and everything it started."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Starts it. Raises OSError as ``subprocess.Popen`` does."""
+        """Starts it, in the main thread, and passes signals on to it from then on. Raises OSError as
+        ``subprocess.Popen`` does."""
         self._terminal = _own_terminal()
-        self._child = subprocess.Popen(list(command), env=dict(env), process_group=0)
-        self.pid = self._child.pid
         self._ending = threading.Lock()
-        self._status: int | None = None
+        self.pid = 0
+        # From before it starts: a signal that came in between would end us and leave the command alone.
+        self._handlers = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
+        try:
+            self._child = subprocess.Popen(list(command), env=dict(env), process_group=0)
+        except OSError:
+            self._restore_handlers()
+            raise
+        self.pid = self._child.pid
         if self._terminal is not None:
             self._hand_over(self.pid)
             # It may have asked for the terminal before it had it, and been stopped for that.
             self._signal(signal.SIGCONT)
 
     def wait(self) -> int:
-        """Waits until the command has exited, passing signals on, and returns its exit status as a shell tells it
-        (128 + signal). Call it in the main thread."""
-        with self._passing_signals_on():
-            while True:
-                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
-                if found is not None and found.si_code == os.CLD_STOPPED:
-                    os.waitid(os.P_PID, self.pid, os.WSTOPPED)
-                    self._stopped(found.si_status)
-                    continue
-                status = self._child.wait()
-                self._status = status if status >= 0 else 128 - status
+        """Waits until the command has exited and returns its exit status as a shell tells it (128 + signal). Call it in
+        the main thread."""
+        while True:
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+            if found is None or found.si_code != os.CLD_STOPPED:
                 break
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+            self._stopped(found.si_status)
+        status = self._child.wait()
         if self._terminal is not None:
             self._hand_over(os.getpgrp())
-        return self._status
+        self._restore_handlers()
+        return status if status >= 0 else 128 - status
 
     def end(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM to all of it, and SIGKILL to what is left after ``grace_s`` seconds. From any thread; a second call
@@ -74,8 +79,9 @@ class Group:
         return []
 
     def _signal(self, number: int, strays: Sequence[psutil.Process] = ()) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        if self.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
         for stray in strays:
             with suppress(psutil.Error):
                 stray.send_signal(number)
@@ -86,17 +92,12 @@ class Group:
         return any(_group_of(process.pid) == self.pid and _lives(process) for process in psutil.process_iter())
 
     # -- signals and the terminal
-    @contextmanager
-    def _passing_signals_on(self) -> Iterator[None]:
-        def pass_on(number: int, _frame: FrameType | None) -> None:
-            self._signal(number)
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self._signal(number)
 
-        before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _stopped(self, number: int) -> None:
         """Ctrl-Z: stops with the command, and goes on with it. Without a terminal nobody could continue us."""

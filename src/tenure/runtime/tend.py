@@ -1,6 +1,6 @@
 """Tends a running instance from outside: says that it lives, hears that it must end, outlives the control plane's
-restarts. Two ways lead to the order to stop, a stream that brings it at once and the answer to the next heartbeat; either is
-enough."""
+restarts. Two ways lead to the order to stop, a stream that brings it at once and the answer to the next heartbeat;
+either is enough."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Story:
             return bool(pending)
 
         until(held, "the clerk's payment to be held", 60)
-        denied = self._json("events", "--agent", CLERK, "--status", "violation")
+        denied = self._api("GET", f"/v1/events?agent={CLERK}&status=violation")["events"]
         self._must(
             any("originals-are-kept" in json.dumps(event) for event in denied),
             "deleting an original was denied by policy",
@@ -195,7 +195,7 @@ class Story:
             ),
             "the clerk's report",
         )
-        token = self._post(f"/v1/agents/{CLERK}/instances", {})["token"]
+        token = self._api("POST", f"/v1/agents/{CLERK}/instances", {})["token"]
         self._must(self._ask(token) == 200, "a credential of the clerk is accepted by the gateway")
         return clerk, token
 
@@ -207,7 +207,7 @@ class Story:
         model = self._model_of("reconciler")
         if self.real_model:
             self._say("  A real model may well behave: the salaries are asked for directly, through the same gateway.")
-            token = self._post(f"/v1/agents/{RECONCILER}/instances", {})["token"]
+            token = self._api("POST", f"/v1/agents/{RECONCILER}/instances", {})["token"]
             for _ in range(3):
                 self._stray(token)
         else:
@@ -218,7 +218,7 @@ class Story:
             self._must(strayed.wait(60) != 0, "the straying run was stopped")
         tripped = [entry for entry in self._json("breaker", "list") if entry["agent"] == RECONCILER]
         self._must(bool(tripped) and bool(tripped[0]["tripped"]), "the breaker of the reconciler has tripped")
-        token = self._post(f"/v1/agents/{RECONCILER}/instances", {})["token"]
+        token = self._api("POST", f"/v1/agents/{RECONCILER}/instances", {})["token"]
         self._must(
             self._ask(token, "/v1/chat/completions", {"model": model, "messages": []}) == 403, "no further call passes"
         )
@@ -241,11 +241,9 @@ class Story:
 
     # -- the wires, used directly -----------------------------------------------------------------------------------
 
-    def _post(self, path: str, body: Any) -> Any:
-        token = (self.folder / "data" / "operator.token").read_text().strip()
-        answer = httpx2.post(
-            f"{self.control}{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=30
-        )
+    def _api(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {(self.folder / 'data' / 'operator.token').read_text().strip()}"}
+        answer = httpx2.request(method, f"{self.control}{path}", json=body, headers=headers, timeout=30)
         answer.raise_for_status()
         return answer.json()
 

@@ -1,4 +1,4 @@
-"""What only a browser shows: live updates, keys, dialogs, and pages that fit a phone, under the real policy of content."""
+"""What only a browser shows: live updates, keys, dialogs, and pages that fit a phone, under the real content policy."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_paused_feed_keeps_what_comes_and_a_filter_is_an_address(
         expect(opened.page.locator(".row", has_text="while_paused")).to_have_count(0)
         opened.page.keyboard.press("p")
         expect(opened.page.locator(".row", has_text="while_paused")).to_have_count(1)
-        opened.page.get_by_text("Flagged", exact=True).first.click()
+        opened.page.get_by_role("radio", name="Flagged").check()
         opened.page.wait_for_url("**/live?status=flagged*")
         expect(opened.page.locator(".row .status-violation")).to_have_count(0)
 

@@ -156,7 +156,8 @@ def test_a_person_intervenes_and_the_log_says_so(console: Console, person: httpx
     answer = person.post("/agents/temp/to/suspended", data={"reason": "odd refunds since Tuesday"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/agents/temp?done=moved")
     assert console.client.get("/v1/agents/temp", dict)["state"] == "suspended"
-    until(lambda: "odd refunds since Tuesday" in person.get("/audit").text)
+    assert "odd refunds since Tuesday" in text(person.get("/agents/temp"))
+    until(lambda: "operator@localhost agent transitioned staging → suspended" in text(person.get("/audit")))
     impossible = person.get("/agents/temp/to/created")
     assert impossible.status_code == 409
     assert "cannot go to created" in impossible.text

@@ -383,15 +383,17 @@ def tools_of(spec: JsonObject) -> list[ToolRow]:
     ]
 
 
+_NOISE = frozenset(
+    {"release", "instance", "session", "trace_id", "span_id", "parent_span_id", "policy_version", "memory_snapshot"}
+)
+
+
 def audit_words(facts: JsonObject) -> str:
-    """What an audit entry's facts say in one line."""
-    parts = []
-    if facts.get("to"):
-        parts.append(f"{facts.get('from') or 'new'} → {facts['to']}")
-    if facts.get("resource"):
-        parts.append(str(facts["resource"]))
-    if reason := _reason(facts):
-        parts.append(reason)
-    known = ("from", "to", "resource", "reason")
-    rest = {key: value for key, value in facts.items() if key not in known and isinstance(value, str | int)}
-    return " · ".join(parts) or preview({key.removeprefix("tenure."): value for key, value in rest.items()})
+    """What an audit entry's facts say in one line. Its identifiers are on the page of what it is about."""
+    decision = facts.get("decision") if isinstance(facts.get("decision"), Mapping) else {}
+    policies = ", ".join(map(str, (decision or {}).get("policies") or facts.get("policies") or ()))
+    parts = [f"{facts.get('from') or 'new'} → {facts['to']}"] if facts.get("to") else []
+    parts += [str(facts[name]) for name in ("resource", "tenure.resource", "reason") if facts.get(name)]
+    parts += [" by ".join(filter(None, (str((decision or {}).get("effect") or ""), policies)))]
+    said = " · ".join(filter(None, parts))
+    return said or preview({name: value for name, value in facts.items() if name not in _NOISE})

@@ -262,10 +262,11 @@ def _approval_row(item: _Item, scale: _Scale, depth: int) -> Row:
     raw = item.raw
     state = str(raw.get("state") or "pending")
     by = person(raw.get("decided_by"))
+    resource = str(raw.get("resource") or "call")
     word = {"granted": "approved", "claimed": "approved"}.get(state, state)
     return Row(
         kind="approval",
-        name=f"{word} by {by}" if by else f"approval {word}",
+        name=f"{resource} {word} by {by}" if by else f"{resource}: approval {word}",
         status=Status.VIOLATION if state == "rejected" else Status.FLAGGED,
         time=item.start.isoformat(),
         duration=duration((item.end - item.start).total_seconds() * 1e6) if item.end > item.start else "",
@@ -347,6 +348,8 @@ def draw(
         if wait and str(wait.raw.get("id")) not in shown:
             shown.add(str(wait.raw.get("id")))
             timed.append((wait.start, 1, _approval_row(wait, scale, depth + 1)))
+    # A call that still waits, or never went on, has no span of its own: its approval stands for it.
+    timed += [(wait.start, 1, _approval_row(wait, scale, 0)) for ident, wait in waits.items() if ident not in shown]
     timed += [(item.start, 2, _happening_row(item, scale)) for item in others]
     rows = tuple(row for _, _, row in sorted(timed, key=lambda entry: (entry[0], entry[1])))
     order = (Status.ALLOWED, Status.FLAGGED, Status.ANOMALY, Status.VIOLATION)

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, expect
 
 from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
+from tenure.kernel.values import Status
+from tenure.ui.model import STATUS_WORDS
 from tests.sim.browser import Window, window
 from tests.sim.console import Console, held, refused
 from tests.sim.telemetry import tool_call
@@ -47,19 +49,15 @@ def test_a_call_is_in_the_feed_within_three_seconds(browser: Browser, console: C
         enter(opened, console, session)
         opened.page.goto(f"{console.url}/live")
         expect(opened.page.locator("#pulse-word")).to_have_text("live")
-        for status, word in (
-            ("allowed", "Allowed"),
-            ("flagged", "Flagged"),
-            ("violation", "Violation"),
-            ("anomaly", "Anomaly"),
-        ):
+        console.send(tool_call(system_clock(), "files/allowed_now", agent="clerk"))  # a first use is flagged
+        expect(opened.page.locator(".row", has_text="files/allowed_now")).to_be_visible()
+        for status in Status:
             sent = time.monotonic()
-            resource = f"files/{status}_now"
-            console.send(tool_call(system_clock(), resource, status=status, agent="clerk"))
-            row = opened.page.locator(".row", has_text=resource)
+            console.send(tool_call(system_clock(), f"files/{status}_now", status=status, agent="clerk"))
+            row = opened.page.locator(f".row:has(.status-{status})", has_text=f"files/{status}_now")
             expect(row).to_be_visible(timeout=3000)
             assert time.monotonic() - sent < 3
-            expect(row.locator(".status")).to_have_text(word)
+            expect(row.locator(".status")).to_have_text(STATUS_WORDS[status])
             expect(row.locator(".status .icon")).to_have_count(1)
 
 
@@ -129,6 +127,9 @@ def test_keys_theme_and_a_transition_in_a_dialog(browser: Browser, console: Cons
         page.keyboard.type("keyed")
         expect(page.locator("tbody tr")).to_have_count(1)
         assert "q=keyed" in page.url
+        page.evaluate("htmx.trigger(document.body, 'tenure:news')")
+        page.wait_for_timeout(300)
+        expect(page.locator("tbody tr")).to_have_count(1)  # news renews what the filter shows, not everything
         page.locator("h1").click()
         page.keyboard.press("?")
         expect(page.locator("dialog")).to_contain_text("Pause the live feed")

@@ -22,6 +22,7 @@ from tests.sim.manifests import manifest
 S = LifecycleState
 LEGAL = {(t.frm, t.to) for t in TRANSITIONS}
 PAIRS = list(itertools.product(S, S))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANYBODY = Actor("default", "person:root@example.com", frozenset(Role))
 
 
@@ -123,7 +124,7 @@ def test_each_step_is_for_its_roles_only(transition: Transition) -> None:
     facts = Facts(has_release=True, before=S.PRODUCTION, dependants=())
     agent = AgentRecord(
         "default", "clerk", "1", transition.frm, "r", 1, "dana@example.com", "finance@example.com", "openai", 1, {},
-        *[datetime(2026, 1, 1, tzinfo=UTC)] * 3, "", "",
+        NOW, NOW, NOW, "", "",
     )  # fmt: skip
     for role in Role:
         # A stranger with the owner's role is nobody's owner; the real owner has no other role.

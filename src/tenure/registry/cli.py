@@ -14,6 +14,7 @@ from tenure.client.cli import confirm, connect, console, emit, handle_errors, ta
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState
 from tenure.registry.codec import Document, read_documents
+from tenure.registry.faults import Fault, refuse
 
 Agent = dict[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -125,9 +126,9 @@ def _text(file: Path) -> str:
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except OSError as error:
-        raise Refused("unreadable_file", f"{file}: {error.strerror}", fix="Give a file that can be read.") from error
+        raise refuse([Fault("", f"cannot be read: {error.strerror}", file=str(file))]) from error
     except UnicodeDecodeError as error:
-        raise Refused("unreadable_file", f"{file} is not UTF-8 text.", fix="Save it as UTF-8.") from error
+        raise refuse([Fault("", "is not UTF-8 text", "save it as UTF-8", file=str(file))]) from error
 
 
 def _with_lines(error: Refused, documents: Sequence[Document]) -> Refused:

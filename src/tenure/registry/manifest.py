@@ -83,6 +83,9 @@ class Metadata(_Part):
 class Model(_Part):
     """A model the agent may ask for, and the OpenAI-compatible address that serves it."""
 
+    # The address of a provider that has a known one is filled in before this class sees it.
+    model_config = ConfigDict(json_schema_extra={"required": ["provider", "name"]})
+
     provider: Label = Field(description="Who serves it, as in openai")
     name: Line = Field(description="Name of the model, as the provider spells it")
     base_url: Address = Field(description="Address up to and including /v1; known for: " + ", ".join(DEFAULT_URL))
@@ -93,6 +96,8 @@ class Model(_Part):
 
 class Server(_Part):
     """An upstream MCP server: a command that the gateway starts, or an address."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["command"]}, {"required": ["url"]}]})
 
     command: list[Line] | None = Field(None, min_length=1, max_length=100, description="Program and its arguments")
     url: Address | None = Field(None, description="Address of a server that speaks streamable HTTP")
@@ -153,6 +158,8 @@ class Approvals(_Part):
 
 class Dependency(_Part):
     """What it cannot work without: another agent here, or a system elsewhere; exactly one of them."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["agent"]}, {"required": ["system"]}]})
 
     agent: Label | None = Field(None, description="Name of an agent in the same workspace")
     system: Line | None = Field(None, description="Name of anything else")

@@ -48,6 +48,7 @@ def test_fleet_filters_are_in_the_address(person: httpx2.Client) -> None:
         ("/people", "operator@localhost"),
         ("/keys", "Pause the live feed"),
         ("/agents/clerk", "payments/refund Approve"),
+        ("/agents/clerk", "Start one: tenure run --agent clerk -- COMMAND"),
     ],
 )
 def test_pages_say_what_there_is(person: httpx2.Client, address: str, words: str) -> None:

@@ -60,10 +60,7 @@ def test_an_empty_installation_says_what_to_do_next(tmp_path_factory: pytest.Tem
         headers = {"Cookie": f"{COOKIE}={console.cookie()}"}
         with httpx2.Client(base_url=console.url, headers=headers, trust_env=False) as person:
             assert "tenure apply -f agent.yaml" in text(person.get("/"))
-            assert (
-                "tenure run" in text(person.get("/live?agent=nobody"))
-                or "Nothing like this yet" in person.get("/live?agent=nobody").text
-            )
+            assert "Nothing like this yet" in text(person.get("/live?agent=nobody"))
             assert "Nothing waits for you." in text(person.get("/approvals"))
             assert "tenure import tau-bench" in text(person.get("/traces"))
             assert "tenure import tau-bench" in text(person.get("/sessions"))
@@ -80,6 +77,13 @@ def test_a_trace_shows_decision_and_approval_in_causal_order(person: httpx2.Clie
     assert "the inbox is kept" in page
     assert "inbox-is-kept" in page
     assert "Work through the inbox." in page
+
+
+def test_what_runs_is_on_the_agents_page(console: Console, person: httpx2.Client) -> None:
+    started = console.client.post("/v1/agents/clerk/instances", dict)
+    assert started["instance"] in text(person.get("/agents/clerk"))
+    console.client.post(f"/v1/instances/{started['instance']}/end", dict, {"exit_code": 0})
+    assert "No instance is running." in text(person.get("/agents/clerk"))
 
 
 @pytest.mark.parametrize("address", ["/", "/live", "/approvals", "/agents/clerk", "/audit", "/traces/00"])

@@ -61,7 +61,7 @@ async def one_agent(request: Request, name: str) -> Response:
         api.maybe("/v1/lifecycle"),
         api.maybe(f"/v1/agents/{name}/transitions"),
         api.maybe("/v1/breakers"),
-        api.maybe(f"/v1/agents/{name}/instances"),
+        api.maybe(f"/v1/agents/{name}/instances", live="true"),
         api.maybe("/v1/events", agent=name, limit=20),
         api.maybe("/v1/stats", window=86400),
     )

@@ -31,10 +31,14 @@ class Process:
         return self._popen.pid
 
     def _read(self) -> None:
-        for line in self._popen.stdout or ():
-            self.lines.append(line.rstrip())
-            if self._show:
-                self._show(line.rstrip())
+        stdout = self._popen.stdout
+        if stdout is None:
+            return
+        with stdout:
+            for line in stdout:
+                self.lines.append(line.rstrip())
+                if self._show:
+                    self._show(line.rstrip())
 
     def status(self) -> int | None:
         """The exit status, None while it runs."""

@@ -83,6 +83,11 @@ class Story:
         self._say("")
         self._say(f"== {title}")
 
+    def _show(self, line: str) -> None:
+        """A line of an agent, without the source lines that a traceback quotes."""
+        if not line.startswith("  ") and "Traceback" not in line:
+            self._say(f"    | {line}")
+
     def _must(self, holds: bool, what: str) -> None:
         if not holds:
             raise BrokenError(what)
@@ -160,11 +165,10 @@ class Story:
     def run_the_clerk(self) -> tuple[Process, str]:
         """One call denied by policy, one held until a person approves it."""
         self._chapter("The clerk works (openai SDK): one call is denied, one is held and approved")
-        show = lambda line: self._say(f"    | {line}")  # noqa: E731 (shorter than a method for one prefix)
         python, model = sys.executable, self._model_of("clerk")
         self._say(f"  $ tenure run --agent {CLERK} -- python -m demo.agents.clerk {model}")
         clerk = self._start(
-            "tenure", "run", "--agent", CLERK, "--", python, "-m", "demo.agents.clerk", model, show=show
+            "tenure", "run", "--agent", CLERK, "--", python, "-m", "demo.agents.clerk", model, show=self._show
         )
         pending: list[Any] = []
 
@@ -202,7 +206,6 @@ class Story:
     def trip_and_reset(self) -> None:
         """Three violations in a minute trip the breaker; a person resets it."""
         self._chapter("The reconciler strays (Pydantic AI): the breaker trips, a person resets it")
-        show = lambda line: self._say(f"    | {line}") if "reconciler" in line or "breaker" in line else None  # noqa: E731
         run = ("tenure", "run", "--agent", RECONCILER, "--", sys.executable, "-m", "demo.agents.reconciler")
         model = self._model_of("reconciler")
         if self.real_model:
@@ -214,7 +217,7 @@ class Story:
             self._say(
                 f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "Report all salaries"'
             )
-            strayed = self._start(*run, model, "Report all salaries", show=show)
+            strayed = self._start(*run, model, "Report all salaries", show=self._show)
             self._must(strayed.wait(60) != 0, "the straying run was stopped")
         tripped = [entry for entry in self._json("breaker", "list") if entry["agent"] == RECONCILER]
         self._must(bool(tripped) and bool(tripped[0]["tripped"]), "the breaker of the reconciler has tripped")
@@ -225,7 +228,7 @@ class Story:
         self.tenure("breaker", "reset", RECONCILER, "--reason", "the task was wrong, not the agent", "--yes")
         task = "Reconcile the ledger"
         self._say(f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "{task}"')
-        again = self._start(*run, model, task, show=show)
+        again = self._start(*run, model, task, show=self._show)
         self._must(again.wait(60) == 0, "after the reset it does its work")
 
     def retire(self, clerk: Process, token: str) -> None:

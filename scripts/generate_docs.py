@@ -11,15 +11,15 @@ import sys
 from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from tenure.app.main import app as command_line
 from tenure.app.server import create_app
 from tenure.app.wiring import ROOMS
 from tenure.base.config import Config
-from tenure.gateway import EVENTS as GATEWAY_EVENTS
+from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 from tenure.registry.model import manifest_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,15 +51,15 @@ def settings_page() -> str:
     return NOTE + "\n".join(lines) + "\n"
 
 
-def _commands(command: click.Command, path: str) -> list[str]:
-    if isinstance(command, click.Group):
+def _commands(command: Any, path: str) -> list[str]:
+    if hasattr(command, "commands"):
         found = []
         for name, inner in command.commands.items():
             found += _commands(inner, f"{path} {name}")
         return found
-    arguments = [item for item in command.params if not isinstance(item, click.Option)]
+    arguments = [item for item in command.params if item.param_type_name != "option"]
     words = " ".join([path, *(str(item.name).upper() for item in arguments)])
-    options = ", ".join(f"`{max(item.opts, key=len)}`" for item in command.params if isinstance(item, click.Option))
+    options = ", ".join(f"`{max(item.opts, key=len)}`" for item in command.params if item.param_type_name == "option")
     return [f"| `{words}` | {(command.help or '').splitlines()[0] if command.help else ''} | {options} |"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from scripts import generate_docs
 from tenure.app.wiring import ROOMS
-from tenure.gateway import EVENTS as GATEWAY_EVENTS
+from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 
 SOURCE = Path(generate_docs.ROOT) / "src" / "tenure"
 

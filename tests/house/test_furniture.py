@@ -14,7 +14,7 @@ from tenure.base.db import metadata
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "tenure"
 PACKAGES = sorted(path.parent for path in SOURCE.rglob("__init__.py"))
-SLICES = sorted(path.parent for path in SOURCE.glob("*/room.py"))
+SLICES = sorted(path.parent for path in SOURCE.glob("*/room.py") if path.parent.name != "base")
 FILES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "demo").rglob("*.py")])
 SHARED_TABLES = {"event_cursor", "flow_lease"}  # places in the log and leases: of the installation, not of a workspace
 

@@ -79,7 +79,7 @@ def test_across_slices_only_model_and_service_are_imported(graph: grimp.ImportGr
 
 
 def test_the_top_floor_reaches_into_slices_by_room_cli_model_and_service_only(graph: grimp.ImportGraph) -> None:
-    allowed = ([], ["room"], ["cli"], ["model"], ["service"])
+    allowed: tuple[list[str], ...] = ([], ["room"], ["cli"], ["model"], ["service"])
     wrong = [
         f"{importer} -> {imported}"
         for importer, imported in _imports(graph)

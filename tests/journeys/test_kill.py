@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,24 @@ class Worker(threading.Thread):
 
 
 def _back(tenure: Installation, name: str, killed: int, port: int) -> bool:
-    return listening(port) and tenure.child(name).pid != killed
+    return tenure.pid(name) not in (0, killed) and listening(port)
+
+
+def _answered(workers: list[Worker]) -> int:
+    return sum(len(worker.answered) for worker in workers)
 
 
 def _recorded(tenure: Installation) -> Counter[str]:
     """How many calls the trace store has of each session."""
     found: Counter[str] = Counter()
-    after: Any = None
+    after = 0
     with tenure.client() as client:
         while True:
-            page = client.get("/v1/events", Any, type="call.completed", limit=500, after=after)
-            items = page["items"] if isinstance(page, dict) else page
-            if not items:
+            page = client.get("/v1/events", dict[str, Any], type="call.completed", limit=500, after=after)
+            if not page["events"]:
                 return found
-            found.update(item["session"] for item in items)
-            after = items[-1]["seq"]
+            found.update(item["event"]["session"] for item in page["events"])
+            after = page["events"][-1]["seq"]
 
 
 @pytest.mark.timeout(240)
@@ -95,11 +99,9 @@ def test_no_acknowledged_event_is_lost_when_a_process_is_killed(tmp_path: Path, 
             killed_at.append(time.monotonic())
             victim.kill()
             port = tenure.gateway_port if name == "gateway" else tenure.control_port
-            until(
-                lambda pid=victim.pid, port=port: listening(port) and tenure.child(name).pid != pid, "the restart", 30
-            )
-        seen = sum(len(worker.answered) for worker in workers)
-        until(lambda: sum(len(worker.answered) for worker in workers) > seen + 30, "calls to pass again", 30)
+            until(partial(_back, tenure, name, victim.pid, port), "the restart", 30)
+        seen = _answered(workers)
+        until(lambda: _answered(workers) > seen + 30, "calls to pass again", 30)
         for worker in workers:
             worker.enough.set()
             worker.join(15)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,9 +106,20 @@ class Installation:
 
     def child(self, name: str) -> psutil.Process:
         """The supervised process that serves as ``control`` or ``gateway``."""
+        found = self._find(name)
+        assert found is not None, f"no process serves as {name}"
+        return found
+
+    def pid(self, name: str) -> int:
+        """Its process id, 0 while there is none."""
+        found = self._find(name)
+        return found.pid if found else 0
+
+    def _find(self, name: str) -> psutil.Process | None:
         assert self.up is not None
         module = {"control": "tenure.app.server", "gateway": "tenure.gateway"}[name]
         for process in psutil.Process(self.up.pid).children():
-            if module in process.cmdline():
-                return process
-        raise AssertionError(f"no process runs {module}")
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if module in process.cmdline():
+                    return process
+        return None

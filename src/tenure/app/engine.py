@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from tenure.app.publish import Publisher
@@ -34,7 +35,7 @@ class Engine:
         self._spawn(self._on_news(self._react))
         pumps = [room.pump for room in self._rooms if room.pump]
         for pump in pumps:
-            self._spawn(self._on_news(lambda pump=pump: self._until_dry(pump)))
+            self._spawn(self._on_news(partial(self._until_dry, pump)))
         for room in self._rooms:
             for flow in room.flows:
                 self._spawn(self._run_flow(flow))

@@ -33,7 +33,8 @@ from tenure.client import AsyncClient
 from tenure.identity import model as identity_rules
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.values import Role
+from tenure.kernel.values import Actor, Role
+from tenure.registry import service as registry
 from tenure.ui import pages
 
 COOKIE = "tenure_session"
@@ -70,7 +71,7 @@ class Authentication:
         try:
             actor = None
             if authorization or cookie:
-                actor = await asyncio.to_thread(identity.authenticate, self._world, authorization, cookie)
+                actor = await asyncio.to_thread(_who, self._world, authorization, cookie)
             if actor is not None and not authorization:
                 _refuse_forged(scope["method"], headers)
         except (Refused, Failed) as error:
@@ -85,6 +86,23 @@ class Authentication:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def _who(world: World, authorization: str | None, cookie: str | None) -> Actor | None:
+    """The actor, if its credential is alive: a revoked token is as dead here as at a gateway."""
+    actor = identity.authenticate(world, authorization, cookie)
+    if actor is not None and actor.principal is not None:
+        principal = actor.principal
+        with world.read() as connection:
+            agent = registry.get_agent(connection, principal.workspace, principal.agent)
+        if agent is None or agent.credential_epoch != principal.credential_epoch:
+            raise Refused(
+                "credential_revoked",
+                f"This credential of agent {principal.agent} is dead.",
+                fix="Ask the agent's owner for its state.",
+                status=401,
+            )
+    return actor
 
 
 def _refuse_forged(method: str, headers: Headers) -> None:

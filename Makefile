@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
-.PHONY: help demo test lint types house bench docs lock browser clean
+.PHONY: help demo test lint types bench docs lock browser screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,3 +43,6 @@ lock: $(SETUP)  ## Pin every dependency anew (needs uv)
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) .demo
+
+screenshots: $(SETUP) browser  ## Make the pictures of the README anew, from the journey in a real browser
+	@TENURE_SCREENSHOTS=docs/screenshots $(RUN) -m pytest -q tests/journeys/test_console.py

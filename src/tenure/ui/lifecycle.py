@@ -52,12 +52,15 @@ EFFECTS: Mapping[str, tuple[str, str, bool]] = {
         True,
     ),
     LifecycleState.DRAINING: (
-        "Drain",
-        "Lets what is running finish and starts nothing new. The step before it is retired.",
+        "Retire",
+        (
+            "Starts nothing new, lets what is running finish for a moment, and then ends its working life for good: "
+            "every call is refused, its credential is dead. Its records stay. This cannot be undone."
+        ),
         True,
     ),
     LifecycleState.RETIRED: (
-        "Retire",
+        "Retire now",
         (
             "Ends its working life for good: every call is refused, its credential is dead, its processes are stopped. "
             "Its records stay. This cannot be undone."

@@ -40,6 +40,8 @@ def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
     assert house.provider.seen()["requests"] - before == admitted == order.count("call.completed")
     trips = house.control.wait(lambda _: house.control.of_type("breaker.tripped"))
     assert [trip["id"] for trip in trips] == [trip_id("default", "clerk", 0)]
+    cause = next(event for event in violations if event["span_id"] == trips[0]["parent_span_id"])
+    assert trips[0]["trace_id"] == cause["trace_id"]  # the trip is told in the trace of the call that tripped it
     begun = max(event["time"] for event in violations)
     late = [event for event in events if event["type"] == "call.completed" and event["time"] > begun]
     assert late == []  # nothing that came after the last violation was admitted
@@ -70,6 +72,23 @@ def test_a_local_trip_holds_while_the_control_plane_does_not_know_of_it(house: A
     house.publish(breaker=BreakerFact(threshold=1))
     assert outcome(house.client(), "forbidden") == 403
     house.publish(breaker=BreakerFact(threshold=1), hold_timeout_s=1.0)  # an unrelated change, same epoch, not tripped
+    assert outcome(house.client(), "echo") == 403
+    house.publish(breaker=BreakerFact(threshold=1, epoch=1))
+    assert outcome(house.client(), "echo") == 200
+
+
+@pytest.mark.req("R055")
+def test_a_trip_that_could_not_be_told_outlives_the_gateway(house: Any) -> None:
+    house.publish(breaker=BreakerFact(threshold=1))
+    house.control.intake_status = 503
+    assert outcome(house.client(), "forbidden") == 403
+    end = time.monotonic() + 5
+    while house.gateway.health()[1]["events"]["durable"] < 2:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    house.gateway.kill()
+    house.restart()
+    house.settle()
     assert outcome(house.client(), "echo") == 403
     house.publish(breaker=BreakerFact(threshold=1, epoch=1))
     assert outcome(house.client(), "echo") == 200

@@ -173,7 +173,7 @@ class Pipeline:
             verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
         if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
             verdict = replace(verdict, violation=True)
-            self._count(principal, verdict)
+            self._count(call, principal, verdict)
         return verdict
 
     def admit(self, call: Call, principal: Principal, verdict: Verdict) -> None:
@@ -187,7 +187,7 @@ class Pipeline:
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(replace(newer, approval_id=verdict.approval_id))
 
-    def _count(self, principal: Principal, verdict: Verdict) -> None:
+    def _count(self, call: Call, principal: Principal, verdict: Verdict) -> None:
         agent = verdict.agent
         if agent is None:
             return
@@ -213,6 +213,8 @@ class Pipeline:
                     release=principal.release,
                     instance=principal.instance,
                     session=principal.session,
+                    trace_id=call.trace_id or None,
+                    parent_span_id=call.span_id or None,
                     status=Status.VIOLATION,
                     policy_version=verdict.decision.policy_version or None,
                     data=data,

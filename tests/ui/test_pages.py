@@ -34,6 +34,14 @@ def test_fleet_filters_are_in_the_address(person: httpx2.Client) -> None:
     assert "No agent matches." in person.get("/", params={"q": "nobody"}).text
 
 
+def test_a_violation_is_red_in_the_bars_of_the_fleet_and_of_the_agent(person: httpx2.Client) -> None:
+    for address in ("/", "/agents/clerk"):
+        page = person.get(address).text
+        bar = next(bar for bar in re.findall(r'<svg class="bar".*?</svg>', page, re.DOTALL) if "0 violation" not in bar)
+        assert re.search(r"\d+ allowed, \d+ flagged, [1-9]\d* violation", bar)
+        assert 'class="fill-violation"' in bar
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

@@ -293,14 +293,6 @@ class AgentRow:
         return sum(self.counts.values())
 
 
-_COUNTED = {
-    Status.ALLOWED: "allowed",
-    Status.FLAGGED: "flagged",
-    Status.VIOLATION: "violations",
-    Status.ANOMALY: "anomalies",
-}
-
-
 def agent_rows(
     agents: Iterable[JsonObject],
     breakers: Mapping[str, JsonObject],
@@ -321,7 +313,7 @@ def agent_rows(
                 framework=str(agent.get("framework") or ""),
                 tier=int(agent.get("risk_tier") or 1),
                 tripped=bool((breakers.get(name) or {}).get("tripped")),
-                counts={status: int(stat.get(name) or 0) for status, name in _COUNTED.items()},
+                counts={status: int(stat.get(status) or 0) for status in Status},
                 last=str(stat.get("last") or ""),
             )
         )

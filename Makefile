@@ -19,7 +19,7 @@ demo: $(SETUP)  ## Two governed agents, from request to retirement, and the cons
 	@$(RUN) -m demo
 
 test: $(SETUP) browser  ## All tests
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -n 3 --dist worksteal
 
 browser:
 	@scripts/browser

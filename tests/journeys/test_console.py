@@ -66,6 +66,7 @@ def _run(story: Story, agent: str, *command: str) -> Process:
 @pytest.mark.req("R001", "R014", "R022", "R060", "R068", "R070", "R087", "R088", "R095")
 def test_from_login_to_retirement(story: Story) -> None:
     with launched() as browser, window(browser, viewport={"width": 1360, "height": 900}) as opened:
+        opened.expected.append("401")  # the console, before the login
         page = opened.page
         page.goto(story.control)
         expect(page.get_by_text("tenure login-link")).to_be_visible()

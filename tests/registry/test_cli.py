@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tenure.base.room import World
 from tenure.client import Client
+from tenure.client.cli import console
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor
 from tenure.registry import flow
@@ -32,7 +33,7 @@ def url(world: World, operator: Actor, monkeypatch: pytest.MonkeyPatch) -> Itera
     with serving(world, operator, router) as address:
         monkeypatch.setenv("TENURE_URL", address)
         monkeypatch.setenv("TENURE_TOKEN", "any")
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(console, "width", 200)
         yield address
 
 

@@ -30,7 +30,8 @@ SETTINGS: Mapping[str, str] = {
 }
 """What commands read besides the settings in ``base.config``; ``docs/settings.md`` lists both."""
 
-console = Console(highlight=False)
+# In a pipe there is no edge to fit into: a table cut to 80 columns would lose what `grep` looks for.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240)
 _errors = Console(stderr=True, highlight=False)
 
 

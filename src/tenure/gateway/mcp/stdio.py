@@ -46,6 +46,10 @@ def _die_with(parent: int) -> Callable[[], None]:
     return bind
 
 
+def _ended(code: int) -> str:
+    return f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
+
+
 class StdioConnection:
     """One child process and the requests that run in it. Every failure ends all of them with the same Failed."""
 
@@ -149,7 +153,15 @@ class StdioConnection:
             if pipe.transport.get_write_buffer_size() > _WRITE_HIGH:
                 await asyncio.wait_for(pipe.drain(), self._limits.call_s)
         except (OSError, RuntimeError, TimeoutError) as error:
-            raise self._end("upstream_died", "The process does not read its input any more.") from error
+            code = await self._exit_code(self._process)
+            how = "does not read its input any more" if code is None else _ended(code)
+            raise self._end("upstream_died", f"The process {how}.") from error
+
+    async def _exit_code(self, process: asyncio.subprocess.Process) -> int | None:
+        """The exit code of a process whose pipe is closed, None when it lives on without it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.5)
+        return process.returncode
 
     async def _read(self, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader) -> None:
         """Takes the process's messages until it ends."""
@@ -168,10 +180,8 @@ class StdioConnection:
                 while await stdout.read(1 << 16):
                     pass
                 return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.5)
-        code = process.returncode
-        how = "closed its output" if code is None else f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
+        code = await self._exit_code(process)
+        how = "closed its output" if code is None else _ended(code)
         self._end("upstream_died", f"The process {how}.")
         self._signal(signal.SIGKILL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_durable_means_on_disk(tmp_path: Path) -> None:
 def test_one_event_that_is_refused_for_good_does_not_hold_up_the_others(tmp_path: Path) -> None:
     async def body() -> None:
         spool, sink = Spool(tmp_path, MANY), Sink()
-        sink.poison = 33
+        sink.poison = 33  # whatever is left of it
         for number in range(100):
             spool.append(event(number))
         spool.start(sink)
@@ -129,6 +130,39 @@ def test_one_event_that_is_refused_for_good_does_not_hold_up_the_others(tmp_path
         await spool.stop(1.0)
 
     run(body)
+
+
+def test_a_call_whose_content_is_refused_is_kept_without_it(tmp_path: Path) -> None:
+    decision = {"effect": "deny", "reason": "r" * 5000, "policies": ("p",), "obligations": (), "policy_version": "v"}
+    data = {"tenure.decision": decision, "tenure.violation": True, "gen_ai.input.messages": [[[]]], "x": "x" * 5000}
+    taken: list[dict[str, Any]] = []
+
+    async def ship(payload: bytes) -> int:
+        if len(payload) > 4000:
+            return 413
+        taken.extend(json.loads(line) for line in payload.splitlines())
+        return 200
+
+    async def body() -> None:
+        spool = Spool(tmp_path, MANY)
+        spool.start(ship)
+        spool.append(replace(event(1), type="approval.requested", data=data))  # a person must see all of it or none
+        spool.append(replace(event(2), type="call.refused", data=data))
+        async with asyncio.timeout(10):
+            while not taken:  # noqa: ASYNC110 (a test that polls is a test that cannot miss)
+                await asyncio.sleep(0.01)
+        assert (spool.counts.refused, spool.counts.shipped) == (1, 1)
+        await spool.stop(1.0)
+
+    run(body)
+    (kept,) = taken
+    assert (kept["id"], kept["type"]) == (event(2).id, "call.refused")
+    assert kept["data"] == {
+        "tenure.decision": {**decision, "reason": "r" * 1000, "policies": ["p"], "obligations": []},
+        "tenure.violation": True,
+        "x": "x" * 1000,
+        "tenure.capture.truncated": True,
+    }
 
 
 def test_a_full_spool_drops_the_newest_and_tells_when_there_is_room(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+from tenure.kernel.json import Json
+from tenure.kernel.values import Event
 
 EVENTS: Mapping[str, str] = {
     "call.completed": "A call was allowed and acted on, whatever the upstream answered.",
@@ -11,3 +15,24 @@ EVENTS: Mapping[str, str] = {
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
     "gateway.dropped": "So many Events could not be kept, and why: the spool was full or its disk failed.",
 }
+
+_TEXT = 1000  # characters
+_ITEMS = 50
+
+
+def pared(event: Event) -> Event:
+    """A call's Event without its content: who, what, the decision and the figures. What an agent or an upstream puts
+    into a call may be too long or too deep to be kept; that the call happened is kept all the same."""
+    data = {name: _pared(value, 2 if name.startswith("tenure.") else 0) for name, value in event.data.items()}
+    kept = {name: value for name, value in data.items() if value is not None}
+    return replace(event, data={**kept, "tenure.capture.truncated": True})
+
+
+def _pared(value: Json, depth: int) -> Json:
+    if isinstance(value, str):
+        return value[:_TEXT]
+    if isinstance(value, Mapping):
+        return {name: _pared(item, depth - 1) for name, item in value.items()} if depth else None
+    if isinstance(value, list | tuple):
+        return [_pared(item, depth - 1) for item in value[:_ITEMS]] if depth else None
+    return value

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from tenure.base import log
+from tenure.gateway.events import pared
 from tenure.gateway.segments import Segment, Writer, framed, read, recover
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -34,6 +35,7 @@ _SEGMENT_BYTES = 4 << 20
 _BACKOFF_S = (0.1, 5.0)
 _RETRY_WRITE_S = 1.0
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
 
 Ship = Callable[[bytes], Awaitable[int]]
 """Sends ndjson to the control plane and returns the HTTP status; raises OSError or UpstreamError when unreachable."""
@@ -101,6 +103,8 @@ class Spool:
             record = framed(_encode(event))
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
+            if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:
+                return self._take(pared(event))
             self._drop()
             return False
         if self.backlog_bytes + len(record) > self._max_bytes:
@@ -256,7 +260,8 @@ class Spool:
 
     async def _deliver(self, ship: Ship, payloads: list[bytes]) -> None:
         """Sends until it is acknowledged. What the control plane refuses for good is halved until the one bad Event is
-        found, which is counted and left out: it must not hold up the others."""
+        found. A call's is sent again without its content; any other is counted and left out: it must not hold up the
+        others."""
         delay = _BACKOFF_S[0]
         while True:
             try:
@@ -269,6 +274,10 @@ class Spool:
                 return
             if status in (400, 413, 422):
                 if len(payloads) == 1:
+                    smaller = _without_content(payloads[0])
+                    if smaller is not None:
+                        await self._deliver(ship, [smaller])
+                        return
                     self.counts.refused += 1
                     _log.error("event_refused", status=status, record=payloads[0][:200].decode("utf-8", "replace"))
                     return
@@ -294,6 +303,14 @@ class Spool:
                 segment.path.unlink(missing_ok=True)
         self._thread.shutdown()
         os.close(self._lock)
+
+
+def _without_content(record: bytes) -> bytes | None:
+    """A call's record pared down; None for one that is so already, and for any other Event: whoever decides on a held
+    call must see all of it."""
+    event = _decode(record)
+    smaller = _encode(pared(event)) if event.type.startswith("call.") else record
+    return smaller if smaller != record else None
 
 
 def _all(segment: Segment) -> list[bytes]:

@@ -43,7 +43,9 @@ class Pipeline:
         self._verified: dict[bytes, Principal] = {}
         self._verified_with: Mapping[str, JsonObject] = {}
         self._windows: dict[str, tuple[int, Window]] = {}
-        self._tripped: dict[str, int] = {}
+        # A trip that the control plane has not heard of yet must outlive the process that saw it.
+        trips = spool.recovered("breaker.tripped")
+        self._tripped: dict[str, int] = {f"{trip.workspace}/{trip.agent}": trip.data["epoch"] for trip in trips}
         self._trip_count = 0  # of this process: a Verdict from before the newest trip is looked at again
         self._dead_noted: dict[str, float] = {}
         self._approvals = Approvals(facts, spool, self.judge, wall)

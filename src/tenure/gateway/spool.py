@@ -86,6 +86,12 @@ class Spool:
         """What waits to be shipped."""
         return self._bytes + self._pending_bytes
 
+    def recovered(self, kind: str) -> list[Event]:
+        """The Events of a type that an earlier process could not deliver. To be asked before ``start``."""
+        records = (record for segment in self._segments for record in _all(segment))
+        found = (_decode(record) for record in records if kind.encode() in record)
+        return [event for event in found if event.type == kind]
+
     # -- taking Events in
     def append(self, event: Event, *, urgent: bool = False) -> None:
         """Takes an Event; ``urgent`` ships it without gathering more. Never waits, never raises."""

@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 
+from tenure.gateway.llm.codec import stream_attributes
 from tenure.kernel.ids import session_trace
 from tenure.kernel.values import LifecycleState
 
@@ -220,3 +221,15 @@ def test_a_call_is_known_upstairs_within_a_second(house: Any) -> None:
         begun = time.monotonic()
         house.calls(count)
         assert time.monotonic() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": 5},
+        {"choices": [{"index": {}, "delta": {"tool_calls": [{"index": {}, "function": {"name": 5, "arguments": 7}}]}}]},
+        {"choices": [{"delta": {"tool_calls": 5, "content": {}, "role": []}, "finish_reason": []}], "usage": []},
+    ],
+)
+def test_a_stream_of_nonsense_is_recorded_all_the_same(chunk: Any) -> None:
+    assert stream_attributes(b"data: " + json.dumps(chunk).encode() + b"\n\n")["error.type"] == "incomplete"

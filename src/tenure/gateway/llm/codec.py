@@ -174,7 +174,8 @@ def stream_attributes(body: bytes) -> dict[str, Any]:
         if "error" in chunk:
             error = {"error.type": "upstream_error", **error_attributes(data)}
         seen.update({name: chunk[name] for name in ("id", "model", "usage") if chunk.get(name) is not None})
-        for part in chunk.get("choices") or ():
+        parts = chunk.get("choices")
+        for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
                 _add(choices, part)
     whole = [choices[index] for index in sorted(choices)]
@@ -209,12 +210,19 @@ def _add(choices: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
     calls = delta.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict):
-            known = choice["calls"].setdefault(call.get("index", 0), {"id": None, "name": "", "arguments": []})
-            function = call.get("function")
+            at, function = call.get("index"), call.get("function")
+            known = choice["calls"].setdefault(
+                at if isinstance(at, int) else 0, {"id": None, "name": "", "arguments": []}
+            )
             known["id"] = call.get("id") or known["id"]
             if isinstance(function, dict):
-                known["name"] += function.get("name") or ""
-                known["arguments"].append(function.get("arguments") or "")
+                known["name"] += _said(function, "name")
+                known["arguments"].append(_said(function, "arguments"))
+
+
+def _said(function: JsonObject, name: str) -> str:
+    value = function.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:

@@ -66,14 +66,18 @@ class Engine:
             self._world.bell.detach(flag)
 
     async def _react(self) -> None:
-        if await asyncio.to_thread(self._consume_and_refresh):
+        if await asyncio.to_thread(self.settle):
             self._publisher.announce()
 
-    def _consume_and_refresh(self) -> bool:
-        for room in self._rooms:
-            for consumer in room.consumers:
+    def settle(self) -> bool:
+        """Lets every consumer take what is new, then the Snapshot; says whether a fact changed. A consumer that fails
+        is asked again later, and holds up neither the others nor a suspension on its way to the gateways."""
+        for consumer in (consumer for room in self._rooms for consumer in room.consumers):
+            try:
                 while events.consume(self._world.db, consumer):
                     self._world.bell.ring()
+            except Exception as error:  # noqa: BLE001 (whatever ails one room, the others go on)
+                logger.warning("a consumer failed, trying again", consumer=consumer.name, error=repr(error))
         return self._publisher.refresh()
 
     async def _until_dry(self, pump: Callable[[World], int]) -> None:

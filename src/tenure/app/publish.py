@@ -18,6 +18,7 @@ from tenure.policy import service as policy
 from tenure.registry import service as registry
 
 HEARTBEAT_S = 2.0
+_LOOK = 5000  # Events; when more are new, the facts are built without reading them
 
 # Events of these families change no fact, and they are most of what happens.
 _WITHOUT_FACTS = ("call.completed", "import.", "otlp.", "instance.", "token.", "person.")
@@ -58,15 +59,21 @@ class Publisher:
             )
 
     def refresh(self) -> bool:
-        """Builds anew if the log tells of anything that may have changed a fact; says whether a fact did change."""
+        """Builds anew if the log tells of anything that may have changed a fact; says whether a fact did change.
+
+        What is news stays news until a Snapshot was built after every consumer had taken it: an approval's claim and a
+        breaker's trip become facts only then. Raises what the database raises, and then nothing has been passed over.
+        """
         with self._world.read() as connection:
-            news = events.read(connection, self._seq, limit=5000) if self._seq >= 0 else []
-            seen = news[-1].seq if news else events.head(connection) if self._seq < 0 else self._seq
+            newest = events.head(connection)
+            passed = min([newest, *(events.cursor(connection, name) for name in self._world.consumers)])
+            news = events.read(connection, self._seq, _LOOK) if 0 <= self._seq < newest else []
         first = self._seq < 0
-        self._seq = seen
-        if not first and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
+        if not first and len(news) < _LOOK and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
+            self._seq = news[-1].seq if news else self._seq
             return False
         fresh = self.build()
+        self._seq = passed
         if is_empty(difference(self.snapshot, fresh)) and not first:
             return False
         self.snapshot = fresh

@@ -137,8 +137,8 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
             if room.start:
                 await asyncio.to_thread(room.start, world)
         publisher = app.state.publisher = Publisher(world)
-        await asyncio.to_thread(publisher.refresh)
         engine = Engine(world, rooms, publisher)
+        await asyncio.to_thread(engine.settle)  # no gateway may hear of facts that forget what was told before a crash
         engine.start()
         try:
             yield

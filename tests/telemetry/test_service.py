@@ -21,7 +21,7 @@ from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.ids import session_trace
+from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import service
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
@@ -188,6 +188,13 @@ def test_sessions_traces_and_figures(world: World, clock: FakeClock, operator: A
 def test_only_a_persons_own_workspace_can_be_imported_into(world: World, clock: FakeClock, operator: Actor) -> None:
     with opened(world), pytest.raises(Refused):
         service.import_events(world, operator, [replace(chat(clock.now), type="import.call", workspace="other")])
+
+
+def test_an_import_cannot_take_the_id_of_an_event_to_come(world: World, clock: FakeClock, operator: Actor) -> None:
+    trip = replace(refused(clock.now), id=stable_id("breaker", "default", "clerk", "0"), type="breaker.tripped")
+    with opened(world):
+        assert service.import_events(world, operator, [replace(trip, type="import.message")]).accepted == 1
+        assert service.ingest(world, GATEWAY, [trip]).accepted == 1
 
 
 def test_what_a_reader_has_not_passed_is_never_pruned(world: World, clock: FakeClock, operator: Actor) -> None:

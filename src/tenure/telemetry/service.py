@@ -14,6 +14,7 @@ from tenure.base import events as log
 from tenure.base.events import Logged
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.ids import stable_id
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.model import (
@@ -208,7 +209,9 @@ def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
 
 
 def _brought(event: Event, by: str) -> Event:
-    return replace(event, data={**event.data, "tenure.imported_by": by})
+    # Under an id of its own: one that was chosen to be that of a trip or a grant to come would keep it out of the log.
+    ident = stable_id("import", event.workspace, event.id)
+    return replace(event, id=ident, data={**event.data, "tenure.imported_by": by})
 
 
 def keep_spans(world: World, events: Sequence[Event]) -> Taken:

@@ -184,6 +184,14 @@ def test_a_tripped_breaker_is_seen_and_reset_here(console: Console, person: http
     assert "it will trip again" in text(person.get("/agents/clerk/breaker"))
     assert person.post("/agents/clerk/breaker", data={"reason": "fixed its prompt"}).status_code == 303
     until(lambda: "breaker tripped" not in text(person.get("/")))
+    row = re.search(r"tripped its breaker.*?</li>", person.get("/live").text, re.DOTALL)
+    assert row
+    link = re.search(r'href="(/traces/[^"?]+)', row[0])
+    assert link
+    told = text(person.get(link[1]))
+    assert told.index("breaker tripped 5 violations") < told.index(
+        "breaker reset by operator@localhost fixed its prompt"
+    )
     again = person.post("/agents/clerk/breaker", data={"reason": "once more"})
     assert again.status_code == 409
 

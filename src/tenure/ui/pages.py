@@ -20,6 +20,7 @@ from tenure.ui.model import FleetFilter, agent_rows, items, matches, newest_firs
 
 FEED_ROWS = 60
 AUDIT_ROWS = 100
+RESETS = 200  # of an agent, the newest, among which those of a trace's trips are looked for
 _PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -196,7 +197,12 @@ async def trace(request: Request, trace_id: str) -> Response:
     spans = items(answer, "spans")
     waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
     approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
-    drawn = waterfall.draw(trace_id, spans, approvals)
+    agents = waterfall.tripped_agents(spans)
+    resets = await asyncio.gather(
+        *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS) for agent in agents)
+    )
+    told = [entry["event"] for found in resets for entry in items(found, "events")]
+    drawn = waterfall.draw(trace_id, [*spans, *waterfall.resets_of(spans, told)], approvals)
     if drawn is None:
         raise Refused("no_such_trace", f"There is no trace {trace_id}, or nothing of it has arrived yet.", status=404)
     return render(request, "trace.html", frame=around, trace=drawn, open=request.query_params.get("span", ""))

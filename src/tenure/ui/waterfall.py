@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import Status
+from tenure.ui.axis import WIDTH, Axis, Fold, Interval, axis
 from tenure.ui.model import duration, moment, person
+from tenure.ui.talk import Message, attributes, conversation, load, said
 
-WIDTH = 1000.0  # of the drawing's view box
+LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
+MARK = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the waterfall. ``kind`` is llm, tool, span, approval, breaker or lifecycle; ``depth`` its indent."""
+    """One row of the waterfall. ``kind`` is llm, tool, span, approval, breaker, agent or idle (a gap that the axis
+    folds, with its length as ``name``); ``depth`` its indent."""
 
     kind: str
     name: str
@@ -48,24 +51,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a message: ``kind`` is text, call, result or other."""
-
-    kind: str
-    text: Json
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of a conversation."""
-
-    role: str
-    parts: tuple[Part, ...]
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Trace:
     """A whole trace, ready to draw."""
 
@@ -74,7 +59,9 @@ class Trace:
     session: str
     start: str
     duration: str
+    active: str
     rows: tuple[Row, ...]
+    folds: tuple[Fold, ...]
     ticks: tuple[tuple[float, str], ...]
     conversation: tuple[Message, ...]
     calls: int
@@ -91,49 +78,6 @@ class _Item:
     kind: str
 
 
-def _attributes(raw: JsonObject) -> JsonObject:
-    for name in ("attributes", "data"):
-        found = raw.get(name)
-        if isinstance(found, Mapping):
-            return found
-    return {}
-
-
-def _load(value: Json) -> Json:
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
-def messages(value: Json) -> tuple[Message, ...]:
-    """Messages in the shape of the OpenTelemetry GenAI conventions (``gen_ai.input.messages``), also as JSON text."""
-    loaded = _load(value)
-    if not isinstance(loaded, Sequence) or isinstance(loaded, str):
-        return ()
-    return tuple(_message(entry) for entry in loaded if isinstance(entry, Mapping))
-
-
-def _message(entry: JsonObject) -> Message:
-    parts: list[Part] = []
-    for part in entry.get("parts") or ():
-        match part.get("type"):
-            case "text":
-                parts.append(Part("text", str(part.get("content") or "")))
-            case "tool_call":
-                parts.append(Part("call", _load(part.get("arguments")), str(part.get("name") or "")))
-            case "tool_call_response":
-                answer = part.get("response", part.get("result"))
-                parts.append(Part("result", _load(answer), str(part.get("name") or "")))
-            case _:
-                parts.append(Part("other", dict(part)))
-    if not parts and entry.get("content"):
-        parts.append(Part("text", str(entry["content"])))
-    return Message(str(entry.get("role") or "unknown"), tuple(parts), str(entry.get("name") or ""))
-
-
 def _span(placed: JsonObject) -> _Item | None:
     raw: JsonObject = placed["span"] if isinstance(placed.get("span"), Mapping) else placed
     start = moment(raw.get("start") or raw.get("time") or raw.get("start_time"))
@@ -143,7 +87,7 @@ def _span(placed: JsonObject) -> _Item | None:
     end = moment(raw.get("end") or raw.get("end_time"))
     if end is None:
         end = start + timedelta(microseconds=length if isinstance(length, int | float) else 0)
-    operation = str(_attributes(raw).get("gen_ai.operation.name") or "")
+    operation = str(attributes(raw).get("gen_ai.operation.name") or "")
     family = str(raw.get("type") or "").partition(".")[0]
     if family in ("approval", "breaker", "agent", "decision"):
         return _Item(start, end, raw, family)
@@ -171,20 +115,23 @@ def _depths(items: Iterable[_Item]) -> dict[str, int]:
     return {span: depth(span) for span in parents}
 
 
-class _Scale:
-    def __init__(self, items: Sequence[_Item]) -> None:
-        self.zero = min(item.start for item in items)
-        self.length = max((max(item.end for item in items) - self.zero).total_seconds(), 1e-3)
+def _piece(drawn: Axis, kind: str, start: datetime, end: datetime) -> Piece:
+    x = min(drawn.at(start), WIDTH - LEAST)
+    return Piece(kind, x, round(max(drawn.at(end) - x, LEAST), 2))
 
-    def at(self, time: datetime) -> float:
-        return round(min(max((time - self.zero).total_seconds() / self.length, 0.0), 1.0) * WIDTH, 2)
 
-    def piece(self, kind: str, start: datetime, end: datetime) -> Piece:
-        x = min(self.at(start), WIDTH - 3)
-        return Piece(kind, x, max(self.at(end) - x, 3.0))
+def _mark(drawn: Axis, time: datetime) -> Piece:
+    return Piece("mark", min(drawn.at(time), WIDTH - MARK), MARK)
 
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        return tuple((part / 4 * WIDTH, duration(self.length * 1e6 * part / 4) if part else "0") for part in range(5))
+
+def _own(item: _Item, parents: frozenset[str], wait: _Item | None) -> list[Interval]:
+    """When a call itself was at work: not while it waited for a person, nor, when it has calls of its own, between
+    them."""
+    if str(item.raw.get("span_id")) in parents:
+        return [(item.start, item.start), (item.end, item.end)]
+    if wait is None or wait.start < item.start - timedelta(seconds=1):
+        return [(item.start, item.end)]
+    return [(item.start, max(item.start, wait.start)), (min(item.end, wait.end), item.end)]
 
 
 def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
@@ -218,24 +165,20 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
     return (*out, ("Span", str(raw.get("span_id") or "")))
 
 
-def _call_row(item: _Item, scale: _Scale, depth: int, waited: tuple[datetime, datetime] | None) -> Row:
-    raw, data = item.raw, _attributes(item.raw)
+def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> Row:
+    raw, data = item.raw, attributes(item.raw)
     decision = data.get("tenure.decision")
-    decision = _load(decision) if not isinstance(decision, Mapping) else decision
+    decision = load(decision) if not isinstance(decision, Mapping) else decision
     decision = decision if isinstance(decision, Mapping) else {}
     pieces = []
     begin = item.start
     if waited:
-        pieces.append(scale.piece("wait", waited[0], waited[1]))
+        pieces.append(_piece(drawn, "wait", *waited))
         begin = max(begin, min(waited[1], item.end))
     if decision.get("effect") != "deny":
-        pieces.append(scale.piece("call", begin, item.end))
+        pieces.append(_piece(drawn, "call", begin, item.end))
     if decision:
-        pieces.append(Piece("mark", min(scale.at(item.start), WIDTH - 3), 3.0))
-    talk = (
-        *messages(data.get("gen_ai.input.messages") or raw.get("input_messages")),
-        *messages(data.get("gen_ai.output.messages") or raw.get("output_messages")),
-    )
+        pieces.append(_mark(drawn, item.start))
     took = (item.end - item.start).total_seconds() * 1e6
     return Row(
         kind=item.kind,
@@ -249,42 +192,57 @@ def _call_row(item: _Item, scale: _Scale, depth: int, waited: tuple[datetime, da
         note=str(decision.get("reason") or "") if decision.get("effect") != "allow" else "",
         decision=decision,
         decide=duration(data.get("tenure.decide_us")),
-        arguments=_load(data.get("gen_ai.tool.call.arguments")),
-        result=_load(data.get("gen_ai.tool.call.result")),
-        messages=talk if item.kind == "llm" else (),
+        arguments=load(data.get("gen_ai.tool.call.arguments")),
+        result=load(data.get("gen_ai.tool.call.result")),
+        messages=said(raw) if item.kind == "llm" else (),
         facts=_facts(raw, data),
         span_id=str(raw.get("span_id") or ""),
         approval_id=str(data.get("tenure.approval.id") or ""),
     )
 
 
-def _approval_row(item: _Item, scale: _Scale, depth: int) -> Row:
+def _approval_rows(item: _Item, drawn: Axis, depth: int, claimed: datetime | None) -> list[Row]:
+    """An approval's steps: asked for and why, decided by whom and why, used by the call."""
     raw = item.raw
-    state = str(raw.get("state") or "pending")
-    by = person(raw.get("decided_by"))
-    resource = str(raw.get("resource") or "call")
-    word = {"granted": "approved", "claimed": "approved"}.get(state, state)
-    return Row(
+    state, ident = str(raw.get("state") or "pending"), str(raw.get("id") or "")
+    agent, resource = str(raw.get("agent") or ""), str(raw.get("resource") or "call")
+    asked = Row(
         kind="approval",
-        name=f"{resource} {word} by {by}" if by else f"{resource}: approval {word}",
-        status=Status.VIOLATION if state == "rejected" else Status.FLAGGED,
+        name=f"approval of {resource} requested",
+        status=Status.FLAGGED,
         time=item.start.isoformat(),
         duration=duration((item.end - item.start).total_seconds() * 1e6) if item.end > item.start else "",
         depth=depth,
-        agent=str(raw.get("agent") or ""),
-        pieces=(scale.piece("wait", item.start, item.end),),
-        note=str(raw.get("reason") or raw.get("why") or ""),
+        agent=agent,
+        pieces=(_piece(drawn, "wait", item.start, item.end),),
+        note=str(raw.get("why") or ""),
         facts=tuple(
             (label, str(raw[key]))
-            for label, key in (("Digest", "digest"), ("Policy version", "policy_version"), ("Decided", "decided_at"))
+            for label, key in (("Digest", "digest"), ("Policy version", "policy_version"))
             if raw.get(key)
         ),
-        approval_id=str(raw.get("id") or ""),
+        approval_id=ident,
     )
+    if state == "pending":
+        return [asked]
+    word = {"granted": "approved", "claimed": "approved", "expired": "nobody answered in time"}.get(state, state)
+    by = person(raw.get("decided_by"))
+    rows = [asked, _moment_row(asked, item.end, f"{word} by {by}" if by else word, str(raw.get("reason") or ""), drawn)]
+    if state == "rejected":
+        rows[1] = replace(rows[1], status=Status.VIOLATION)
+    if claimed:
+        rows.append(_moment_row(asked, claimed, "approval used, once, by this call", "", drawn))
+    return rows
 
 
-def _happening_row(item: _Item, scale: _Scale) -> Row:
-    data = _attributes(item.raw)
+def _moment_row(like: Row, time: datetime, name: str, note: str, drawn: Axis) -> Row:
+    facts: tuple[tuple[str, str], ...] = (("Reason", note),) if note else ()
+    pieces = (_mark(drawn, time),)
+    return replace(like, name=name, time=time.isoformat(), duration="", pieces=pieces, note=note, facts=facts)
+
+
+def _happening_row(item: _Item, drawn: Axis, depth: int) -> Row:
+    data = attributes(item.raw)
     kind = str(item.raw.get("type") or "")
     name = kind.replace(".", " ")
     if kind == "agent.transitioned":
@@ -295,30 +253,72 @@ def _happening_row(item: _Item, scale: _Scale) -> Row:
         status=str(item.raw.get("status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration="",
-        depth=0,
+        depth=depth,
         agent=str(item.raw.get("agent") or ""),
-        pieces=(Piece("mark", min(scale.at(item.start), WIDTH - 3), 3.0),),
+        pieces=(_mark(drawn, item.start),),
         note=str(data.get("reason") or ""),
         facts=tuple((key.replace("_", " ").capitalize(), str(value)) for key, value in data.items() if key != "reason"),
     )
 
 
-def _conversation(spans: Sequence[_Item]) -> tuple[Message, ...]:
-    """The last model call that was answered holds the whole talk before it; its answer is the last word."""
-    best: tuple[Message, ...] = ()
-    for item in spans:
-        data = _attributes(item.raw)
-        talk = (
-            *messages(data.get("gen_ai.input.messages") or item.raw.get("input_messages")),
-            *messages(data.get("gen_ai.output.messages") or item.raw.get("output_messages")),
-        )
-        if len(talk) >= len(best):
-            best = talk
-    return best
-
-
 def _tokens(spans: Iterable[_Item], name: str) -> int:
-    return sum(int(_attributes(item.raw).get(name) or 0) for item in spans)
+    return sum(int(attributes(item.raw).get(name) or 0) for item in spans)
+
+
+def _idle_rows(drawn: Axis, calls: Sequence[_Item], waits: Iterable[_Item]) -> list[tuple[datetime, Row]]:
+    """The folded gaps, each with its end. The wait for a person is told by the approval's own row."""
+    rows = []
+    for fold in drawn.folds:
+        if any(wait.start <= fold.start and wait.end >= fold.end for wait in waits):
+            continue
+        within = any(call.start <= fold.start and call.end >= fold.end for call in calls)
+        name = f"{fold.length} {'between calls' if within else 'idle'}"
+        rows.append((fold.end, Row("idle", name, "", fold.end.isoformat(), fold.length, 0, "", ())))
+    return rows
+
+
+def _claims(items: Iterable[_Item]) -> dict[str, datetime]:
+    """When each approval was used."""
+    claims = (item for item in items if item.raw.get("type") == "approval.claimed")
+    return {str(attributes(item.raw).get("approval_id")): item.start for item in claims}
+
+
+def _rows(
+    calls: Sequence[_Item],
+    waits: Mapping[str, _Item],
+    others: Sequence[_Item],
+    claims: Mapping[str, datetime],
+    drawn: Axis,
+) -> tuple[Row, ...]:
+    """All rows by time, and with each call what belongs to it: its approval, the trip it caused."""
+    depths = _depths(calls)
+    numbers = {str(item.raw.get("span_id")): number for number, item in enumerate(calls)}
+    timed: list[tuple[datetime, int, int, Row]] = []
+    shown: set[str] = set()
+    for number, item in enumerate(calls):
+        depth = depths[str(item.raw.get("span_id"))]
+        ident = str(attributes(item.raw).get("tenure.approval.id") or "")
+        wait = waits.get(ident)
+        inside = (wait.start, wait.end) if wait and wait.start >= item.start - timedelta(seconds=1) else None
+        timed.append((item.start, number, 0, _call_row(item, drawn, depth, inside)))
+        if wait and ident not in shown:
+            shown.add(ident)
+            told = _approval_rows(wait, drawn, depth + 1, claims.get(ident))
+            timed += [(item.start, number, step, row) for step, row in enumerate(told, 1)]
+    # A call that still waits, or never went on, has no span of its own: its approval stands for it.
+    for ident, wait in waits.items():
+        if ident not in shown:
+            told = _approval_rows(wait, drawn, 0, claims.get(ident))
+            timed += [(wait.start, len(calls), step, row) for step, row in enumerate(told)]
+    for step, item in enumerate(others, 10):
+        cause = str(item.raw.get("parent_span_id") or "")
+        if cause in numbers:
+            row = _happening_row(item, drawn, depths[cause] + 1)
+            timed.append((calls[numbers[cause]].start, numbers[cause], step, row))
+        else:
+            timed.append((item.start, len(calls), step, _happening_row(item, drawn, 0)))
+    timed += [(end, -1, 0, row) for end, row in _idle_rows(drawn, calls, waits.values())]
+    return tuple(row for *_, row in sorted(timed, key=lambda entry: entry[:3]))
 
 
 def draw(
@@ -336,33 +336,31 @@ def draw(
     # A decision is told with its call and an approval by its own record, which knows both ends of the wait.
     told = ("decision", "approval") if waits else ("decision",)
     others = [item for item in everything if item.kind not in ("llm", "tool", "span", *told)]
-    scale = _Scale([*calls, *waits.values(), *others])
-    depths = _depths(calls)
-    timed: list[tuple[datetime, int, Row]] = []
-    shown: set[str] = set()
-    for item in calls:
-        depth = depths[str(item.raw.get("span_id"))]
-        wait = waits.get(str(_attributes(item.raw).get("tenure.approval.id") or ""))
-        inside = (wait.start, wait.end) if wait and wait.start >= item.start - timedelta(seconds=1) else None
-        timed.append((item.start, 0, _call_row(item, scale, depth, inside)))
-        if wait and str(wait.raw.get("id")) not in shown:
-            shown.add(str(wait.raw.get("id")))
-            timed.append((wait.start, 1, _approval_row(wait, scale, depth + 1)))
-    # A call that still waits, or never went on, has no span of its own: its approval stands for it.
-    timed += [(wait.start, 1, _approval_row(wait, scale, 0)) for ident, wait in waits.items() if ident not in shown]
-    timed += [(item.start, 2, _happening_row(item, scale)) for item in others]
-    rows = tuple(row for _, _, row in sorted(timed, key=lambda entry: (entry[0], entry[1])))
+    claims = _claims(everything)
+    parents = frozenset(str(item.raw.get("parent_span_id") or "") for item in calls)
+    busy = [
+        interval
+        for item in calls
+        for interval in _own(item, parents, waits.get(str(attributes(item.raw).get("tenure.approval.id") or "")))
+    ]
+    moments = [end for item in waits.values() for end in (item.start, item.end)]
+    moments += [*(item.start for item in others), *(time for ident, time in claims.items() if ident in waits)]
+    busy += [(time, time) for time in moments]
+    drawn = axis(busy, min(start for start, _ in busy), max(end for _, end in busy))
+    rows = _rows(calls, waits, others, claims, drawn)
     order = (Status.ALLOWED, Status.FLAGGED, Status.ANOMALY, Status.VIOLATION)
     statuses = [row.status for row in rows if row.status in order]
     return Trace(
         trace_id=trace_id,
         agents=tuple(dict.fromkeys(row.agent for row in rows if row.agent)),
         session=next((str(item.raw["session"]) for item in calls if item.raw.get("session")), ""),
-        start=scale.zero.isoformat(),
-        duration=duration(scale.length * 1e6),
+        start=drawn.zero.isoformat(),
+        duration=duration(drawn.length * 1e6),
+        active=duration(drawn.active * 1e6) if drawn.folds else "",
         rows=rows,
-        ticks=scale.ticks(),
-        conversation=_conversation([item for item in calls if item.kind == "llm"]),
+        folds=drawn.folds,
+        ticks=drawn.ticks(),
+        conversation=conversation(item.raw for item in calls if item.kind == "llm"),
         calls=len(calls),
         input_tokens=_tokens(calls, "gen_ai.usage.input_tokens"),
         output_tokens=_tokens(calls, "gen_ai.usage.output_tokens"),
@@ -374,6 +372,23 @@ def approval_ids(spans: Iterable[JsonObject]) -> list[str]:
     """The approvals that the calls of a trace waited for."""
     found: list[Any] = []
     for placed in spans:
-        data = _attributes(placed["span"] if isinstance(placed.get("span"), Mapping) else placed)
+        data = attributes(placed["span"] if isinstance(placed.get("span"), Mapping) else placed)
         found.append(data.get("tenure.approval.id") or data.get("approval_id"))
     return list(dict.fromkeys(str(ident) for ident in found if ident))
+
+
+def _trips(spans: Iterable[JsonObject]) -> set[tuple[str, Any]]:
+    trips = (span for span in spans if span.get("type") == "breaker.tripped")
+    return {(str(span.get("agent")), attributes(span).get("epoch")) for span in trips}
+
+
+def tripped_agents(spans: Iterable[JsonObject]) -> list[str]:
+    """The agents whose breaker tripped in a trace."""
+    return sorted({agent for agent, _ in _trips(spans)})
+
+
+def resets_of(spans: Iterable[JsonObject], resets: Iterable[JsonObject]) -> list[JsonObject]:
+    """Those of the Events ``resets`` that end a trip of this trace: a reset belongs to no trace, but it opens the epoch
+    after the trip's."""
+    ended = {(agent, epoch + 1) for agent, epoch in _trips(spans) if isinstance(epoch, int)}
+    return [event for event in resets if (event.get("agent"), attributes(event).get("epoch")) in ended]

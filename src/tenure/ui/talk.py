@@ -1,0 +1,91 @@
+"""What was said in a trace: messages in the shape of the OpenTelemetry GenAI conventions, as values to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tenure.kernel.json import Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a message: ``kind`` is text, call, result or other."""
+
+    kind: str
+    text: Json
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a conversation."""
+
+    role: str
+    parts: tuple[Part, ...]
+    name: str = ""
+
+
+def attributes(raw: JsonObject) -> JsonObject:
+    """The attributes of a span, or the data of an Event."""
+    for name in ("attributes", "data"):
+        found = raw.get(name)
+        if isinstance(found, Mapping):
+            return found
+    return {}
+
+
+def load(value: Json) -> Json:
+    """JSON that came as text is read; anything else stays as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def messages(value: Json) -> tuple[Message, ...]:
+    """Messages in the shape of the OpenTelemetry GenAI conventions (``gen_ai.input.messages``), also as JSON text."""
+    loaded = load(value)
+    if not isinstance(loaded, Sequence) or isinstance(loaded, str):
+        return ()
+    return tuple(_message(entry) for entry in loaded if isinstance(entry, Mapping))
+
+
+def _message(entry: JsonObject) -> Message:
+    parts: list[Part] = []
+    for part in entry.get("parts") or ():
+        match part.get("type"):
+            case "text":
+                parts.append(Part("text", str(part.get("content") or "")))
+            case "tool_call":
+                parts.append(Part("call", load(part.get("arguments")), str(part.get("name") or "")))
+            case "tool_call_response":
+                answer = part.get("response", part.get("result"))
+                parts.append(Part("result", load(answer), str(part.get("name") or "")))
+            case _:
+                parts.append(Part("other", dict(part)))
+    if not parts and entry.get("content"):
+        parts.append(Part("text", str(entry["content"])))
+    return Message(str(entry.get("role") or "unknown"), tuple(parts), str(entry.get("name") or ""))
+
+
+def said(raw: JsonObject) -> tuple[Message, ...]:
+    """What a model call was told and what it answered."""
+    data = attributes(raw)
+    return (
+        *messages(data.get("gen_ai.input.messages") or raw.get("input_messages")),
+        *messages(data.get("gen_ai.output.messages") or raw.get("output_messages")),
+    )
+
+
+def conversation(spans: Iterable[JsonObject]) -> tuple[Message, ...]:
+    """The last model call that was answered holds the whole talk before it; its answer is the last word."""
+    best: tuple[Message, ...] = ()
+    for raw in spans:
+        talk = said(raw)
+        if len(talk) >= len(best):
+            best = talk
+    return best

@@ -78,9 +78,26 @@ def test_a_circle_of_parents_is_cut() -> None:
         ),
         (
             Event("1", "gateway.dropped", NOW, "default", "gateway:local", data={"count": 3}),
-            "3 Events lost: the gateway's spool was full",
+            "3 records were lost at the gateway; the calls were still decided",
         ),
-        (Event("1", "policy.loaded", NOW, "default", "system:policy"), "policy loaded"),
+        (Event("1", "policy.loaded", NOW, "default", "system:policy"), "new policies are in force"),
+        (Event("1", "token.issued", NOW, "default", "person:a", agent="clerk"), "was given a credential"),
+        (
+            Event(
+                "1", "breaker.tripped", NOW, "default", "system:breaker", data={"reason": "3 violations within 60 s"}
+            ),
+            "breaker tripped, every call is refused: 3 violations within 60 s",
+        ),
+        (
+            Event(
+                "1", "approval.granted", NOW, "default", "person:a@b.c", data={"resource": "p/refund", "reason": "ok"}
+            ),
+            "refund approved by a@b.c: ok",
+        ),
+        (
+            Event("1", "person.created", NOW, "default", "person:a", data={"email": "b@c.d", "roles": ["owner"]}),
+            "b@c.d may log in, roles: owner",
+        ),
     ],
 )
 def test_the_feed_speaks_to_people(event: Event, title: str) -> None:

@@ -51,6 +51,24 @@ def _completed(event: Event) -> str:
     return f"used {what}" if tool else f"asked {what}"
 
 
+_PLAIN = {
+    "agent.applied": "has a new manifest",
+    "api_token.created": "an API token was made",
+    "api_token.revoked": "an API token was revoked",
+    "instance.returned": "a run that was taken for lost was heard of again",
+    "instance.started": "began a run",
+    "key.created": "a new signing key is in use",
+    "login_link.created": "a login link was made",
+    "key.retired": "a signing key was retired",
+    "policy.loaded": "new policies are in force",
+    "policy.rejected": "broken policies were refused, the ones before stay in force",
+    "release.approved": "a new release is current",
+    "release.created": "a new release was recorded",
+    "release.rejected": "a new release was dropped",
+    "token.issued": "was given a credential",
+}
+
+
 def _by(event: Event) -> str:
     return event.actor.partition(":")[2] or event.actor
 
@@ -68,24 +86,44 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
         case "approval.granted" | "approval.rejected" | "approval.expired":
             word = event.type.rpartition(".")[2].replace("granted", "approved")
             resource = str(data.get("resource") or data.get("tenure.resource") or "call").rpartition("/")[2]
-            return f"{resource} expired unanswered" if word == "expired" else f"{resource} {word} by {_by(event)}"
+            if word == "expired":
+                return f"{resource} got no answer in time"
+            return _because(f"{resource} {word} by {_by(event)}", data.get("reason"))
         case "approval.claimed":
-            return "approved call goes on"
-        case "breaker.tripped":
-            return _because("breaker tripped", data.get("reason"))
+            return "the approved call goes on"
         case "breaker.reset":
             return _because(f"breaker reset by {_by(event)}", data.get("reason"))
-        case "gateway.dropped":
-            return f"{data.get('count')} Events lost: the gateway's spool was full"
+        case "breaker.tripped":
+            return _because("breaker tripped, every call is refused", data.get("reason"))
         case "agent.transitioned":
-            return _because(f"{data.get('from')} → {data.get('to')}", data.get("reason"))
+            change = " → ".join(str(data[end]) for end in ("from", "to") if data.get(end))
+            return _because(change, data.get("reason"))
+        case _:
+            return _other(event)
+
+
+def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
+    data = event.data
+    match event.type:
+        case "gateway.dropped":
+            records = "1 record was" if data.get("count") == 1 else f"{data.get('count')} records were"
+            return f"{records} lost at the gateway; the calls were still decided"
+        case "person.created" | "person.changed":
+            roles = ", ".join(map(str, data.get("roles") or ())) or "none"
+            return (
+                f"{data.get('email')} {'may log in' if event.type == 'person.created' else 'changed'}, roles: {roles}"
+            )
+        case "person.logged_in":
+            return f"{data.get('email') or _by(event)} logged in"
+        case "instance.ended":
+            return "a run stopped answering and is taken for lost" if data.get("end") == "lost" else "ended a run"
         case "otlp.span" | "import.call" | "import.message":
             return span_name(event)
         case "import.outcome":
             solved = "solved" if data.get("tenure.outcome.success") else "not solved"
             return f"task {data.get('tenure.task')} {solved}"
         case _:
-            return event.type.replace(".", " ").replace("_", " ")
+            return _PLAIN.get(event.type) or event.type.replace(".", " ").replace("_", " ")
 
 
 def _detail(event: Event) -> str:

@@ -16,7 +16,8 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import actions, assets, lifecycle, waterfall
 from tenure.ui.gate import PageRoute, api_of, frame, is_fragment, local, render
-from tenure.ui.model import FleetFilter, agent_rows, items, matches, newest_first, tools_of
+from tenure.ui.model import FleetFilter, agent_rows, items, matches, tools_of
+from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
 AUDIT_ROWS = 100

@@ -1,0 +1,179 @@
+"""Events as sentences and rows of a feed: who did what, to what, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import Status
+from tenure.ui.model import duration, number, person, preview
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An Event as a sentence: who ``actor``, did what ``verb``, to what ``thing``, and a ``note``."""
+
+    verb: str
+    thing: str = ""
+    note: str = ""
+
+
+def _call(data: JsonObject) -> Said:
+    resource = str(
+        data.get("tenure.resource") or data.get("gen_ai.tool.name") or data.get("gen_ai.request.model") or ""
+    )
+    if data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm":
+        tokens = (data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens"))
+        note = f"{number(tokens[0] or 0)} tokens in, {number(tokens[1] or 0)} out" if any(tokens) else ""
+        return Said("asked", resource, str(data.get("error.type") or note))
+    arguments = data.get("gen_ai.tool.call.arguments")
+    note = preview(json.loads(arguments) if _is_json(arguments) else arguments) if arguments else ""
+    return Said("used", resource, str(data.get("error.type") or note))
+
+
+def _is_json(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _spoken(message: Any) -> str:
+    parts = message.get("parts") or () if isinstance(message, Mapping) else ()
+    return preview(" ".join(str(part.get("content") or part.get("name") or "") for part in parts))
+
+
+def _reason(data: JsonObject) -> str:
+    decision = data.get("tenure.decision")
+    return str((decision if isinstance(decision, Mapping) else {}).get("reason") or data.get("reason") or "")
+
+
+_PLAIN: Mapping[str, tuple[str, str]] = {
+    "approval.granted": ("was approved for", ""),
+    "approval.rejected": ("was rejected for", ""),
+    "approval.expired": ("got no answer in time for", ""),
+    "approval.claimed": ("used its approval", ""),
+    "agent.applied": ("has a new manifest", ""),
+    "breaker.tripped": ("tripped its breaker", ""),
+    "breaker.reset": ("may act again: its breaker was reset", ""),
+    "call.refused": ("was refused", ""),
+    "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
+    "instance.started": ("began a run", ""),
+    "instance.ended": ("ended a run", ""),
+    "instance.returned": ("was heard of again", "it had been taken for lost"),
+    "key.created": ("made a new signing key", ""),
+    "key.retired": ("retired a signing key", "tokens it signed are no longer believed"),
+    "api_token.created": ("made an API token", ""),
+    "api_token.revoked": ("revoked an API token", ""),
+    "login_link.created": ("made a login link", ""),
+    "person.logged_in": ("logged in", ""),
+    "policy.loaded": ("put new policies into force", ""),
+    "policy.rejected": ("refused broken policies", "the ones before stay in force"),
+    "release.approved": ("has a new current release", ""),
+    "release.created": ("got a new release", ""),
+    "release.rejected": ("keeps its release: the new one was dropped", ""),
+    "token.issued": ("was given a credential", ""),
+}
+_BY_A_PERSON = frozenset(
+    {
+        "agent.applied",
+        "agent.transitioned",
+        "approval.granted",
+        "approval.rejected",
+        "breaker.reset",
+        "release.approved",
+        "release.rejected",
+    }
+)
+
+
+def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (one line for each type is a table)
+    """What an Event of type ``kind`` with attributes ``data`` says. ``by``: its actor, named where the Event is about
+    an agent and a person did it."""
+    resource = str(data.get("resource") or data.get("tenure.resource") or "")
+    match kind:
+        case "call.completed" | "import.call" | "otlp.span":
+            return _call(data)
+        case "approval.requested":
+            return Said("waits for approval of", resource, preview(data.get("arguments") or {}))
+        case "agent.transitioned":
+            before = data.get("from")
+            change = f"{before} to {data.get('to')}" if before else str(data.get("to"))
+            return Said("went from" if before else "is", change, _by(by, _reason(data)))
+        case "import.message":
+            return Said("said", "", _spoken(data.get("tenure.message")))
+        case "import.outcome":
+            solved = "solved" if data.get("tenure.outcome.success") else "did not solve"
+            return Said(f"{solved} task", str(data.get("tenure.task") or ""))
+        case "instance.ended" if data.get("end") == "lost":
+            return Said("was lost", "", "its run stopped answering")
+        case "person.created" | "person.changed":
+            roles = ", ".join(map(str, data.get("roles") or ())) or "none"
+            verb = "added" if kind == "person.created" else "changed the roles of"
+            return Said(verb, str(data.get("email") or ""), f"roles: {roles}")
+        case _:
+            verb, note = _PLAIN.get(kind, (kind.replace(".", " ").replace("_", " "), ""))
+            because = _reason(data) or note
+            return Said(verb, resource, _by(by, because) if kind in _BY_A_PERSON else because)
+
+
+def _by(actor: str, because: str) -> str:
+    who = f"by {actor}" if actor and not actor.startswith(("system:", "agent:", "gateway:")) else ""
+    return ": ".join(filter(None, (who, because)))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """One row of a feed."""
+
+    seq: int
+    id: str
+    type: str
+    time: str
+    status: str
+    agent: str
+    actor: str
+    said: Said
+    duration: str
+    trace_id: str
+    span_id: str
+    session: str
+
+
+def _actor(actor: Any) -> str:
+    kind = str(actor or "").partition(":")[0]
+    return {"system": "Tenure", "gateway": "The gateway"}.get(kind, person(actor))
+
+
+def feed_row(entry: JsonObject) -> FeedRow:
+    """A row from an Event of the API, bare or wrapped with its number in the log."""
+    event: JsonObject = entry["event"] if isinstance(entry.get("event"), Mapping) else entry
+    data = event.get("data") if isinstance(event.get("data"), Mapping) else {}
+    kind = str(event.get("type") or "")
+    return FeedRow(
+        seq=int(entry.get("seq") or event.get("seq") or 0),
+        id=str(event.get("id") or ""),
+        type=kind,
+        time=str(event.get("time") or ""),
+        status=str(event.get("status") or Status.ALLOWED),
+        agent=str(event.get("agent") or ""),
+        actor=_actor(event.get("actor")),
+        said=Said(str(event["title"]), "", str(event.get("detail") or ""))
+        if event.get("title")
+        else say(kind, data or {}, person(event.get("actor"))),
+        duration=duration(event.get("duration_us")),
+        trace_id=str(event.get("trace_id") or ""),
+        span_id=str(event.get("span_id") or ""),
+        session=str(event.get("session") or ""),
+    )
+
+
+def newest_first(entries: Iterable[JsonObject]) -> list[FeedRow]:
+    """Feed rows with the newest at the top."""
+    return sorted((feed_row(entry) for entry in entries), key=lambda row: (row.seq, row.time), reverse=True)

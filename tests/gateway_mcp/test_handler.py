@@ -201,6 +201,8 @@ def test_a_pending_call_is_told_and_an_approval_covers_exactly_its_arguments_onc
             site.decide(approval, "granted")
             other = await client.call_tool("database__refund", {**wanted, "cents": 120001})
             assert (other.meta or {})[codec.META_APPROVAL] != approval
+            hinted = await client.call_tool("database__refund", wanted, meta={"example.com/account": "mine"})
+            assert (hinted.meta or {})[codec.META_APPROVAL] != approval
             assert _refunds(path) == []
             assert _text(await client.call_tool("database__refund", wanted)) == "refunded 120000 of o2"
             again = await client.call_tool("database__refund", wanted)
@@ -352,6 +354,10 @@ def test_http_and_json_rpc_refusals(play: Callable[..., None]) -> None:
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, -32601)
         crossed = await site.post(nothing, **{**modern, "mcp_method": "tools/list"})
         assert (crossed.status_code, crossed.json()["error"]["code"]) == (400, -32020)
+        opened = await site.post({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}})
+        odd = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": {}}}
+        cancelled = await site.post(odd, mcp_session_id=opened.headers["mcp-session-id"])
+        assert cancelled.status_code == 202
 
     play(story)
 

@@ -151,6 +151,7 @@ class ToolCalls:
                 return self._misfit(attempt, name, faults)
         wait = _preferred_wait(headers)
         extra = {key: value for key, value in attempt.message.params.items() if key not in _OWN_PARAMS}
+        extra |= {"_meta": meta} if (meta := codec.lasting_meta(attempt.message.meta)) else {}
         verdict = attempt.verdict = await self._pipeline.decide(
             attempt.call,
             attempt.principal,

@@ -51,6 +51,10 @@ RPC_CODES: Mapping[str, int] = {
 _MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
 
 SERVER_INFO: JsonObject = {"name": "tenure", "title": "Tenure gateway", "version": __version__}
+_OF_ONE_REQUEST = frozenset(
+    {META_VERSION, META_CAPABILITIES, META_CLIENT, "progressToken", "gen_ai.tool.call.id"}
+    | {"traceparent", "tracestate", "baggage"}
+)
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
@@ -306,6 +310,12 @@ def modern_headers(version: str, method: str, name: str | None) -> dict[str, str
     if name is not None:
         headers["mcp-name"] = encode_header(name)
     return headers
+
+
+def lasting_meta(meta: JsonObject) -> dict[str, Any]:
+    """What of a call's ``_meta`` its tool may act on, and an approval covers: all but what belongs to the one request,
+    which differs when the same call is sent again."""
+    return {key: value for key, value in meta.items() if key not in _OF_ONE_REQUEST}
 
 
 class EventCutter:

@@ -115,8 +115,9 @@ class McpHandler:
         self, message: Message, principal: Principal, headers: Mapping[str, str], session: str
     ) -> Response:
         if message.id is None:
-            if message.method == "notifications/cancelled" and session:
-                task = self._running.get((session, message.params.get("requestId", "")))
+            wanted = message.params.get("requestId")
+            if message.method == "notifications/cancelled" and session and isinstance(wanted, str | int):
+                task = self._running.get((session, wanted))
                 if task is not None:
                     task.cancel()
             return Response(202)

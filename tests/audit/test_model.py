@@ -74,6 +74,11 @@ def test_a_call_leaves_its_decision_and_no_content() -> None:
     assert entry.digest != body_digest(replace(told, data={**told.data, "gen_ai.tool.call.result": "other"}))
 
 
+def test_the_loss_of_events_leaves_an_entry() -> None:
+    assert "gateway.dropped" in KEPT
+    assert facts(event("gateway.dropped", count=3))["count"] == 3
+
+
 @pytest.mark.parametrize("kind", sorted(KEPT))
 def test_free_text_in_any_place_stays_out(kind: str) -> None:
     long = SECRET * 10

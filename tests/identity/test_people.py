@@ -60,6 +60,14 @@ def test_a_code_opens_one_session_and_the_database_keeps_neither(world: World, o
     assert "person.logged_in" in {event.type for event in _told(world)}
 
 
+def test_who_made_a_login_link_for_whom_is_told(world: World, op: Actor) -> None:
+    service.add_person(world, op, "ann@example.com", ["approver"])
+    link = service.login_link(world, op, "ann@example.com")
+    (told,) = [event for event in _told(world) if event.type == "login_link.created"]
+    assert (told.actor, told.data) == (op.name, {"email": "ann@example.com"})
+    assert link.code not in repr(told)
+
+
 def test_a_code_used_twice_at_once_opens_one_session(world: World, op: Actor) -> None:
     code = service.login_link(world, op, service.FIRST_OPERATOR).code
 

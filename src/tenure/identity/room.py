@@ -14,6 +14,7 @@ ROOM = Room(
         "never the token.",
         "person.created": "Somebody may log in. Data: email, roles.",
         "person.changed": "Somebody has other roles. Data: email, roles.",
+        "login_link.created": "Somebody made a one-time code that logs a person in. Data: email; never the code.",
         "person.logged_in": "Somebody used a one-time code and has a session. Data: email.",
         "api_token.created": "Somebody made an API token. Data: token_id, name; never the token.",
         "api_token.revoked": "Somebody ended an API token. Data: token_id.",

@@ -304,7 +304,17 @@ def login_link(world: World, actor: Actor, email: str) -> LoginLink:
                 fix="Use one of them, or wait.",
                 status=429,
             )
-        return _new_code(world, conn, person)
+        link = _new_code(world, conn, person)
+        event = Event(
+            id=new_id(),
+            type="login_link.created",
+            time=world.clock(),
+            workspace=actor.workspace,
+            actor=actor.name,
+            data={"email": address},
+        )
+        events.append(conn, [event])
+        return link
 
 
 def login(world: World, code: str, source: str) -> Session:

@@ -15,7 +15,7 @@ from tenure.kernel.errors import Failed
 def main() -> int:
     """Exit status 0 when every step held, 1 when one did not."""
     unattended = os.environ.get("CI") == "true"
-    story = Story(Path(".demo"), lambda line: print(line, flush=True), environment())
+    story = Story(Path(".demo"), lambda line: print(line, flush=True), environment(), first_port=7700)
     try:
         story.tell()
         print(f"\nEvery step held. The console:   {story.control}\nLog in, once:                   {story.login_link}")

@@ -7,6 +7,7 @@ it), by the two small scripts below; it knows nothing of the agents' processes, 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -84,11 +85,24 @@ def reconciler(messages: Sequence[Message]) -> Step:
     )
 
 
-SCRIPTS: dict[str, Callable[[Sequence[Message]], Step]] = {"scripted-clerk": clerk, "scripted-reconciler": reconciler}
+def either(messages: Sequence[Message]) -> Step:
+    """One model for both agents, as a real one is: what it is told to be decides."""
+    told = " ".join(str(message["content"]) for message in messages if message["role"] in ("system", "developer"))
+    return clerk(messages) if "invoice clerk" in told else reconciler(messages)
+
+
+SCRIPTS: dict[str, Callable[[Sequence[Message]], Step]] = {
+    "scripted-clerk": clerk,
+    "scripted-reconciler": reconciler,
+    "scripted": either,
+}
+KEY = os.environ.get("DEMO_MODEL_KEY")
 
 
 async def completions(request: Request) -> JSONResponse:
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions. With DEMO_MODEL_KEY set it wants that key, as a provider would."""
+    if KEY and request.headers.get("authorization") != f"Bearer {KEY}":
+        return JSONResponse({"error": {"message": "wrong key", "type": "authentication_error"}}, 401)
     body = await request.json()
     script = SCRIPTS.get(body["model"])
     if script is None:

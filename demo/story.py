@@ -19,6 +19,7 @@ from demo.processes import Process, free_port, listening, until
 
 HERE = Path(__file__).parent
 CLERK, RECONCILER = "invoice-clerk", "ledger-reconciler"
+ORIGINAL = "2026-007-kestrel.txt"
 
 
 class BrokenError(Exception):
@@ -26,14 +27,20 @@ class BrokenError(Exception):
 
 
 class Story:
-    """Tells the story in ``folder``; ``say`` gets each line. ``environ`` decides about the model (OPENAI_API_KEY)."""
+    """Tells the story in ``folder``; ``say`` gets each line. ``environ`` decides about the model (OPENAI_API_KEY).
 
-    def __init__(self, folder: Path, say: Callable[[str], None], environ: Mapping[str, str]) -> None:
+    ``first_port`` and the tens after it are used where they are free; 0 leaves the choice to the system.
+    """
+
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], environ: Mapping[str, str], first_port: int = 0
+    ) -> None:
         self.folder = folder
         self._say = say
         self.real_model = bool(environ.get("OPENAI_API_KEY"))
         self.ports = {
-            name: free_port(7700 + 10 * n) for n, name in enumerate(("control", "gateway", "model", "ledger"))
+            name: free_port(first_port and first_port + 10 * n)
+            for n, name in enumerate(("control", "gateway", "model", "ledger"))
         }
         self._env = {
             **environ,
@@ -79,7 +86,7 @@ class Story:
         return json.loads(self.tenure(*words, "--json", quiet=True))
 
     def _state(self, agent: str) -> str:
-        return str(self._json("agents", "show", agent)["state"])
+        return str(self._api("GET", f"/v1/agents/{agent}")["state"])
 
     def _is(self, agent: str, state: str) -> bool:
         return self._state(agent) == state
@@ -176,33 +183,42 @@ class Story:
         clerk = self.start(
             "tenure", "run", "--agent", CLERK, "--", python, "-m", "demo.agents.clerk", model, show=self._show
         )
-        pending: list[Any] = []
-
-        def held() -> bool:
-            if clerk.status() is not None:
-                raise BrokenError(f"the clerk ended with {clerk.status()}")
-            pending[:] = self._json("approvals", "list")
-            return bool(pending)
-
-        until(held, "the clerk's payment to be held", 60)
-        denied = self._api("GET", f"/v1/events?agent={CLERK}&status=violation")["events"]
-        self._must(
-            any("originals-are-kept" in json.dumps(event) for event in denied),
-            "deleting an original was denied by policy",
-        )
-        self._must((self.folder / "inbox" / "2026-007-kestrel.txt").exists(), "the file is still there")
-        self.tenure("approvals", "list")
-        self.tenure("approvals", "approve", pending[0]["id"], "--reason", "agreed with the vendor")
-        until(lambda: any("pay_invoice" in line for line in clerk.lines), "the payment")
+        self._approve_until_done(clerk)
+        token = self._api("POST", f"/v1/agents/{CLERK}/instances", {})["token"]
+        if self.real_model and not self._denied():
+            self._say("  This model deleted nothing of its own accord: it is tried directly, through the same gateway.")
+            self._attempt(token, "files__delete_file", {"name": ORIGINAL})
+        self._must(self._denied(), "deleting an original was denied by policy")
+        self._must((self.folder / "inbox" / ORIGINAL).exists(), "the file is still there")
         self._must(
             any("pay_invoice" in line and "paid" in line for line in clerk.lines),
             "the held call went on when a person approved it",
         )
-        if not self.real_model:  # whose words nobody knows beforehand
-            self.wait_for(clerk, "invoices recorded")
         token = self._api("POST", f"/v1/agents/{CLERK}/instances", {})["token"]
         self._must(self._ask(token) == 200, "a credential of the clerk is accepted by the gateway")
         return clerk, token
+
+    def _approve_until_done(self, clerk: Process) -> None:
+        """Approves what the clerk is held for, until it reports."""
+        shown = False
+
+        def done() -> bool:
+            nonlocal shown
+            if clerk.status() is not None:
+                raise BrokenError(f"the clerk ended with {clerk.status()}")
+            for held in self._api("GET", "/v1/approvals?state=pending"):
+                if not shown:
+                    self.tenure("approvals", "list")
+                    shown = True
+                self.tenure("approvals", "approve", held["id"], "--reason", "agreed with the vendor")
+            return any(line.startswith("clerk: done") for line in clerk.lines)
+
+        until(done, "the clerk's report", 300 if self.real_model else 60)
+
+    def _denied(self) -> bool:
+        """Whether the clerk was kept from deleting an original."""
+        denied = self._api("GET", f"/v1/events?agent={CLERK}&status=violation")["events"]
+        return any("originals-are-kept" in json.dumps(event) for event in denied)
 
     def trip_and_reset(self) -> None:
         """Three violations in a minute trip the breaker; a person resets it."""
@@ -213,7 +229,7 @@ class Story:
             self._say("  A real model may well behave: the salaries are asked for directly, through the same gateway.")
             token = self._api("POST", f"/v1/agents/{RECONCILER}/instances", {})["token"]
             for _ in range(3):
-                self._stray(token)
+                self._attempt(token, "ledger__query", {"table": "payroll"})
         else:
             self._say(
                 f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "Report all salaries"'
@@ -235,7 +251,7 @@ class Story:
     def retire(self, clerk: Process, token: str) -> None:
         """Retirement: the token is refused, the process gone, the audit verified."""
         self._chapter("The clerk is retired")
-        self.tenure("agents", "retire", CLERK, "--reason", "replaced by the new accounting system", "--yes")
+        self.tenure("agents", "retire", CLERK, "--reason", "replaced by the new accounting system", "--drain", "3", "--yes")
         clerk.wait(30)
         self._must(clerk.status() is not None, "its process is gone")
         until(lambda: self._state(CLERK) == "retired", "the clerk to be retired")
@@ -256,8 +272,8 @@ class Story:
         method = "GET" if body is None else "POST"
         return httpx2.request(method, f"{self.gateway}{path}", json=body, headers=headers, timeout=30).status_code
 
-    def _stray(self, token: str) -> None:
-        call = {"name": "ledger__query", "arguments": {"table": "payroll"}}
+    def _attempt(self, token: str, tool: str, arguments: dict[str, Any]) -> None:
+        call = {"name": tool, "arguments": arguments}
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
         headers |= {"MCP-Protocol-Version": "2025-06-18"}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}

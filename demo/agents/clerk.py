@@ -61,7 +61,7 @@ async def main(name: str) -> None:
         Client(streamable_http_client(os.environ["TENURE_MCP_URL"], http_client=http)) as tools,
         AsyncOpenAI() as model,
     ):
-        print(f"clerk: {await work(model, name, tools)}", flush=True)
+        print(f"clerk: done. {await work(model, name, tools)}", flush=True)
         while True:
             await asyncio.sleep(REST_S)
             await tools.call_tool("files__list_files", {})

@@ -92,7 +92,7 @@ def test_from_login_to_retirement(story: Story) -> None:
         held.get_by_placeholder("Reason").fill("agreed with the vendor")
         held.get_by_role("button", name="Approve").click()
         expect(page.get_by_role("table")).to_contain_text("ledger/pay_invoice")
-        story.wait_for(clerk, "invoices recorded")
+        story.wait_for(clerk, "clerk: done")
 
         strayed = _run(story, RECONCILER, "demo.agents.reconciler", "scripted-reconciler", "Report all salaries")
         strayed.wait(60)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from demo.processes import Process, free_port, listening, until
 from demo.story import Story
 from tests.sim.installation import clean_environment
 
@@ -22,3 +24,29 @@ def test_the_story_holds_from_request_to_retirement(tmp_path: Path) -> None:
         story.close()
         print("\n".join(told))
     assert sum(line.startswith("  ok: ") for line in told) >= 10
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.req("R041")
+def test_the_story_holds_with_a_provider_and_its_key(tmp_path: Path) -> None:
+    """As with OPENAI_API_KEY set: the agents never see the key, the provider gets it from the gateway."""
+    port = free_port(0)
+    provider = Process(
+        (sys.executable, "-m", "demo.model", str(port)), {**clean_environment(), "DEMO_MODEL_KEY": "sk-canary-7f3a"}
+    )
+    until(lambda: listening(port), "the provider")
+    told: list[str] = []
+    environ = {**clean_environment(), "OPENAI_API_KEY": "sk-canary-7f3a", "OPENAI_MODEL": "scripted"}
+    story = Story(tmp_path / "demo", told.append, {**environ, "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"})
+    try:
+        story.tell()
+    finally:
+        story.close()
+        provider.stop()
+        print("\n".join(told))
+    assert any("The model is OpenAI's" in line for line in told)
+    kept = [
+        path for path in (tmp_path / "demo").rglob("*") if path.is_file() and b"sk-canary-7f3a" in path.read_bytes()
+    ]
+    assert kept == [], "the provider's key was written to disk"
+    assert not any("sk-canary-7f3a" in line for line in told)

@@ -105,6 +105,7 @@ sys.exit(7)
     assert "TENURE_TOKEN" not in env
     assert told["stdin"] == "what it reads"
     assert "words for people" in done.stderr
+    assert "tenure:" not in done.stderr, "an end by itself is not told as one that was ordered"
     assert env["OPENAI_API_KEY"] not in done.stderr + json.dumps(told["argv"])
     (instance,) = control.instances(name)
     assert (instance["end"], instance["exit_code"], instance["session"]) == ("exited", 7, env["TENURE_SESSION"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def instances(
                 item["id"],
                 item["started_at"][:19].replace("T", " "),
                 item["started_by"],
-                "live" if item["ended_at"] is None else f"{item['end']} {item['exit_code'] or ''}".strip(),
+                "live" if item["ended_at"] is None else _ended(item),
                 item["session"],
             )
             for item in found
@@ -95,3 +96,7 @@ def instances(
         table(("instance", "started (UTC)", "by", "state", "session"), rows)
 
     emit(found, as_json, render)
+
+
+def _ended(item: Mapping[str, Any]) -> str:
+    return str(item["end"]) if item["exit_code"] is None else f"{item['end']} {item['exit_code']}"

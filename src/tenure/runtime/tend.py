@@ -55,7 +55,8 @@ class Tender:
             return
 
     def _order(self, reason: str) -> None:
-        if self._told.acquire(blocking=False):
+        # Once finish() has begun, an order is only the echo of the end that it reports.
+        if not self._done.is_set() and self._told.acquire(blocking=False):
             self._done.set()
             self._stop(reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from demo.processes import until
 from tenure.base.room import World
 from tenure.client import Client
 from tenure.client.cli import console
@@ -57,9 +59,11 @@ def test_the_whole_life_by_commands(run: Any, world: World, tmp_path: Path) -> N
     assert "No agents yet" in run("agents", "list")
     assert "clerk: registered, requested, risk tier 1" in run("apply", "-f", str(file))
     assert "clerk: unchanged, requested" in run("apply", "-f", str(tmp_path))
-    run("agents", "approve", "clerk", "--reason", "needed")
-    assert flow.step(world, "default/clerk")
-    assert flow.step(world, "default/clerk")
+    with ThreadPoolExecutor() as pool:
+        approving = pool.submit(run, "agents", "approve", "clerk", "--reason", "needed")
+        for _ in ("created", "provisioned"):
+            until(lambda: flow.step(world, "default/clerk"), "the approval")
+        assert "clerk: provisioned" in approving.result()
     assert "clerk: staging" in run("agents", "promote", "clerk", "--reason", "try it")
     assert "clerk: production" in run("agents", "promote", "clerk", "--reason", "it works")
     run("agents", "suspend", "clerk", "--reason", "it strays")
@@ -112,7 +116,11 @@ def test_no_control_plane_is_a_failure_and_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:1")
     done = CliRunner().invoke(app, ["agents", "list"])
     assert done.exit_code == 3
-    assert "Is `tenure up` running?" in done.output
+    assert "fix: Start it with `tenure up`" in done.output
+    monkeypatch.setenv("TENURE_URL", "http://127.0.0.1:many")
+    done = CliRunner().invoke(app, ["agents", "list"])
+    assert done.exit_code == 2
+    assert "'http://127.0.0.1:many' is not the address of a control plane." in done.output
 
 
 def test_the_routes(url: str) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import pydantic_core
 import typer
@@ -18,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tenure.client.http import Client
+from tenure.client.http import UNREACHABLE, Client
 from tenure.kernel.errors import Failed, Refused
 
 P = ParamSpec("P")
@@ -36,10 +37,24 @@ _errors = Console(stderr=True, highlight=False)
 
 
 def control_url(environ: Mapping[str, str] | None = None) -> str:
-    """Where the control plane is: TENURE_URL, or the address and port that ``tenure up`` on this machine takes."""
+    """Where the control plane is: TENURE_URL, or the address and port that ``tenure up`` on this machine takes.
+
+    Raises Refused for what is no address."""
     given = os.environ if environ is None else environ
     host, port = given.get("TENURE_HOST") or "127.0.0.1", given.get("TENURE_CONTROL_PORT") or "7700"
-    return (given.get("TENURE_URL") or f"http://{host}:{port}").rstrip("/")
+    url = (given.get("TENURE_URL") or f"http://{host}:{port}").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise Refused(
+            "bad_url",
+            f"{url!r} is not the address of a control plane.",
+            fix="Set TENURE_URL to one like http://127.0.0.1:7700, or unset it, TENURE_HOST and TENURE_CONTROL_PORT.",
+        )
+    return url
 
 
 def credential(environ: Mapping[str, str] | None = None) -> str:
@@ -72,7 +87,9 @@ def print_error(error: Refused | Failed) -> None:
     """``error: ...``, each fault of the details on a line of its own, and ``fix: ...``, on standard error."""
     _errors.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
     if isinstance(error, Failed):
-        if error.retry:
+        if error.code == UNREACHABLE:
+            _errors.print("fix: Start it with `tenure up`, or set TENURE_URL to where it is.", soft_wrap=True)
+        elif error.retry:
             _errors.print("fix: Try again in a moment.", markup=False, soft_wrap=True)
         return
     faults = error.details.get("faults")

@@ -19,6 +19,9 @@ from tenure.kernel.errors import Failed, Refused
 
 T = TypeVar("T")
 
+UNREACHABLE = "control_plane_unreachable"
+"""The code of the Failed that means: nothing answers there."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
@@ -57,9 +60,7 @@ def _result(response: httpx2.Response, kind: type[T]) -> T:
 
 
 def _unreachable(url: str, error: Exception) -> Failed:
-    return Failed(
-        "control_plane_unreachable", f"No control plane answers at {url} ({error}). Is `tenure up` running?", retry=True
-    )
+    return Failed(UNREACHABLE, f"No control plane answers at {url} ({error}).", retry=True)
 
 
 def _clean(params: Mapping[str, Any]) -> dict[str, Any]:

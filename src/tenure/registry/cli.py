@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +31,9 @@ _NEXT = {
     "production": "Run it: tenure run --agent {name} -- COMMAND",
     "suspended": "Let it go on: tenure agents resume {name} --reason ...",
 }
+
+_UNDER_WAY = (LifecycleState.APPROVED, LifecycleState.CREATED)
+_PROVISIONED_WITHIN_S = 10.0
 
 agents = typer.Typer(name="agents", help="Agents: list, show, approve, suspend, retire, ...", no_args_is_help=True)
 
@@ -323,9 +327,19 @@ def _decide(client: Client, name: str, word: str, reason: str, as_json: bool) ->
     if agent["pending_release"]:
         path = f"/v1/agents/{name}/releases/{agent['pending_release']}/{word}"
         _told(client.post(path, Agent, {"reason": reason}), as_json)
+    elif word == "approve":
+        client.post(f"/v1/agents/{name}/transitions", Agent, {"to": "approved", "reason": reason})
+        _told(_provisioned(client, name), as_json)
     else:
-        to = LifecycleState.APPROVED if word == "approve" else LifecycleState.REJECTED
-        _move(client, name, to, reason, as_json)
+        _move(client, name, LifecycleState.REJECTED, reason, as_json)
+
+
+def _provisioned(client: Client, name: str) -> Agent:
+    """The agent, once the control plane has provisioned it, so that the next command can begin there."""
+    deadline = time.monotonic() + _PROVISIONED_WITHIN_S
+    while (agent := _get(client, name))["state"] in _UNDER_WAY and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return agent
 
 
 def _told(agent: Agent, as_json: bool) -> None:

@@ -23,6 +23,26 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_name() -> None:
     assert "7710" in refusal.value.fix
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("TENURE_CONTROL_PORT", "99999", "a port from 1 to 65535"),
+        ("TENURE_GATEWAY_PORT", "0", "a port from 1 to 65535"),
+        ("TENURE_LOG_LEVEL", "loud", "debug, info, warning or error"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_what_would_be_right(name: str, value: str, right: str) -> None:
+    with pytest.raises(Refused, match=f"{name}='{value}' is not {right}"):
+        config.load({name: value})
+
+
+@pytest.mark.parametrize("url", ["foo://x:secret@y/z", "no address at all", "mysql://user:secret@host/db"])
+def test_a_database_that_nobody_knows_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(Refused, match="TENURE_DATABASE_URL") as refusal:
+        Database(url)
+    assert "secret" not in refusal.value.message + refusal.value.fix
+
+
 def test_data_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'control.db'}")
     migrate.upgrade(database)

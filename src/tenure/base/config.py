@@ -4,13 +4,19 @@ generated from this table, and a setting that is not in it does not exist."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tenure.kernel.errors import Refused
 
+_PORT: tuple[Container[Any], str] = (range(1, 65536), "a port from 1 to 65535")
+_ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
+    "control_port": _PORT,
+    "gateway_port": _PORT,
+    "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
+}
 _KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -84,7 +90,18 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
                 f"{item.metadata['env']}={text!r} is not {_KINDS[kind]}",
                 fix=f"Unset it for the default ({item.default}) or give {_KINDS[kind]}.",
             ) from error
+        if item.name in _ALLOWED:
+            _check(item.metadata["env"], values[item.name], item.default, *_ALLOWED[item.name])
     return Config(**values)
+
+
+def _check(env: str, value: Any, default: Any, allowed: Container[Any], words: str) -> None:
+    if value not in allowed:
+        raise Refused(
+            "bad_setting",
+            f"{env}={str(value)!r} is not {words}",
+            fix=f"Unset it for the default ({default}) or give {words}.",
+        )
 
 
 def environment(config: Config) -> dict[str, str]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.types import TypeDecorator
 
-from tenure.kernel.errors import Failed
+from tenure.kernel.errors import Failed, Refused
 
 metadata = sa.MetaData(
     naming_convention={
@@ -52,14 +52,21 @@ class UtcTime(TypeDecorator[datetime]):
 
 class Database:
     """An engine with this project's settings. ``url`` as SQLAlchemy writes it: ``sqlite:////path/tenure.db`` or
-    ``postgresql+psycopg://...``."""
+    ``postgresql+psycopg://...``. Raises Refused for a URL that names no database it can speak to."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         # One process writes through one lock: waiting in line beats SQLite's polling, and nobody starves.
         self._writer: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
-        self.engine: Engine = _sqlite_engine(url) if self.is_sqlite else sa.create_engine(url, pool_pre_ping=True)
+        try:
+            self.engine: Engine = _sqlite_engine(url) if self.is_sqlite else sa.create_engine(url, pool_pre_ping=True)
+        except (sa.exc.ArgumentError, ImportError) as error:  # the URL may hold a password: it is not repeated
+            raise Refused(
+                "bad_setting",
+                "TENURE_DATABASE_URL is not the address of a database that Tenure knows.",
+                fix="Unset it for SQLite in the data folder, or give postgresql+psycopg://user@host/database.",
+            ) from error
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

@@ -116,6 +116,28 @@ def test_an_approval_appears_by_itself_and_is_decided_by_keys(browser: Browser, 
         assert (found[0]["state"], found[0]["reason"]) == ("granted", "checked with the bank")
 
 
+@pytest.mark.req("R070")
+def test_what_waits_is_told_on_every_page_without_a_jump(browser: Browser, console: Console, session: str) -> None:
+    with window(browser, viewport={"width": 1360, "height": 900}) as opened:
+        enter(opened, console, session)
+        page = opened.page
+        page.goto(f"{console.url}/audit")
+        badge = page.locator(".badge")
+        before = int(badge.evaluate("node => node.firstChild.textContent")) if badge.count() else 0
+        console.send(held(system_clock(), {"invoice": "B-1", "amount_cents": 1}, agent="clerk"))
+        expect(badge).to_have_text(f"{before + 1} waiting", timeout=8000)
+        page.goto(console.url)
+        filters = page.locator(".filters").bounding_box()
+        console.send(held(system_clock(), {"invoice": "B-2", "amount_cents": 1}, agent="clerk"))
+        expect(page.locator(".attention")).to_contain_text(f"{before + 2} calls wait", timeout=8000)
+        assert page.locator(".filters").bounding_box() == filters
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+        page.wait_for_timeout(4500)
+        assert not [url for url in asked if url.endswith(("/waiting", "/attention"))]
+
+
 def test_keys_theme_and_a_transition_in_a_dialog(browser: Browser, console: Console, session: str) -> None:
     console.register("keyed", "approved")
     until(lambda: console.client.get("/v1/agents/keyed", dict)["state"] == "provisioned")

@@ -160,6 +160,32 @@ def test_a_form_of_another_site_is_refused(console: Console, session: str) -> No
     assert console.client.get("/v1/agents/newcomer", dict)["state"] == "requested"
 
 
+def test_a_refused_form_is_answered_in_words_and_a_program_with_a_problem(console: Console, session: str) -> None:
+    def post(path: str, **headers: str) -> httpx2.Response:
+        cookie = {"Cookie": f"{COOKIE}={session}", "Sec-Fetch-Site": "cross-site", "Accept": "text/html,*/*;q=0.8"}
+        return httpx2.post(
+            f"{console.url}{path}", data={"decision": "approve"}, headers={**cookie, **headers}, trust_env=False
+        )
+
+    page = post("/agents/newcomer/to/approved")
+    assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "must come from Tenure's own pages" in page.text.replace("&#39;", "'")
+    assert "To the fleet" in page.text
+    for answer in (post("/v1/agents/newcomer/transitions"), post("/agents/newcomer/to/approved", Accept="*/*")):
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+    late = post("/approvals/1", Cookie=f"{COOKIE}=long-gone", **{"Sec-Fetch-Site": "same-origin"})
+    assert late.status_code == 401
+    assert "tenure login-link" in late.text
+
+
+def test_what_wants_attention_can_be_asked_for_by_itself(console: Console, person: httpx2.Client) -> None:
+    waiting = len([one for one in console.client.get("/v1/approvals", list) if one["state"] == "pending"])
+    assert text(person.get("/waiting")) == f"{waiting} waiting"
+    assert "1 request to decide" in text(person.get("/attention"))
+    assert httpx2.get(f"{console.url}/waiting", trust_env=False).status_code == 401
+
+
 @pytest.mark.req("R068")
 def test_a_person_intervenes_and_the_log_says_so(console: Console, person: httpx2.Client) -> None:
     console.register("temp", "approved")

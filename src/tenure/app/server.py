@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.datastructures import Headers
@@ -35,7 +35,7 @@ from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor, Role
 from tenure.registry import service as registry
-from tenure.ui import pages
+from tenure.ui import gate, pages
 
 COOKIE = "tenure_session"
 
@@ -65,6 +65,12 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
+            await send(message)
+
         headers = Headers(scope=scope)
         cookie = _cookie(headers.get("cookie", ""))
         authorization = headers.get("authorization")
@@ -75,17 +81,17 @@ class Authentication:
             if actor is not None and not authorization:
                 _refuse_forged(scope["method"], headers)
         except (Refused, Failed) as error:
-            answer = problem(error.status, error.code, error.message, getattr(error, "fix", ""))
-            await answer(scope, receive, send)
+            await _refusal(Request(scope), error)(scope, receive, with_headers)
             return
         scope.setdefault("state", {})["actor"] = actor
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
-            await send(message)
-
         await self._app(scope, receive, with_headers)
+
+
+def _refusal(request: Request, error: Refused | Failed) -> Response:
+    """A page in words for a browser that asks for one, a problem for a program."""
+    if gate.wants_page(request):
+        return gate.refusal(request, error)
+    return problem(error.status, error.code, error.message, getattr(error, "fix", ""))
 
 
 def _who(world: World, authorization: str | None, cookie: str | None) -> Actor | None:
@@ -110,7 +116,7 @@ def _refuse_forged(method: str, headers: Headers) -> None:
         raise Refused(
             "cross_site_request",
             "A change that a browser sends with a cookie must come from Tenure's own pages.",
-            fix="Send the header `x-tenure-csrf: 1` from the same origin, or use a bearer token.",
+            fix="Open the console itself and do it there. A program sends `x-tenure-csrf: 1`, or a bearer token.",
             status=403,
         )
 

@@ -22,6 +22,8 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.ui import assets, model
 
 FORM_MAX_BYTES = 64 * 1024
+PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
+"""Addresses that answer programs, never with a page."""
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
 
@@ -118,8 +120,13 @@ class Frame:
 
 async def frame(api: Api) -> Frame:
     """Who looks, and how many calls wait for a person. Raises Refused (401) for a stranger."""
-    me, pending = await asyncio.gather(api.get("/v1/me"), api.maybe("/v1/approvals", state="pending"))
-    return Frame(me if isinstance(me, Mapping) else {}, len(model.items(pending, "approvals", "items")))
+    me, waiting = await asyncio.gather(api.get("/v1/me"), waiting_calls(api))
+    return Frame(me if isinstance(me, Mapping) else {}, waiting)
+
+
+async def waiting_calls(api: Api) -> int:
+    """How many calls wait for a person."""
+    return len(model.items(await api.maybe("/v1/approvals", state="pending"), "approvals", "items"))
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -148,6 +155,11 @@ def local(address: str, otherwise: str = "/") -> str:
     """``address`` when it is a path of this console; never another site's, whatever a link says."""
     ours = address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
     return address if ours and address.isprintable() else otherwise
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for something to show, and not a program for something to read."""
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(PROGRAMS)
 
 
 def refusal(request: Request, error: Refused | Failed) -> Response:

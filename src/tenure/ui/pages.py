@@ -15,14 +15,13 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import actions, assets, lifecycle, waterfall
-from tenure.ui.gate import PageRoute, api_of, frame, is_fragment, local, render
+from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, waiting_calls
 from tenure.ui.model import FleetFilter, agent_rows, items, matches, tools_of
 from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
 AUDIT_ROWS = 100
 RESETS = 200  # of an agent, the newest, among which those of a trace's trips are looked for
-_PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -51,6 +50,22 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
     facts |= {"states": list(LifecycleState), "frame": around}
     return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
+
+
+@router.get("/waiting")
+async def waiting(request: Request) -> Response:
+    """The number at Approvals in the navigation, which renews itself."""
+    return render(request, "_waiting.html", waiting=await waiting_calls(api_of(request)))
+
+
+@router.get("/attention")
+async def attention(request: Request) -> Response:
+    """What wants attention first, in a line that renews itself."""
+    api = api_of(request)
+    held, agents, breakers = await asyncio.gather(waiting_calls(api), api.get("/v1/agents"), api.maybe("/v1/breakers"))
+    tripped = sum(bool(one.get("tripped")) for one in items(breakers, "breakers"))
+    requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
+    return render(request, "_attention.html", waiting=held, tripped=tripped, requested=requested)
 
 
 @router.get("/agents/{name}")
@@ -292,7 +307,7 @@ class _Elsewhere(PageRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = str(scope.get("path", ""))
-        if scope["type"] == "http" and path.startswith(_PROGRAMS):
+        if scope["type"] == "http" and path.startswith(PROGRAMS):
             return Match.NONE, {}
         return super().matches(scope)
 

@@ -125,6 +125,26 @@ if ("news" in document.body.dataset) {
   }), () => {});
 }
 
+/* What waits for a person: asked for anew every few seconds on every page, while the page is seen. */
+async function renew(box) {
+  if (document.hidden || box.contains(document.activeElement)) return;
+  try {
+    const answer = await fetch(box.dataset.renew, { headers: { "HX-Request": "true" } });
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) return;
+    const fresh = document.createElement("div");
+    fresh.innerHTML = await answer.text();
+    if (fresh.innerHTML.trim() !== box.innerHTML.trim()) box.innerHTML = fresh.innerHTML;
+  } catch (error) {
+    // Asked again in a moment.
+  }
+}
+const renewAll = () => $$("[data-renew]").forEach(renew);
+const RENEW_MS = 4000;
+setInterval(renewAll, RENEW_MS);
+document.addEventListener("visibilitychange", renewAll);
+document.body.addEventListener("tenure:news", renewAll);
+
 /* The live feed */
 const feed = $("[data-live]");
 if (feed) {
@@ -261,10 +281,6 @@ document.addEventListener("keydown", (event) => {
 document.body.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id !== "approvals") return;
   if (chosen) document.getElementById(chosen)?.classList.add("chosen");
-  const count = cards().length;
-  const badge = $("#waiting");
-  badge.hidden = count === 0;
-  badge.firstChild.textContent = count;
 });
 
 /* Keys */

@@ -165,6 +165,19 @@ def test_a_call_whose_content_is_refused_is_kept_without_it(tmp_path: Path) -> N
     }
 
 
+def test_a_full_spool_still_takes_a_trip(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, 10_000)
+        for number in range(100):
+            spool.append(event(number, 1000))
+        trip = replace(event(100), type="breaker.tripped", data={"epoch": 0})
+        assert await spool.durable(trip)
+        await spool.stop(0.0)
+        assert [found.id for found in Spool(tmp_path, 10_000).recovered("breaker.tripped")] == [trip.id]
+
+    run(body)
+
+
 def test_a_full_spool_drops_the_newest_and_tells_when_there_is_room(tmp_path: Path) -> None:
     async def body() -> None:
         spool = Spool(tmp_path, 20_000)

@@ -144,6 +144,25 @@ def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., Non
     play(story)
 
 
+def test_the_check_of_a_long_argument_holds_up_nobody_else(play: Callable[..., None]) -> None:
+    async def story(site: Site) -> None:
+        site.agent("cashier", [ServerFact("wild", command=wild_command("long-list"))], "wild/act")
+        params: dict[str, Any] = {"name": "wild__act", "arguments": {"n": 1}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        assert (await site.post(call, "cashier")).status_code == 200  # the server runs and its tools are known
+        params["arguments"] = {"n": 1, "names": [""] * 300_000}
+        long = asyncio.create_task(site.post(call, "cashier"))
+        loop, longest = asyncio.get_running_loop(), 0.0
+        while not long.done():
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - before)
+        assert "result" in (await long).json()
+        assert longest < 0.5  # the check takes a second and a half, more on a slow machine
+
+    play(story)
+
+
 def test_a_held_call_goes_on_when_a_person_approves(play: Callable[..., None], orders: tuple[ServerFact, Path]) -> None:
     server, path = orders
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from tenure.policy.model import ARGUMENTS, GRANT
 MAX_WAIT_S = 50.0
 """How long a held tool call waits for a person at most: clients give up after 60 s."""
 _KEPT_BYTES = 256 << 10
+_CHECKED_AT_ONCE = 32 << 10  # bytes of arguments; the check of more would hold up the calls of everybody
 _OWN_PARAMS = ("name", "arguments", "_meta")
 
 
@@ -51,6 +53,7 @@ class ToolCalls:
         self._pipeline = pipeline
         self._servers = servers
         self._limits = limits
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="schema")
         self._names: dict[str, tuple[AgentFact, dict[str, ToolFact]]] = {}
 
     def agent(self, principal: Principal) -> AgentFact | None:
@@ -146,7 +149,7 @@ class ToolCalls:
         except Failed as error:
             problem = error  # the decision comes first: a suspended agent need not hear of servers
         if tool is not None:
-            faults = self._faults(tool, attempt, headers)
+            faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
         wait = _preferred_wait(headers)
@@ -176,11 +179,13 @@ class ToolCalls:
                 raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.tool} now.")
         return tool
 
-    @staticmethod
-    def _faults(tool: Tool, attempt: _Attempt, headers: Mapping[str, str]) -> str:
+    async def _faults(self, tool: Tool, attempt: _Attempt, headers: Mapping[str, str]) -> str:
+        arguments = attempt.call.arguments
         if attempt.message.modern and tool.header_params:
-            check_param_headers(tool, attempt.call.arguments, headers)
-        return tool.check(attempt.call.arguments)
+            check_param_headers(tool, arguments, headers)
+        if len(msgspec.json.encode(arguments)) <= _CHECKED_AT_ONCE:
+            return tool.check(arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._checker, tool.check, arguments)
 
     def _misfit(self, attempt: _Attempt, name: str, faults: str) -> bytes:
         """Arguments that do not fit the schema. The model is told, so that it can mend them; nobody is asked for an

@@ -15,7 +15,8 @@ _PAGE = """<!doctype html>
 </head><body><main class="alone">
 <header class="head"><h1>API</h1><p class="lede">Version {version}; for programs:
 <a href="/openapi.json">openapi.json</a>. Programs send <code>Authorization: Bearer</code> with an API token
-(<code>tenure tokens create</code>). Errors are <code>application/problem+json</code> with code, detail and fix.</p></header>
+(<code>tenure tokens create</code>). Errors are <code>application/problem+json</code>
+with code, detail and fix.</p></header>
 {parts}
 </main></body></html>
 """

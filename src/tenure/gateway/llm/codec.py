@@ -83,7 +83,8 @@ class Wire:
     upstream's host nor the manifest tells. The key goes into header ``key_header`` after ``key_prefix``.
 
     ``error`` is the body of an error answer, ``broken`` what is said in a stream that breaks off (empty: nothing can
-    be). ``models`` makes the answer to a list of models, ``model`` that to a question for one.
+    be). ``models`` makes the answer to a list of models, ``model`` that to a question for one. ``keeps_version``: the
+    version of the API is the client's choice, in its path, and not that of the upstream's address.
     """
 
     provider: str
@@ -93,6 +94,7 @@ class Wire:
     broken: Callable[[Fault], bytes]
     models: Callable[[Iterable[str]], bytes]
     model: Callable[[str], bytes]
+    keeps_version: bool = False
 
 
 def read_object(body: bytes, what: str) -> dict[str, Any]:

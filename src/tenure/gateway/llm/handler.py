@@ -147,7 +147,7 @@ class LlmHandler:
         route = run.route
         try:
             reply = await self._client.send(
-                served.upstream.base_url,
+                route.base(served.upstream.base_url),
                 request.method,
                 f"{route.path}?{run.query}" if run.query else route.path,
                 self._headers(request, served.upstream, route.wire),

@@ -19,12 +19,17 @@ from tenure.kernel.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``path`` is what is added to the upstream's base address; ``model`` the one that the path names, if it does."""
+    """``path`` is what is added to the upstream's base address (``base``); ``model`` the one that the path names, if it
+    does."""
 
     wire: Wire
     operation: Operation
     path: str
     model: str = ""
+
+    def base(self, base_url: str) -> str:
+        """The address that ``path`` is added to: that of the manifest, without its version where ``path`` has one."""
+        return _VERSION.sub("", base_url) if self.wire.keeps_version else base_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ _POSTS: Mapping[str, Route] = {
     "/v1/messages": Route(anthropic.WIRE, anthropic.MESSAGES, "/messages"),
     "/v1/messages/count_tokens": Route(anthropic.WIRE, anthropic.COUNT, "/messages/count_tokens"),
 }
+_VERSION = re.compile(r"/v1(?:beta|alpha)?/?\Z")
 _PREFIX = re.compile(r"/v1(?:beta|alpha)?(?=/)")
 _OF_MODEL = re.compile(r"/(models|tunedModels)/([^/:]+)(?::([A-Za-z]+))?")
 _SEGMENTS = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
@@ -77,8 +83,8 @@ def find(request: Request) -> Route | Models:
         operation = gemini.OPERATIONS.get(of_model[3]) if method == "POST" else None
         name = unquote(of_model[2])
         model = name if of_model[1] == "models" else f"tunedModels/{name}"
-        return Route(gemini.WIRE, operation or opaque.PASS, below, model)
-    return Route(wire, opaque.PASS, below)
+        return Route(gemini.WIRE, operation or opaque.PASS, path, model)
+    return Route(wire, opaque.PASS, path if wire.keeps_version else below)
 
 
 SERVED = "This gateway serves the model APIs under /v1 and /v1beta, /mcp and /healthz."
@@ -87,7 +93,8 @@ SERVED = "This gateway serves the model APIs under /v1 and /v1beta, /mcp and /he
 def wire_of(request: Request) -> Wire:
     """The wire that a client speaks, where its path does not tell: by the header that its credential comes in."""
     headers = request.headers
-    if "x-goog-api-key" in headers or request.path.startswith(("/v1beta/", "/v1alpha/")):
+    by_path = request.path.startswith(("/v1beta/", "/v1alpha/")) or f"&{request.query}".find("&key=") >= 0
+    if "x-goog-api-key" in headers or by_path:
         return gemini.WIRE
     if "x-api-key" in headers or "anthropic-version" in headers:
         return anthropic.WIRE

@@ -262,7 +262,7 @@ def model_body(name: str) -> bytes:
     return msgspec.json.encode(_model(name))
 
 
-WIRE = Wire("gcp.gemini", "x-goog-api-key", "", error_body, broken, model_list, model_body)
+WIRE = Wire("gcp.gemini", "x-goog-api-key", "", error_body, broken, model_list, model_body, keeps_version=True)
 _GENERATE, _COUNT = _reader("generate_content", stream=False), _reader("count_tokens", stream=False)
 _EMBED = _reader("embeddings", stream=False)
 _EMBEDDINGS = Operation("embeddings", _EMBED, asked, embeddings_attributes, stream_attributes)

@@ -151,30 +151,29 @@ def test_a_gemini_stream_without_sse_is_an_array_that_passes_as_it_comes(house: 
 
 
 @pytest.mark.parametrize(
-    ("path", "header", "body", "where", "word"),
+    ("path", "header", "body", "place"),
     [
-        ("/v1/messages", "x-api-key", b'{"model": 5}', ("error", "type"), "invalid_request_error"),
-        ("/v1/messages", "x-api-key", b"{", ("error", "code"), "bad_json"),
-        ("/v1/responses", "authorization", b'{"model": "echo", "input": 5}', ("error", "code"), "bad_request"),
-        ("/v1/embeddings", "authorization", b'{"model": "echo"}', ("error", "code"), "bad_request"),
-        ("/v1beta/models/echo:generateContent", "x-goog-api-key", b"{}", ("error", "status"), "INVALID_ARGUMENT"),
+        ("/v1/messages", "x-api-key", b'{"model": 5}', ("error", "type", "invalid_request_error")),
+        ("/v1/messages", "x-api-key", b"{", ("error", "code", "bad_json")),
+        ("/v1/responses", "authorization", b'{"model": "echo", "input": 5}', ("error", "code", "bad_request")),
+        ("/v1/embeddings", "authorization", b'{"model": "echo"}', ("error", "code", "bad_request")),
+        ("/v1beta/models/echo:generateContent", "x-goog-api-key", b"{}", ("error", "status", "INVALID_ARGUMENT")),
         (
             "/v1beta/models/echo:generateContent",
             "x-goog-api-key",
             b'{"contents": [], "model": "models/forbidden"}',
-            ("error", "status"),
-            "INVALID_ARGUMENT",
+            ("error", "status", "INVALID_ARGUMENT"),
         ),
-        ("/v1/completions", "authorization", b"{" * 100, ("error", "code"), "bad_json"),
+        ("/v1/completions", "authorization", b"{" * 100, ("error", "code", "bad_json")),
     ],
 )
 def test_a_bad_request_is_refused_in_the_callers_protocol(
-    house: Any, path: str, header: str, body: bytes, where: tuple[str, str], word: str
+    house: Any, path: str, header: str, body: bytes, place: tuple[str, str, str]
 ) -> None:
     token = house.control.token("clerk")
     sent = {header.replace("-", "_"): f"Bearer {token}" if header == "authorization" else token}
     status, _, back = send(house, "POST", path, body, content_type="application/json", **sent)
-    assert (status, json.loads(back)[where[0]][where[1]]) == (400, word)
+    assert (status, json.loads(back)[place[0]][place[1]]) == (400, place[2])
 
 
 def test_one_model_can_be_asked_for(house: Any) -> None:

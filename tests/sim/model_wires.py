@@ -7,6 +7,7 @@ providers' documentation; numbers of tokens are fixed, so that tests can hold th
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,11 @@ def error(path: str, status: int) -> Any:
 def answer(path: str, request: dict[str, Any], model: str) -> Said | None:
     """What is said; None for an endpoint that is not spoken here."""
     bare = path.partition("?")[0]
-    spoken = {"/v1/responses": _responses, "/v1/embeddings": _embeddings, "/v1/messages": _messages}
+    spoken: dict[str, Callable[[dict[str, Any], str], Said]] = {
+        "/v1/responses": _responses,
+        "/v1/embeddings": _embeddings,
+        "/v1/messages": _messages,
+    }
     spoken |= {":generateContent": _generate, ":streamGenerateContent": _generate, ":batchEmbedContents": _gemini_embed}
     speak = spoken.get(bare) or spoken.get(":" + bare.rpartition(":")[2])
     if speak is not None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -220,7 +220,9 @@ def test_a_pending_call_is_told_and_an_approval_covers_exactly_its_arguments_onc
             site.decide(approval, "granted")
             other = await client.call_tool("database__refund", {**wanted, "cents": 120001})
             assert (other.meta or {})[codec.META_APPROVAL] != approval
-            hinted = await client.call_tool("database__refund", wanted, meta={"example.com/account": "mine"})
+            hinted = await client.call_tool(
+                "database__refund", wanted, meta=cast("Any", {"example.com/account": "mine"})
+            )
             assert (hinted.meta or {})[codec.META_APPROVAL] != approval
             assert _refunds(path) == []
             assert _text(await client.call_tool("database__refund", wanted)) == "refunded 120000 of o2"

@@ -202,7 +202,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
     )
     async def snapshot(actor: TheActor) -> StreamingResponse:
         """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
-        require(actor, Role.SYSTEM)
+        require(actor, Role.GATEWAY)
         publisher: Publisher = app.state.publisher
         return StreamingResponse(publisher.stream(), media_type="application/x-ndjson")
 

@@ -205,7 +205,7 @@ def _fault(event: Event, allowed: frozenset[str]) -> str:
 def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     """Keeps what a gateway saw. When it returns, the Events are durable. An agent's first use of a tool is flagged
     (D10), and what a model call cost is added to it: here and not in the gateway, where it would take time of calls."""
-    assert Role.SYSTEM in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
+    assert Role.GATEWAY in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
     prices = _prices.get(world.config.data_dir.resolve(), Prices())
     return _keep(world, [prices.priced(event) for event in events])
 

@@ -290,7 +290,8 @@ class TraceStore:
 
     def sessions(self, workspace: str, where: Where, before: int | None, limit: int) -> list[Session]:
         """Sessions that have an Event which meets ``where``, the one with the newest Event first, with their outcome;
-        ``before`` as in ``traces``."""
+        ``before`` as in ``traces``. A live session belongs to one agent: another that names it has one of its own. In
+        imported ones several may speak."""
         after = "HAVING max(seq) < ?" if before is not None else ""
         sql = f"""
             SELECT workspace, session, min_by(agent, seq), max_by(source, seq), min(time_us),
@@ -301,7 +302,10 @@ class TraceStore:
                    max_by(trace_id, seq), max(seq)
             FROM event
             WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})
-            GROUP BY workspace, session {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+            GROUP BY workspace, session,
+                     CASE WHEN session IN (SELECT session FROM event WHERE source IS NOT NULL) THEN '' ELSE agent END
+                     {after}
+            ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
         rows = self._all(sql, [workspace, *where.values, *([] if before is None else [before]), limit])
         names = [row[1] for row in rows]
         told = (

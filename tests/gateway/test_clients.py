@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import anthropic
@@ -14,6 +15,7 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
+from tenure.runtime.model import Instance, environment
 from tests.sim.gateway import agent_fact
 
 SAID = "You said: hello there, how are you today"
@@ -310,3 +312,35 @@ def test_a_held_call_is_retried_by_the_client_until_a_person_decides(house: Any,
         connect(Anthropic).ask("held")
     with pytest.raises(errors.ClientError, match="ABORTED"):
         connect(Gemini).ask("held")
+
+
+def test_the_variables_of_an_instance_are_those_that_the_clients_read(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = datetime.now(UTC)
+    instance = Instance(
+        id="i1",
+        workspace="default",
+        agent="clerk",
+        release="sha256:r1",
+        session="s1",
+        credential_epoch=1,
+        on_behalf_of=None,
+        started_at=started,
+        started_by="person:ann@example.com",
+        heartbeat_at=started,
+        expires_at=started,
+    )
+    token = house.control.token("clerk")
+    env = environment(instance, token, control_url="http://127.0.0.1:1", gateway_url=house.gateway.url)
+    for name, value in env.items():
+        if not name.startswith("OTEL_"):
+            monkeypatch.setenv(name, value)
+    asked: Any = [{"role": "user", "content": HELLO}]
+    with openai.OpenAI() as one, anthropic.Anthropic() as two:
+        assert one.responses.create(model="echo", input=HELLO).output_text == SAID
+        said: Any = two.messages.create(model="echo", max_tokens=9, messages=asked)
+        assert said.content[-1].text == SAID
+    three = genai.Client()
+    assert three.models.generate_content(model="echo", contents=HELLO).text == SAID
+    three.close()

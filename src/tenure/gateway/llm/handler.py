@@ -200,11 +200,11 @@ class LlmHandler:
         captured: list[bytes] = []
         problem: dict[str, Any] = {"error.type": "client_disconnected"}
         operation, wire = run.route.operation, run.route.wire
+        size = 0
         is_events = operation is not PASS and _media(reply) in codec.EVENT_STREAM
 
         async def chunks() -> AsyncIterator[bytes]:
-            nonlocal problem
-            size = 0
+            nonlocal problem, size
             try:
                 while chunk := await reply.next_chunk():
                     if run.first_chunk is None:
@@ -225,6 +225,8 @@ class LlmHandler:
 
         def done() -> None:
             reply.close()
+            if operation is PASS:
+                problem["http.response.body.size"] = size
             self._tell(run, operation.streamed(b"".join(captured)) | problem, status=reply.status)
 
         return Response(reply.status, chunks(), _returned(reply, run.call.id), reply.header("content-type"), done)
@@ -282,7 +284,7 @@ def _asked(run: _Run) -> dict[str, Any]:
         known = codec.provider(run.served.upstream.base_url, run.served.provider, run.route.wire.provider)
         out["gen_ai.provider.name"], out["server.address"] = known
     out.update(run.facts)
-    if run.size <= codec.CAPTURE_MAX:
+    if run.size <= codec.CAPTURE_MAX or operation is PASS:  # which has a bound of its own
         out.update(operation.asked(ask))
     else:
         out["tenure.capture.truncated"] = True
@@ -333,7 +335,8 @@ def _is_stream(run: _Run, reply: Reply) -> bool:
     streams = run.route.operation.streams
     if reply.status >= 300 or reply.status == 204:
         return False
-    return streams is None or (_media(reply) in streams and (run.ask.stream or _media(reply) in codec.EVENT_STREAM))
+    media = _media(reply)
+    return streams is None or (media in streams and (run.ask.stream or media in codec.EVENT_STREAM))
 
 
 def _media(reply: Reply) -> str:

@@ -18,7 +18,7 @@ from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
-from tenure.kernel.values import Actor, Role
+from tenure.kernel.values import PEOPLE, Actor
 from tests.sim.clock import FakeClock
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -96,4 +96,4 @@ def world(database: Database, clock: FakeClock, tmp_path: Path) -> World:
 @pytest.fixture
 def operator() -> Actor:
     """A person who has every role."""
-    return Actor("default", "person:op@example.com", frozenset(set(Role) - {Role.SYSTEM}))
+    return Actor("default", "person:op@example.com", PEOPLE)

@@ -63,6 +63,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file, not a folder")
     assert "cannot be written" in _refused(Installation(tmp_path / "file" / "data"))
+    assert "is a file" in Installation(tmp_path / "file").run("doctor", expect=1)
 
 
 def test_data_of_a_newer_version_is_one_clear_line_and_stays_as_it_was(tmp_path: Path) -> None:
@@ -71,9 +72,22 @@ def test_data_of_a_newer_version_is_one_clear_line_and_stays_as_it_was(tmp_path:
         pass
     with sqlite3.connect(tmp_path / "data" / "control.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    assert "newer Tenure" in _refused(tenure)
+    assert "written by a newer Tenure" in tenure.run("doctor", expect=1)
+    told = _refused(tenure)
+    assert "newer Tenure" in told
+    assert told.count("error:") == 1, told
     with sqlite3.connect(tmp_path / "data" / "control.db") as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+def test_a_damaged_trace_store_is_one_clear_line(tmp_path: Path) -> None:
+    tenure = Installation(tmp_path / "data")
+    tenure.folder.mkdir()
+    (tenure.folder / "traces.duckdb").write_bytes(b"no trace store" * 50)
+    assert "traces.duckdb is damaged" in tenure.run("doctor", expect=1)
+    told = _refused(tenure)
+    assert told.startswith("error: ")
+    assert "move it away" in told
 
 
 def test_two_on_one_folder_is_refused(tmp_path: Path) -> None:

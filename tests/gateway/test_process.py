@@ -16,6 +16,7 @@ import pytest
 
 from tenure.base.config import Config, environment
 from tests.sim.gateway import ROOT
+from tests.sim.ports import free_port
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 
@@ -44,14 +45,14 @@ def test_a_taken_port_is_one_line_and_a_status(tmp_path: Path) -> None:
 
 def test_an_unusable_folder_is_one_line_and_a_status(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
-    result = start(Config(data_dir=tmp_path, gateway_port=0))
+    result = start(Config(data_dir=tmp_path, gateway_port=free_port()))
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "cannot be written" in result.stderr
 
 
 def test_a_second_gateway_on_the_same_folder_is_refused(house: Any) -> None:
-    result = start(Config(data_dir=house.folder, gateway_port=0))
+    result = start(Config(data_dir=house.folder, gateway_port=free_port()))
     assert result.returncode == 1
     assert "Another gateway works in" in result.stderr
 
@@ -69,7 +70,7 @@ def test_no_database_is_loaded_by_a_running_gateway(tmp_path: Path) -> None:
     )
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **environment(Config(data_dir=tmp_path, gateway_port=0))},
+        env={**os.environ, **environment(Config(data_dir=tmp_path, gateway_port=free_port()))},
         capture_output=True,
         text=True,
         timeout=20,

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -144,6 +144,25 @@ def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., Non
     play(story)
 
 
+def test_the_check_of_a_long_argument_holds_up_nobody_else(play: Callable[..., None]) -> None:
+    async def story(site: Site) -> None:
+        site.agent("cashier", [ServerFact("wild", command=wild_command("long-list"))], "wild/act")
+        params: dict[str, Any] = {"name": "wild__act", "arguments": {"n": 1}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        assert (await site.post(call, "cashier")).status_code == 200  # the server runs and its tools are known
+        params["arguments"] = {"n": 1, "names": [""] * 300_000}
+        long = asyncio.create_task(site.post(call, "cashier"))
+        loop, longest = asyncio.get_running_loop(), 0.0
+        while not long.done():
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - before)
+        assert "result" in (await long).json()
+        assert longest < 0.5  # the check takes a second and a half, more on a slow machine
+
+    play(story)
+
+
 def test_a_held_call_goes_on_when_a_person_approves(play: Callable[..., None], orders: tuple[ServerFact, Path]) -> None:
     server, path = orders
 
@@ -201,7 +220,9 @@ def test_a_pending_call_is_told_and_an_approval_covers_exactly_its_arguments_onc
             site.decide(approval, "granted")
             other = await client.call_tool("database__refund", {**wanted, "cents": 120001})
             assert (other.meta or {})[codec.META_APPROVAL] != approval
-            hinted = await client.call_tool("database__refund", wanted, meta={"example.com/account": "mine"})
+            hinted = await client.call_tool(
+                "database__refund", wanted, meta=cast("Any", {"example.com/account": "mine"})
+            )
             assert (hinted.meta or {})[codec.META_APPROVAL] != approval
             assert _refunds(path) == []
             assert _text(await client.call_tool("database__refund", wanted)) == "refunded 120000 of o2"

@@ -80,6 +80,6 @@ def test_the_public_keys_are_open_and_only_public(world: World, http: TestClient
 def test_a_gateway_is_no_person(world: World, http: TestClient) -> None:
     token = (world.config.data_dir / "gateway.token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
-    assert http.get("/v1/me", headers=headers).json()["roles"] == ["system"]
+    assert http.get("/v1/me", headers=headers).json()["roles"] == ["gateway"]
     assert http.get("/v1/people", headers=headers).status_code == 403
     assert http.post("/v1/tokens", json={"name": "x"}, headers=headers).status_code == 403

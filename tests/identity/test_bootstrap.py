@@ -15,7 +15,7 @@ from tenure.base.room import World
 from tenure.identity import flow, service
 from tenure.identity.model import AUDIENCE, LEEWAY_S, MAX_TTL_S, AgentToken, verify
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.values import Actor, Principal, Role
+from tenure.kernel.values import PEOPLE, Actor, Principal, Role
 from tests.sim.clock import FakeClock
 
 
@@ -79,11 +79,11 @@ def test_secrets_are_files_of_their_owner_alone(world: World) -> None:
 def test_the_token_files_authenticate(world: World) -> None:
     service.bootstrap(world)
     gateway = service.authenticate(world, f"Bearer {_secret(world, 'gateway.token')}", None)
-    assert gateway == Actor("default", "gateway:local", frozenset({Role.SYSTEM}))
+    assert gateway == Actor("default", "gateway:local", frozenset({Role.GATEWAY}))
     person = service.authenticate(world, f"Bearer {_secret(world, 'operator.token')}", None)
     assert person is not None
     assert person.name == "person:operator@localhost"
-    assert person.roles == set(Role) - {Role.SYSTEM}
+    assert person.roles == PEOPLE
 
 
 def test_any_number_may_start_at_once(world: World) -> None:

@@ -18,9 +18,9 @@ from demo.processes import Process, free_port, listening, until
 from tests.sim.installation import Installation, clean_environment
 from tests.sim.manifests import manifest
 
-# A gateway acknowledges an Event when its batch is on disk, a few milliseconds after the call. The kill comes at an
-# unknown moment; a call that was answered this long before it must be in the record.
-SETTLED_S = 0.25
+# A gateway acknowledges an Event when its batch is on disk, milliseconds after the call (more on a busy machine). The
+# kill comes at an unknown moment; a call that was answered this long before it must be in the record.
+SETTLED_S = 1.0
 
 
 @pytest.fixture
@@ -67,6 +67,11 @@ def _back(tenure: Installation, name: str, killed: int, port: int) -> bool:
     return tenure.pid(name) not in (0, killed) and listening(port)
 
 
+def _acknowledged(tenure: Installation) -> int:
+    """How many Events the running gateway has on disk, as it says itself."""
+    return int(httpx2.get(f"{tenure.gateway}/healthz", timeout=10).json()["events"]["durable"])
+
+
 def _answered(workers: list[Worker]) -> int:
     return sum(len(worker.answered) for worker in workers)
 
@@ -93,9 +98,12 @@ def test_no_acknowledged_event_is_lost_when_a_process_is_killed(tmp_path: Path, 
         for worker in workers:
             worker.start()
         killed_at: list[float] = []
+        acknowledged = 0
         for _ in range(2):
             time.sleep(1.5)
             victim = tenure.child(name)
+            if name == "gateway":  # by its own count, which begins anew with each process
+                acknowledged += _acknowledged(tenure)
             killed_at.append(time.monotonic())
             victim.kill()
             port = tenure.gateway_port if name == "gateway" else tenure.control_port
@@ -111,8 +119,9 @@ def test_no_acknowledged_event_is_lost_when_a_process_is_killed(tmp_path: Path, 
             for session, at in answered.items()
             if name == "control" or not any(0 <= killed - at < SETTLED_S for killed in killed_at)
         }
-        assert len(must) > 100
+        assert len(must) > 30
         until(lambda: must <= set(_recorded(tenure)), "the record to be whole", 30)
         recorded = _recorded(tenure)
         assert max(recorded.values()) == 1, "an Event was doubled"
+        assert recorded.total() >= acknowledged + _acknowledged(tenure)
         assert '"ok": true' in tenure.run("audit", "verify", "--json")

@@ -124,7 +124,7 @@ def test_a_change_of_behaviour_waits_for_an_approver(world: World) -> None:
     assert (waiting.owner, waiting.release) == ("eve@example.com", before.release)
     with world.read() as conn:
         now = service.agent_facts(conn)["default/clerk"]
-    assert (now.tools, now.purpose, now.credential_epoch) == ((), "More", before.credential_epoch)
+    assert (now.tools, now.purpose, now.credential_epoch) == ((), before.purpose, before.credential_epoch)
     assert not service.apply(world, ANYBODY, wider).changed
 
     with pytest.raises(Refused, match="does not wait"):
@@ -136,7 +136,7 @@ def test_a_change_of_behaviour_waits_for_an_approver(world: World) -> None:
     assert (done.release, done.pending_release) == (waiting.pending_release, None)
     with world.read() as conn:
         fact = service.agent_facts(conn)["default/clerk"]
-    assert [tool.name for tool in fact.tools] == ["read"]
+    assert ([tool.name for tool in fact.tools], fact.purpose) == (["read"], "More")
     # What runs under the old release may not go on under the new one.
     assert fact.credential_epoch == before.credential_epoch + 1
     assert kinds(world)["release.approved"] == 1

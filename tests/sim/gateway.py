@@ -14,6 +14,7 @@ from typing import Any
 from tenure.base.config import Config, environment
 from tenure.kernel.snapshot import AgentFact, BreakerFact, ModelFact, ToolFact, Upstream
 from tenure.kernel.values import LifecycleState
+from tests.sim.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = ROOT / "src" / "tenure" / "policy" / "defaults"
@@ -109,7 +110,7 @@ class GatewayProcess(Process):
     """A gateway on the data folder ``data_dir`` and the control plane at ``control_port``."""
 
     def __init__(self, data_dir: Path, control_port: int, env: dict[str, str] | None = None, **settings: Any) -> None:
-        values: dict[str, Any] = {"control_port": control_port, "gateway_port": 0, "drain_s": 3.0, **settings}
+        values: dict[str, Any] = {"control_port": control_port, "gateway_port": free_port(), "drain_s": 3.0, **settings}
         config = Config(data_dir=data_dir, **values)
         variables = {**environment(config), "PROVIDER_KEY": "provider-secret", **(env or {})}
         super().__init__(["tenure.gateway"], variables, data_dir / "gateway.log")

@@ -19,7 +19,7 @@ from tenure.kernel.ids import new_id, new_span_id, session_trace
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry.room import ROOM
 
-GATEWAY = Actor("default", "gateway:local", frozenset({Role.SYSTEM}))
+GATEWAY = Actor("default", "gateway:local", frozenset({Role.GATEWAY}))
 
 
 def tool_call(

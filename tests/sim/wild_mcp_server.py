@@ -42,6 +42,8 @@ def _say(message: dict[str, Any], **answer: Any) -> None:
 
 def _wild_tools(how: str) -> list[dict[str, Any]]:
     schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    if how == "long-list":
+        schema["properties"]["names"] = {"type": "array", "items": {"type": "string"}}
     if how == "remote-schema":
         schema = {"$ref": "http://127.0.0.1:9/schema.json"}
     tool = {"name": "act", "inputSchema": schema, "unknownField": {"kept": True}}

@@ -138,6 +138,21 @@ def test_what_waits_is_told_on_every_page_without_a_jump(browser: Browser, conso
         assert not [url for url in asked if url.endswith(("/waiting", "/attention"))]
 
 
+def test_paper_is_light_and_holds_no_controls(browser: Browser, console: Console, session: str) -> None:
+    with window(browser, color_scheme="dark") as opened:
+        enter(opened, console, session)
+        page = opened.page
+        page.goto(f"{console.url}/agents/clerk")
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        ink = "getComputedStyle(document.body).color"
+        assert page.evaluate(ink) == "rgb(237, 234, 228)"
+        page.emulate_media(media="print")
+        assert page.evaluate(ink) == "rgb(31, 29, 26)"
+        expect(page.locator(".rail")).to_be_hidden()
+        picture = page.locator(".picture")
+        assert picture.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
 def test_keys_theme_and_a_transition_in_a_dialog(browser: Browser, console: Console, session: str) -> None:
     console.register("keyed", "approved")
     until(lambda: console.client.get("/v1/agents/keyed", dict)["state"] == "provisioned")

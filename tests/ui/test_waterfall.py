@@ -21,7 +21,7 @@ def at(milliseconds: float) -> datetime:
 def call(start: float, length: float, span: str, **more: Any) -> dict[str, Any]:
     """A tool call as the API gives it; ``start`` and ``length`` in milliseconds."""
     data = {"gen_ai.operation.name": "execute_tool", "tenure.decision": {"effect": "allow", "policies": ["granted"]}}
-    raw = {"span_id": span, "name": f"execute_tool {span}", "type": "call.completed", "agent": "clerk"}
+    raw: dict[str, Any] = {"span_id": span, "name": f"execute_tool {span}", "type": "call.completed", "agent": "clerk"}
     raw |= {"start": at(start).isoformat(), "duration_us": length * 1000, "status": "allowed"}
     return raw | more | {"attributes": data | more.get("attributes", {})}
 
@@ -161,7 +161,7 @@ def test_a_trip_stands_with_the_call_that_caused_it_and_its_reset_after() -> Non
     }
     resets = [{**event, "data": {"epoch": epoch, "reason": "the task was wrong"}} for epoch in (4, 5, 6)]
     spans = [denied, tripped, concurrent]
-    found = resets_of(spans, resets)
+    found = [dict(reset) for reset in resets_of(spans, resets)]
     assert [reset["data"]["epoch"] for reset in found] == [5]
     rows = drawn([*spans, *found]).rows
     assert [(row.depth, row.name, row.note) for row in rows if row.kind != "idle"] == [

@@ -5,14 +5,28 @@ Only ``cli`` modules are imported here: a command talks HTTP, so it need not wai
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 
 import typer
 
-_NAMES = ("registry", "runtime", "approvals", "breaker", "policy", "telemetry", "audit", "evaluation", "identity")
-COMMANDS: list[Callable[[typer.Typer], object]] = [
-    importlib.import_module(f"tenure.{_name}.cli").register
-    for _name in _NAMES
-    if importlib.util.find_spec(f"tenure.{_name}") and importlib.util.find_spec(f"tenure.{_name}.cli")
-]
+from tenure.approvals import cli as approvals
+from tenure.audit import cli as audit
+from tenure.breaker import cli as breaker
+from tenure.evaluation import cli as evaluation
+from tenure.identity import cli as identity
+from tenure.policy import cli as policy
+from tenure.registry import cli as registry
+from tenure.runtime import cli as runtime
+from tenure.telemetry import cli as telemetry
+
+COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
+    registry.register,
+    runtime.register,
+    approvals.register,
+    breaker.register,
+    policy.register,
+    telemetry.register,
+    audit.register,
+    evaluation.register,
+    identity.register,
+)

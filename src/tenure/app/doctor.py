@@ -10,13 +10,16 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from tenure.base import config as configuration
 from tenure.base.config import Config
 from tenure.client import Client
 from tenure.kernel.errors import Failed, Refused
 
 _LEAST_FREE = 1 << 30
+_MIGRATIONS = Path(configuration.__file__).parent / "migrations" / "versions"
 _SECRETS = ("gateway.token", "operator.token")
 
 
@@ -37,9 +40,8 @@ class Finding:
 def examine(config: Config) -> Iterator[Finding]:
     """Looks at one thing after another; never raises for what it finds."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding(
-        "python", "ok" if sys.version_info >= (3, 11) else "problem", version, "Install Python 3.11 or later."
-    )
+    modern = sys.version_info >= (3, 11)
+    yield Finding("python", "ok" if modern else "problem", version, "" if modern else "Install Python 3.11 or later.")
     yield _sqlite()
     yield from _folder(config)
     yield from _processes(config)
@@ -54,6 +56,9 @@ def _sqlite() -> Finding:
 
 def _folder(config: Config) -> Iterator[Finding]:
     folder = config.data_dir
+    if folder.exists() and not folder.is_dir():
+        yield Finding("data folder", "problem", f"{folder} is a file", "Choose a folder with TENURE_DATA.")
+        return
     if not folder.is_dir():
         yield Finding("data folder", "note", f"{folder} does not exist yet", "`tenure up` makes it.")
         return
@@ -73,21 +78,44 @@ def _folder(config: Config) -> Iterator[Finding]:
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding(name, "problem", "others on this machine can read it", f"chmod 600 {path}")
     yield from _schema(config)
+    traces = folder / "traces.duckdb"
+    if traces.exists() and _head(traces)[8:12] != b"DUCK":
+        yield Finding(
+            "trace store", "problem", f"{traces} is damaged", "Restore it from a backup, or move it away to begin anew."
+        )
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as handle:
+        return handle.read(12)
 
 
 def _schema(config: Config) -> Iterator[Finding]:
     if not config.database.startswith("sqlite:///"):
         return
-    path = config.database.removeprefix("sqlite:///")
+    path = Path(config.database.removeprefix("sqlite:///"))
+    if not path.exists():
+        yield Finding("control database", "note", f"{path} does not exist yet", "`tenure up` makes it.")
+        return
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check").fetchone()
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        yield Finding("control database", "note", f"cannot be read yet: {error}", "`tenure up` makes it.")
+        yield Finding(
+            "control database", "problem", f"{path} cannot be read: {error}", "Restore the data folder from a backup."
+        )
         return
+    known = {file.name.partition("_")[0] for file in _MIGRATIONS.glob("*.py")}
     if verdict != "ok":
         yield Finding("control database", "problem", verdict, "Restore the data folder from a backup.")
+    elif revision and revision[0] not in known:
+        yield Finding(
+            "control database",
+            "problem",
+            f"written by a newer Tenure (schema {revision[0]})",
+            "Start that version, or another data folder.",
+        )
     else:
         yield Finding("control database", "ok", f"schema {revision[0] if revision else 'none'}, intact")
 

@@ -19,6 +19,9 @@ from tenure.base.room import Flow, Room, World
 
 logger = log.get("engine")
 
+_UNSETTLED = -1
+"""Instead of the number of the Event up to which all is done: something is left to do, whether there is news or not."""
+
 
 class Engine:
     """Runs the rooms' background work on the running event loop, database work in threads."""
@@ -28,6 +31,7 @@ class Engine:
         self._rooms = rooms
         self._publisher = publisher
         self._tasks: list[asyncio.Task[None]] = []
+        self._settled = _UNSETTLED
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
 
     def start(self) -> None:
@@ -72,13 +76,20 @@ class Engine:
     def settle(self) -> bool:
         """Lets every consumer take what is new, then the Snapshot; says whether a fact changed. A consumer that fails
         is asked again later, and holds up neither the others nor a suspension on its way to the gateways."""
+        with self._world.read() as connection:
+            newest = events.head(connection)
+        if newest == self._settled:
+            return False
         for consumer in (consumer for room in self._rooms for consumer in room.consumers):
             try:
                 while events.consume(self._world.db, consumer):
                     self._world.bell.ring()
             except Exception as error:  # noqa: BLE001 (whatever ails one room, the others go on)
                 logger.warning("a consumer failed, trying again", consumer=consumer.name, error=repr(error))
-        return self._publisher.refresh()
+                newest = _UNSETTLED
+        changed = self._publisher.refresh()
+        self._settled = newest
+        return changed
 
     async def _until_dry(self, pump: Callable[[World], int]) -> None:
         while await asyncio.to_thread(pump, self._world):
@@ -87,8 +98,8 @@ class Engine:
     async def _run_flow(self, flow: Flow) -> None:
         while True:
             try:
-                if await asyncio.to_thread(durable.run_due, self._world, flow, self._holder):
-                    self._world.bell.ring()
+                while await asyncio.to_thread(durable.run_due, self._world, flow, self._holder):
+                    self._world.bell.ring()  # and again at once: a step often makes the next one due
             except Exception as error:  # noqa: BLE001 (as above: the next step starts from state and facts)
                 logger.warning("a step failed, trying again", flow=flow.name, error=repr(error))
             await asyncio.sleep(flow.every)

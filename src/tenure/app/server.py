@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenure import __version__
+from tenure.app import reference
 from tenure.app.engine import Engine
 from tenure.app.publish import Publisher
 from tenure.app.wiring import ROOMS
@@ -129,6 +132,20 @@ def _cookie(header: str) -> str | None:
     return None
 
 
+async def _start(app: FastAPI, world: World, rooms: Sequence[Room]) -> Engine:
+    """Brings the data up to date, starts the rooms, and begins the background work."""
+    await asyncio.to_thread(migrate.upgrade, world.db)
+    app.state.bootstrap = await asyncio.to_thread(identity.bootstrap, world)
+    for room in rooms:
+        if room.start:
+            await asyncio.to_thread(room.start, world)
+    publisher = app.state.publisher = Publisher(world)
+    engine = Engine(world, rooms, publisher)
+    await asyncio.to_thread(engine.settle)  # no gateway may hear of facts that forget what was told before a crash
+    engine.start()
+    return engine
+
+
 def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[Room] = tuple(ROOMS)) -> FastAPI:
     """The control plane as one ASGI application. Opens nothing until it is started (ASGI lifespan)."""
     database = Database(config.database)
@@ -137,15 +154,11 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(migrate.upgrade, database)
-        app.state.bootstrap = await asyncio.to_thread(identity.bootstrap, world)
-        for room in rooms:
-            if room.start:
-                await asyncio.to_thread(room.start, world)
-        publisher = app.state.publisher = Publisher(world)
-        engine = Engine(world, rooms, publisher)
-        await asyncio.to_thread(engine.settle)  # no gateway may hear of facts that forget what was told before a crash
-        engine.start()
+        try:
+            engine = await _start(app, world, rooms)
+        except Exception as error:
+            app.state.failure = error
+            raise
         try:
             yield
         finally:
@@ -161,6 +174,8 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         version=__version__,
         description="The control plane for the working life of AI agents.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load programs from elsewhere, which our own headers forbid
+        redoc_url=None,
     )
     app.state.world = world
     app.state.api = AsyncClient("http://tenure", transport=httpx2.ASGITransport(app=app))
@@ -174,10 +189,20 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         """Whether the control plane serves."""
         return Health(status="ok", version=__version__)
 
-    @app.get("/internal/v1/snapshot", tags=["gateways"], response_class=StreamingResponse)
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> str:
+        """What the API can do, to read."""
+        return reference.page(app.openapi())
+
+    @app.get(
+        "/internal/v1/snapshot",
+        tags=["gateways"],
+        response_class=StreamingResponse,
+        responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    )
     async def snapshot(actor: TheActor) -> StreamingResponse:
         """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
-        require(actor, Role.SYSTEM)
+        require(actor, Role.GATEWAY)
         publisher: Publisher = app.state.publisher
         return StreamingResponse(publisher.stream(), media_type="application/x-ndjson")
 
@@ -194,7 +219,12 @@ class _Server(uvicorn.Server):
         self._tenure_app = app
 
     async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
+        uvicorn_log = logging.getLogger("uvicorn.error")
+        uvicorn_log.disabled = True  # it would tell a refusal as a traceback; main() tells it in a line
+        try:
+            await super().startup(sockets)
+        finally:
+            uvicorn_log.disabled = False
         if self.started:
             code = self._tenure_app.state.bootstrap.login_code or ""
             sys.stdout.write(f"control ready {code}\n")
@@ -209,8 +239,7 @@ def main() -> int:
         app = create_app(config)
         migrate.check(app.state.world.db)
     except (Refused, Failed) as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        return 2 if isinstance(error, Refused) else 3
+        return _said(error)
     server = _Server(
         uvicorn.Config(
             app,
@@ -225,8 +254,22 @@ def main() -> int:
         app,
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops the gateway first
-    server.run()
-    return 0 if server.started else 3
+    where = f"{config.host}:{config.control_port}"
+    app.state.failure = Failed("cannot_listen", f"The control plane cannot listen on {where}.")  # unless _start() fails
+    with suppress(SystemExit):  # uvicorn's way to say that it did not start
+        server.run()
+    return 0 if server.started else _said(app.state.failure)
+
+
+def _said(error: Exception) -> int:
+    """The exit status for an error, after it was told: our own families in words, a defect with its traceback."""
+    if not isinstance(error, (Refused, Failed)):
+        traceback.print_exception(error)
+        return 1
+    sys.stderr.write(f"error: {error.message}\n")
+    if fix := getattr(error, "fix", ""):
+        sys.stderr.write(f"fix: {fix}\n")
+    return 2 if isinstance(error, Refused) else 3
 
 
 if __name__ == "__main__":

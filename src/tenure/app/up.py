@@ -160,7 +160,7 @@ class Supervisor:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Starts both and waits until both serve. Raises Failed when one does not; it has said why itself."""
+        """Starts both and waits until both serve. Raises Failed when one does not; SystemExit when it has said why."""
         children = (self.control, self.gateway)
         for child in children:
             child.start(self._env)
@@ -170,7 +170,11 @@ class Supervisor:
                 process = child.process
                 if process is not None and process.poll() is not None:
                     self.stop()
-                    raise Failed("did_not_start", f"The {child.name} process ended with status {process.returncode}.")
+                    if process.returncode > 0:  # it has said why
+                        raise SystemExit(process.returncode)
+                    raise Failed(
+                        "did_not_start", f"The {child.name} process was ended by signal {-process.returncode}."
+                    )
                 if time.monotonic() > deadline:
                     self.stop()
                     raise Failed("did_not_start", f"The {child.name} process was not ready in {READY_WITHIN_S:.0f} s.")

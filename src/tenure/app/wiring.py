@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
+from tenure.approvals.room import ROOM as APPROVALS
+from tenure.audit.room import ROOM as AUDIT
 from tenure.base.room import Room
+from tenure.breaker.room import ROOM as BREAKER
+from tenure.evaluation.room import ROOM as EVALUATION
+from tenure.identity.room import ROOM as IDENTITY
+from tenure.policy.room import ROOM as POLICY
+from tenure.registry.room import ROOM as REGISTRY
+from tenure.runtime.room import ROOM as RUNTIME
+from tenure.telemetry.room import ROOM as TELEMETRY
 
-_NAMES = ("registry", "identity", "telemetry", "audit", "policy", "approvals", "runtime", "evaluation", "breaker")
-ROOMS: list[Room] = [
-    importlib.import_module(f"tenure.{_name}.room").ROOM
-    for _name in _NAMES
-    if importlib.util.find_spec(f"tenure.{_name}") and importlib.util.find_spec(f"tenure.{_name}.room")
-]
+# Rooms are started in this order and stopped in the reverse, and their consumers take each batch of Events in it:
+# what decides calls comes before what only tells of them.
+ROOMS: tuple[Room, ...] = (REGISTRY, IDENTITY, POLICY, APPROVALS, BREAKER, RUNTIME, AUDIT, TELEMETRY, EVALUATION)

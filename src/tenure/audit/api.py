@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from tenure.audit import service
 from tenure.audit.model import Checkpoint, Entry
 from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.values import Role
+from tenure.kernel.values import PEOPLE
 
 router = APIRouter(tags=["audit"], prefix="/v1/audit")
 
-_HUMANS = tuple(sorted(set(Role) - {Role.SYSTEM}))
+_HUMANS = tuple(sorted(PEOPLE))
 
 
 class EntryOut(BaseModel):

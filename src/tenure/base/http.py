@@ -7,23 +7,37 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
 
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor, Role
 
+# What the credentials look like, for the OpenAPI document; who they belong to is found out before any route runs.
+_bearer = HTTPBearer(auto_error=False, description="An API token of a person, or the token of an agent or a gateway.")
+_cookie = APIKeyCookie(name="tenure_session", auto_error=False, description="What `POST /v1/login` sets in a browser.")
 
-def _world(request: Request) -> World:
+
+async def _world(request: Request) -> World:
     return cast("World", request.app.state.world)
 
 
-def _actor(request: Request) -> Actor:
+async def _actor(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    cookie: Annotated[str | None, Depends(_cookie)],
+) -> Actor:
     actor = getattr(request.state, "actor", None)
     if actor is None:
+        sent = bearer is not None or cookie is not None
         raise Refused(
             "not_authenticated",
-            "This needs a person or a program that is logged in.",
-            fix="Send `Authorization: Bearer <token>`, or open a login link (`tenure login-link`).",
+            "The credential that was sent is not known here, or it has ended."
+            if sent
+            else "This needs a person or a program that is logged in.",
+            fix="Send `Authorization: Bearer <token>` (commands take TENURE_TOKEN, or operator.token in the folder "
+            "TENURE_DATA), or open a login link.",
             status=401,
         )
     return cast("Actor", actor)
@@ -43,6 +57,18 @@ def require(actor: Actor, *roles: Role) -> None:
             fix="Ask an operator for the role, or a person who has it to do this.",
             status=403,
         )
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it, with our own members code, fix and details."""
+
+    type: str = Field(description="urn:tenure:error:<code>")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, in a sentence")
+    code: str = Field(description="What is wrong, for programs; it does not change")
+    fix: str = Field("", description="What to do about it")
+    details: dict[str, Any] | list[Any] | None = Field(None, description="Every fault with its place, or other facts")
 
 
 def problem(status: int, code: str, message: str, fix: str = "", details: Any = None) -> JSONResponse:
@@ -73,3 +99,22 @@ def install_errors(app: FastAPI) -> None:
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         faults = [{"path": ".".join(map(str, fault["loc"])), "problem": fault["msg"]} for fault in error.errors()]
         return problem(422, "invalid_request", "The request does not have the shape this needs.", "See /docs.", faults)
+
+    describe = app.openapi
+    setattr(app, "openapi", lambda: _as_it_is(describe()))  # noqa: B010 (FastAPI's own way to extend the document)
+
+
+def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with what FastAPI cannot know: how errors look, and summaries from our words."""
+    error = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        words = " ".join(operation.get("description", operation["summary"]).split())
+        operation["summary"] = words.split(". ")[0].rstrip(".")
+        operation["responses"].pop("422", None)
+        operation["responses"]["4XX"] = {"description": "Refused: the caller can mend it", "content": error}
+        operation["responses"]["5XX"] = {"description": "Failed: not the caller's fault", "content": error}
+    return document

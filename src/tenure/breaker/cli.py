@@ -25,6 +25,9 @@ def find(as_json: Json = False) -> None:
         found = client.get("/v1/breakers", list[dict[str, Any]])
 
     def render() -> None:
+        if not found:
+            console.print("No breakers yet: each agent has one from when it is registered.")
+            return
         rows = [
             (
                 item["agent"],

@@ -8,29 +8,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
+from tenure.gateway.wire import Connection, Reply, UpstreamError
 
-_HIGH_WATER = 256 << 10  # bytes read ahead of the consumer before the socket is left alone
+__all__ = ["Client", "Reply", "Target", "UpstreamError", "target"]
+
 _IDLE_MAX_S = 30.0  # providers close idle connections after 60 s or more; a younger one is seldom stale
 _IDLE_PER_HOST = 256
 _OPEN_PER_HOST = 2048
 _CONNECT_S = 10.0
-_MAX_HEAD = 64 << 10
-
-
-class UpstreamError(Exception):
-    """The upstream could not be reached or broke off. ``kind`` is the ``error.type`` of the Event: connect_failed,
-    connect_timeout, timeout, reset, garbage, too_large or busy."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,243 +55,16 @@ def target(base_url: str) -> Target:
     )
 
 
-class Reply:
-    """A response whose head has arrived. Read it with ``read`` or iterate over its chunks; ``close`` it if you stop
-    early, which closes the connection."""
-
-    __slots__ = ("_chunks", "_connection", "_error", "_finished", "_size", "_timeout_s", "_waiter", "headers", "status")
-
-    def __init__(self, connection: _Connection, timeout_s: float) -> None:
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
-        self._connection: _Connection | None = connection
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._finished = False
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._timeout_s = timeout_s
-
-    def header(self, name: str, default: str = "") -> str:
-        """The first header of that lower-case name."""
-        return next((value for key, value in self.headers if key == name), default)
-
-    def _push(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size > _HIGH_WATER and self._connection is not None:
-            self._connection.pause()
-        self._wake()
-
-    def _end(self, error: UpstreamError | None = None) -> None:
-        if not self._finished:
-            self._finished, self._error, self._connection = True, error, None
-            self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def next_chunk(self) -> bytes:
-        """The bytes that have arrived since the last call, waiting for some; empty at the end. Raises UpstreamError."""
-        while not self._chunks:
-            if self._finished:
-                if self._error is not None:
-                    raise self._error
-                return b""
-            await self._more()
-        if len(self._chunks) == 1:
-            chunk = self._chunks.popleft()
-        else:
-            chunk = b"".join(self._chunks)
-            self._chunks.clear()
-        self._size = 0
-        if self._connection is not None:
-            self._connection.resume()
-        return chunk
-
-    async def _more(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(self._timeout_s, self._timed_out)
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            timer.cancel()
-
-    def _timed_out(self) -> None:
-        connection = self._connection
-        self._end(UpstreamError("timeout", f"the upstream sent nothing for {self._timeout_s:g} s"))
-        if connection is not None:
-            connection.abort()
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises UpstreamError, also when it is longer than ``limit`` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        while chunk := await self.next_chunk():
-            size += len(chunk)
-            if size > limit:
-                self.close()
-                raise UpstreamError("too_large", f"the upstream's answer is longer than {limit} bytes")
-            parts.append(chunk)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while chunk := await self.next_chunk():
-                yield chunk
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Gives up what has not arrived yet."""
-        connection = self._connection
-        if connection is not None:
-            self._end(UpstreamError("reset", "closed by this side"))
-            connection.abort()
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
-
-    def __init__(self, pool: _Host) -> None:
-        self._pool = pool
-        self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._reply: Reply | None = None
-        self._head: asyncio.Future[Reply] | None = None
-        self._headers: list[tuple[str, str]] = []
-        self._head_size = 0
-        self._framed = False
-        self._paused = False
-        self.answered = False
-        self.idle_since = 0.0
-        self.closed = False
-
-    # -- asyncio.Protocol
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._reply is None:  # bytes that nobody asked for
-            self.abort()
-            return
-        self.answered = True
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(UpstreamError("garbage", f"the upstream does not speak HTTP: {error}"))
-            return
-        if self._head is not None:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD:
-                self._fail(UpstreamError("garbage", f"the upstream's headers are longer than {_MAX_HEAD} bytes"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        self._pool.lost(self)
-        if self._reply is None:
-            return
-        if self._head is None and not self._framed and exc is None:
-            self._reply._end()
-            self._reply = None
-        else:
-            self._fail(UpstreamError("reset", "the upstream closed the connection" + (f" ({exc})" if exc else "")))
-
-    # -- httptools
-    def on_message_begin(self) -> None:
-        self._headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((_name(name), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200 or self._reply is None or self._head is None:
-            return
-        reply = self._reply
-        reply.status, reply.headers = status, self._headers
-        self._framed = status in (204, 304) or any(
-            name in ("content-length", "transfer-encoding") for name, _ in self._headers
-        )
-        head, self._head = self._head, None
-        if not head.done():
-            head.set_result(reply)
-
-    def on_body(self, chunk: bytes) -> None:
-        if self._reply is not None:
-            self._reply._push(chunk)
-
-    def on_message_complete(self) -> None:
-        if self._head is not None or self._reply is None:  # the end of a 1xx answer
-            return
-        reply, self._reply = self._reply, None
-        reply._end()
-        if self._parser.should_keep_alive() and self._framed:
-            self.resume()
-            self._pool.idle(self)
-        else:
-            self.abort()
-
-    # -- for the pool and the Reply
-    def send(self, data: bytes, timeout_s: float) -> asyncio.Future[Reply]:
-        """Writes a request; the future is done when the head of its answer has arrived."""
-        assert self._transport is not None  # noqa: S101 (create_connection returns after connection_made)
-        loop = asyncio.get_running_loop()
-        self._head = loop.create_future()
-        self._reply = Reply(self, timeout_s)
-        self._head_size, self._framed, self.answered = 0, False, False
-        self._transport.write(data)
-        return self._head
-
-    def timed_out(self, timeout_s: float) -> None:
-        """No head within the time."""
-        self._fail(UpstreamError("timeout", f"the upstream did not answer within {timeout_s:g} s"))
-
-    def _fail(self, error: UpstreamError) -> None:
-        head, self._head = self._head, None
-        reply, self._reply = self._reply, None
-        if head is not None and not head.done():
-            head.set_exception(error)
-        if reply is not None:
-            reply._end(error)
-        self.abort()
-
-    def abort(self) -> None:
-        """Closes at once, whatever is under way."""
-        self._reply, self._head = None, None
-        self.closed = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause(self) -> None:
-        """Leaves further bytes in the socket."""
-        if not self._paused and self._transport is not None and not self.closed:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Takes bytes from the socket again."""
-        if self._paused and self._transport is not None and not self.closed:
-            self._paused = False
-            self._transport.resume_reading()
-
-
 class _Host:
     """The connections to one origin."""
 
     def __init__(self, where: Target, tls: ssl.SSLContext | None) -> None:
         self._where = where
         self._tls = tls
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[Connection] = deque()
         self._open = 0
 
-    def take(self, now: float) -> _Connection | None:
+    def take(self, now: float) -> Connection | None:
         """The idle connection that was used last, unless it is too old."""
         while self._idle:
             connection = self._idle.pop()
@@ -310,7 +73,7 @@ class _Host:
             connection.abort()
         return None
 
-    async def connect(self) -> _Connection:
+    async def connect(self) -> Connection:
         """A new connection. Raises UpstreamError."""
         if self._open >= _OPEN_PER_HOST:
             raise UpstreamError("busy", f"{self._open} connections to {self._where.address} are open already")
@@ -320,7 +83,7 @@ class _Host:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self),
+                    lambda: Connection(self.idle, self.lost),
                     self._where.address,
                     self._where.port,
                     ssl=self._tls if self._where.scheme == "https" else None,
@@ -336,7 +99,7 @@ class _Host:
             raise
         return connection
 
-    def idle(self, connection: _Connection) -> None:
+    def idle(self, connection: Connection) -> None:
         """Takes back a connection whose answer is complete."""
         if len(self._idle) >= _IDLE_PER_HOST:
             connection.abort()
@@ -344,7 +107,7 @@ class _Host:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
 
-    def lost(self, connection: _Connection) -> None:
+    def lost(self, connection: Connection) -> None:
         """A connection is gone."""
         self._open -= 1
         if connection in self._idle:
@@ -411,7 +174,7 @@ class Client:
         return await self._exchange(connection, data, timeout)
 
     @staticmethod
-    async def _exchange(connection: _Connection, data: bytes, timeout_s: float) -> Reply:
+    async def _exchange(connection: Connection, data: bytes, timeout_s: float) -> Reply:
         head = connection.send(data, timeout_s)
         timer = asyncio.get_running_loop().call_later(timeout_s, connection.timed_out, timeout_s)
         try:
@@ -428,12 +191,7 @@ class Client:
             host.close()
 
 
-@lru_cache(maxsize=1024)
-def _name(raw: bytes) -> str:
-    return raw.decode("latin-1").lower()
-
-
-def _admitted(admit: Callable[[], None] | None, host: _Host, connection: _Connection) -> None:
+def _admitted(admit: Callable[[], None] | None, host: _Host, connection: Connection) -> None:
     """Asks ``admit``; a connection that it keeps from being used goes back to the others."""
     if admit is None:
         return

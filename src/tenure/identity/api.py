@@ -12,11 +12,11 @@ from tenure.base.http import TheActor, TheWorld, require
 from tenure.identity import service
 from tenure.identity import tokens as api_tokens
 from tenure.identity.model import COOKIE, ApiToken, Person
-from tenure.kernel.values import Role
+from tenure.kernel.values import PEOPLE
 
 router = APIRouter(tags=["identity"])
 
-_HUMANS = tuple(sorted(set(Role) - {Role.SYSTEM}))
+_HUMANS = tuple(sorted(PEOPLE))
 
 
 class Me(BaseModel):

@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey
 
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
-from tenure.kernel.values import Actor, Principal, Role
+from tenure.kernel.values import PEOPLE, Actor, Principal, Role
 
 AUDIENCE = "tenure-gateway"
 COOKIE = "tenure_session"
@@ -266,7 +266,7 @@ def email_address(text: str) -> str:
 
 def human_roles(names: list[str]) -> frozenset[Role]:
     """Roles that a person can have. Raises Refused for none, for an unknown one, and for ``system``."""
-    allowed = sorted(set(Role) - {Role.SYSTEM})
+    allowed = sorted(PEOPLE)
     wrong = sorted(set(names) - set(allowed))
     if wrong or not names:
         found = f"{', '.join(wrong)} is not a role of people" if wrong else "A person needs a role"

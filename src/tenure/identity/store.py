@@ -327,6 +327,6 @@ def actor_of_token(connection: Connection, hashed: str, now: datetime) -> Actor 
     if row is None:
         return None
     if row.email is None:
-        return Actor(row.workspace, "gateway:local", frozenset({Role.SYSTEM}))
+        return Actor(row.workspace, "gateway:local", frozenset({Role.GATEWAY}))
     found = person(connection, row.workspace, row.email)
     return None if found is None else found.actor

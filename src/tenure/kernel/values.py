@@ -73,6 +73,11 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     VIEWER = "viewer"
     SYSTEM = "system"
+    GATEWAY = "gateway"
+
+
+PEOPLE = frozenset({Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.VIEWER})
+"""The roles that a person can have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ ACTING = frozenset({S.STAGING, S.PRODUCTION, S.DRAINING})
 DRAIN_S = 15
 """Seconds that running instances get to finish when an agent is drained and nobody says otherwise."""
 
-PLAIN_FIELDS = ("purpose", "goals", "owner", "sponsor")
-"""What describes an agent and does not decide how it behaves: applied at once, without a new release."""
+PLAIN_FIELDS = ("owner", "sponsor")
+"""Who answers for an agent: applied at once, without a new release. What it is for was approved with the release."""
 
 
 @dataclass(frozen=True, slots=True)

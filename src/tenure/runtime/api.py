@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld, require
 from tenure.base.room import World
-from tenure.kernel.values import Role
+from tenure.kernel.values import PEOPLE
 from tenure.runtime import service
 from tenure.runtime.model import End, Instance, Orders
 
 router = APIRouter(tags=["runtime"])
 
-_PEOPLE = tuple(set(Role) - {Role.SYSTEM})
+_PEOPLE = tuple(PEOPLE)
 _ALIVE_S = 10.0
 _LOOK_S = 0.5
 

@@ -157,7 +157,7 @@ def _too_large(limit: int) -> Refused:
 @router.post("/internal/v1/events", openapi_extra=_EVENTS_BODY)
 async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events from a gateway, as a JSON array or one a line. Answers only after they are durable."""
-    require(actor, Role.SYSTEM)
+    require(actor, Role.GATEWAY)
     events = service.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
     taken = await asyncio.to_thread(service.ingest, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)

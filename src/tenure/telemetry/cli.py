@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from tenure.client.cli import connect, console, emit, handle_errors, table
+from tenure.kernel.values import Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")]
@@ -26,12 +27,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @handle_errors
 def feed(
     agent: Agent = None,
-    status: Annotated[str | None, typer.Option(help="Only allowed, flagged, violation or anomaly.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only calls of this status.")] = None,
     last: Annotated[int, typer.Option("--last", min=0, max=200, help="Begin with so many that were before.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Follow what agents do, as it happens, until Ctrl-C."""
     with connect() as client, contextlib.suppress(KeyboardInterrupt):
+        client.get("/v1/me", dict[str, Any])  # says now, not after "Listening", that nobody answers or lets us in
         if not as_json:
             console.print("Listening. Calls appear as agents make them; Ctrl-C ends this.", style="dim")
         for message in client.stream("/v1/feed", agent=agent, status=status, last=last or None):

@@ -189,7 +189,7 @@ def _fault(event: Event, allowed: frozenset[str]) -> str:
 def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     """Keeps what a gateway saw. When it returns, the Events are durable. An agent's first use of a tool is flagged
     (D10)."""
-    assert Role.SYSTEM in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
+    assert Role.GATEWAY in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
     return _keep(world, events)
 
 

@@ -208,6 +208,7 @@ class TraceStore:
         if not found:
             self._writer.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
         self._writer.commit()
+        self._cursor = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
 
     def close(self) -> None:
         """Writes what is in memory to the file, and closes it."""
@@ -219,8 +220,9 @@ class TraceStore:
 
     @property
     def cursor(self) -> int:
-        """The number of the newest Event that is in the store."""
-        return int(self._all("SELECT cursor FROM store")[0][0])
+        """The number of the newest Event that is in the store. Asked twice a second, so it is not read each time: no
+        other process can have the file open."""
+        return self._cursor
 
     def add(self, batch: Sequence[Logged]) -> None:
         """Adds Events and moves the cursor to the last of them, in one transaction. Those that the cursor has passed
@@ -237,6 +239,7 @@ class TraceStore:
             except BaseException:
                 self._writer.rollback()
                 raise
+            self._cursor = fresh[-1][0] if fresh else after
 
     def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
         appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
@@ -287,7 +290,8 @@ class TraceStore:
 
     def sessions(self, workspace: str, where: Where, before: int | None, limit: int) -> list[Session]:
         """Sessions that have an Event which meets ``where``, the one with the newest Event first, with their outcome;
-        ``before`` as in ``traces``."""
+        ``before`` as in ``traces``. A live session belongs to one agent: another that names it has one of its own. In
+        imported ones several may speak."""
         after = "HAVING max(seq) < ?" if before is not None else ""
         sql = f"""
             SELECT workspace, session, min_by(agent, seq), max_by(source, seq), min(time_us),
@@ -298,7 +302,10 @@ class TraceStore:
                    max_by(trace_id, seq), max(seq)
             FROM event
             WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})
-            GROUP BY workspace, session {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+            GROUP BY workspace, session,
+                     CASE WHEN session IN (SELECT session FROM event WHERE source IS NOT NULL) THEN '' ELSE agent END
+                     {after}
+            ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
         rows = self._all(sql, [workspace, *where.values, *([] if before is None else [before]), limit])
         names = [row[1] for row in rows]
         told = (

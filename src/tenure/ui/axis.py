@@ -62,7 +62,8 @@ class Axis:
             x = WIDTH * part / count
             inside = next((fold for fold in self.folds if fold.x < x < fold.x + fold.width), None)
             places.append(min(inside.x + inside.width, WIDTH) if inside else x)
-        places = list(dict.fromkeys(places))
+        # One that was moved too near to the next would be written over it.
+        places = [x for x, following in pairwise([*places, 2 * WIDTH]) if following - x > 0.6 * WIDTH / count]
         offsets = [_between(x, self.places, self.knots) for x in places]
         step = min((after - before for before, after in pairwise(offsets)), default=0.0)
         return tuple((round(x, 2), _offset(offset, step)) for x, offset in zip(places, offsets, strict=True))

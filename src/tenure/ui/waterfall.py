@@ -175,8 +175,7 @@ def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> 
     if waited:
         pieces.append(_piece(drawn, "wait", *waited))
         begin = max(begin, min(waited[1], item.end))
-    if decision.get("effect") != "deny":
-        pieces.append(_piece(drawn, "call", begin, item.end))
+    pieces.append(_piece(drawn, "call", begin, item.end))
     if decision:
         pieces.append(_mark(drawn, item.start))
     took = (item.end - item.start).total_seconds() * 1e6

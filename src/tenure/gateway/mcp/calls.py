@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import msgspec
 
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept
@@ -20,6 +23,8 @@ from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Effect, Principal
 from tenure.policy.model import ARGUMENTS, GRANT
 
+_CHECKED_AT_ONCE = 32 << 10  # bytes of arguments; the check of more would hold up the calls of everybody
+
 
 class ToolCalls:
     """Everything that ``tools/list`` and ``tools/call`` need to know of agents and servers."""
@@ -27,6 +32,7 @@ class ToolCalls:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
         self._pipeline = attempts.pipeline
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="schema")
         self._names: dict[str, tuple[AgentFact, dict[str, ToolFact]]] = {}
 
     def _granted(self, agent: AgentFact) -> dict[str, ToolFact]:
@@ -106,7 +112,7 @@ class ToolCalls:
         except Failed as error:
             problem = error  # the decision comes first: a suspended agent need not hear of servers
         if tool is not None:
-            faults = self._faults(tool, attempt, headers)
+            faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
         verdict = await self._attempts.decide(attempt, headers)
@@ -127,11 +133,13 @@ class ToolCalls:
                 raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.name} now.")
         return tool
 
-    @staticmethod
-    def _faults(tool: Tool, attempt: Attempt, headers: Mapping[str, str]) -> str:
+    async def _faults(self, tool: Tool, attempt: Attempt, headers: Mapping[str, str]) -> str:
+        arguments = attempt.call.arguments
         if attempt.message.modern and tool.header_params:
-            check_param_headers(tool, attempt.call.arguments, headers)
-        return tool.check(attempt.call.arguments)
+            check_param_headers(tool, arguments, headers)
+        if len(msgspec.json.encode(arguments)) <= _CHECKED_AT_ONCE:
+            return tool.check(arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._checker, tool.check, arguments)
 
     def _misfit(self, attempt: Attempt, name: str, faults: str) -> bytes:
         """Arguments that do not fit the schema. The model is told, so that it can mend them; nobody is asked for an

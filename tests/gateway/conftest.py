@@ -16,7 +16,7 @@ from tests.sim.gateway import GatewayProcess, ProviderProcess, agent_fact, defau
 
 MODELS = (
     *("echo", "tool", "slow", "half", "hang", "reset", "garbage", "junk", "error-500", "error-429", "redirect"),
-    *("forbidden", "held", "wait-20", "wait-200"),
+    *("forbidden", "held", "wait-20", "wait-200", "flaky", "error-400"),
 )
 RULES = """
 @id("no-forbidden")

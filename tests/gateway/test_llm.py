@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from tenure.gateway.llm.codec import stream_attributes
+from tenure.gateway.llm.openai.codec import stream_attributes
 from tenure.kernel.ids import session_trace
 from tenure.kernel.values import LifecycleState
 

@@ -75,6 +75,8 @@ def test_an_instance_has_an_identity_of_its_own_and_its_wires(world: World, data
     assert env["OPENAI_BASE_URL"] == "http://127.0.0.1:7710/v1"
     assert env["TENURE_MCP_URL"] == "http://127.0.0.1:7710/mcp"
     assert env["OPENAI_API_KEY"] == env["TENURE_AGENT_TOKEN"] == started.token
+    assert env["ANTHROPIC_BASE_URL"] == env["GOOGLE_GEMINI_BASE_URL"] == "http://127.0.0.1:7710"
+    assert env["ANTHROPIC_API_KEY"] == env["GEMINI_API_KEY"] == started.token
     assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:7700/otlp"
     assert env["OTEL_EXPORTER_OTLP_HEADERS"] == f"authorization=Bearer%20{started.token}"
     assert "tenure.release=sha256%3A" in env["OTEL_RESOURCE_ATTRIBUTES"]

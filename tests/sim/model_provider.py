@@ -1,4 +1,5 @@
-"""A model provider that speaks OpenAI's chat completions and answers by script: ``python -m tests.sim.model_provider``.
+"""A model provider that answers by script: ``python -m tests.sim.model_provider``. It speaks OpenAI's chat completions
+and, by ``model_wires``, the other wires that the gateway knows.
 
 Without rules it answers by the name of the model:
 
@@ -7,7 +8,9 @@ Without rules it answers by the name of the model:
     error-NNN       that HTTP status with OpenAI's error object reset        the connection breaks before the answer
     garbage         something that is not HTTP                  half         breaks in the middle of the answer
     junk            200 with a body that is not JSON            redirect     307 to elsewhere
-    wait-MS         echo after MS milliseconds
+    wait-MS         echo after MS milliseconds                  flaky        error 500 and echo by turns
+
+An endpoint that it does not speak is answered with what was sent, octet for octet.
 
 ``--rules FILE`` takes a JSON array of {"model"?, "contains"?, "after_tool"?, "content"?, "tool_calls"?, "usage"?}; the
 first that fits answers: ``contains`` is looked for in the last message's text, ``after_tool`` in the name of the tool
@@ -25,6 +28,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.sim import model_wires
+
 _WORDS = 4
 
 
@@ -38,6 +43,7 @@ class Provider:
         self.connections = 0
         self.headers: dict[str, str] = {}
         self.body = b""
+        self.path = self.method = ""
         self.models: dict[str, int] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,11 +56,11 @@ class Provider:
                 method, path, _ = first.split(" ", 2)
                 headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if line)}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                if method == "GET":
+                if path == "/_seen":
                     _send(writer, 200, json.dumps(self._seen()).encode())
                     continue
                 self.requests += 1
-                self.headers, self.body = headers, body
+                self.headers, self.body, self.path, self.method = headers, body, path, method
                 answer = asyncio.create_task(self._answer(path, body, writer))
                 gone = asyncio.create_task(reader.read(1))  # agents do not pipeline: a byte or an end is a hang-up
                 done, _ = await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,19 +81,20 @@ class Provider:
             "broken_off": self.broken_off,
             "connections": self.connections,
             "headers": self.headers,
+            "method": self.method,
+            "path": self.path,
             "body": self.body.decode("utf-8", "replace"),
             "models": self.models,
         }
 
     async def _answer(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; False breaks the connection."""
-        request = json.loads(body)
-        model = str(request.get("model", ""))
+        request = json.loads(body) if body[:1] == b"{" else {}
+        model = model_wires.model_of(path, request)
         self.models[model] = self.models.get(model, 0) + 1
-        if not path.endswith("/chat/completions"):
-            _send(writer, 404, _error(f"nothing at {path}", "not_found"))
-        elif model.startswith("error-"):
-            _send(writer, int(model[6:]), _error("scripted failure", "scripted"), [("retry-after-ms", "5")])
+        if model.startswith("error-") or (model == "flaky" and self.models[model] % 2):
+            status = int(model[6:] or 0) if model != "flaky" else 500
+            _send(writer, status, json.dumps(model_wires.error(path, status)).encode(), [("retry-after-ms", "5")])
         elif model == "junk":
             _send(writer, 200, b"<html>busy</html>")
         elif model == "redirect":
@@ -103,7 +110,38 @@ class Provider:
         else:
             if model.startswith("wait-"):
                 await asyncio.sleep(int(model[5:]) / 1000)
-            return await self._complete(request, model, writer)
+            if path.endswith("/chat/completions"):
+                return await self._complete(request, model, writer)
+            said = model_wires.answer(path, request, model)
+            if said is not None:
+                return await self._other(said, model_wires.wants_stream(path, request), model, path, writer)
+            _send(writer, 200, body, kind=self.headers.get("content-type", "application/json"))
+        return True
+
+    async def _other(self, said: model_wires.Said, stream: bool, model: str, path: str, writer: Any) -> bool:
+        """An answer on another wire than chat completions."""
+        if not stream:
+            _send(writer, 200, json.dumps(said.whole).encode(), [("request-id", "req-1")])
+            return True
+        array = ":streamGenerateContent" in path and "alt=sse" not in path
+        kind = "application/json" if array else "text/event-stream"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.encode())
+        for number, (name, event) in enumerate(said.events):
+            data = f"data: {json.dumps(event)}\n\n".encode()
+            if name:
+                data = f"event: {name}\n".encode() + data
+            if array:
+                data = (b"[" if number == 0 else b",\n") + json.dumps(event).encode()
+            writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+            await writer.drain()
+            if model == "half" and number == len(said.events) // 2:
+                await asyncio.sleep(0.05)
+                return False
+            if model == "slow":
+                await asyncio.sleep(0.05)
+        writer.write(b"1\r\n]\r\n0\r\n\r\n" if array else b"0\r\n\r\n")
+        await writer.drain()
         return True
 
     async def _complete(self, request: dict[str, Any], model: str, writer: asyncio.StreamWriter) -> bool:
@@ -203,18 +241,20 @@ def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"tool_calls": [{"index": index, "function": {"arguments": part}}]}
 
 
-def _error(message: str, code: str) -> bytes:
-    return json.dumps({"error": {"message": message, "type": "server_error", "code": code, "param": None}}).encode()
-
-
 def _chunk(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
     data = b"data: " + json.dumps(value).encode() + b"\n\n"
     writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
-def _send(writer: asyncio.StreamWriter, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
+def _send(
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: bytes,
+    headers: list[tuple[str, str]] | None = None,
+    kind: str = "application/json",
+) -> None:
     more = "".join(f"{name}: {value}\r\n" for name, value in headers or [])
-    head = f"HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{more}\r\n"
+    head = f"HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}\r\n"
     writer.write(head.encode() + body)
 
 

@@ -50,6 +50,9 @@ class Config:
         300.0, "TENURE_UPSTREAM_TIMEOUT", "Seconds a model provider may stay silent before a call is given up"
     )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
+    prices: str = _setting(
+        "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"
+    )
     drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
 
     @property

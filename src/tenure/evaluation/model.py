@@ -150,7 +150,7 @@ def normal_form(data: JsonObject) -> Step | None:
     recorded files have none. All else must be equal.
     """
     operation = data.get("gen_ai.operation.name")
-    if operation == "chat":
+    if operation in ("chat", "generate_content"):
         given = [_message(item) for item in _array(data.get("gen_ai.input.messages"))]
         got = [_message(item) for item in _array(data.get("gen_ai.output.messages"))]
         return Step("chat", "", "", given, got)

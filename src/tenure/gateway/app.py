@@ -11,8 +11,10 @@ from tenure.base import log
 from tenure.base.config import Config
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
-from tenure.gateway.llm.codec import error_body
+from tenure.gateway.llm.codec import Fault
 from tenure.gateway.llm.handler import LlmHandler
+from tenure.gateway.llm.openai.codec import error_body
+from tenure.gateway.llm.routes import SERVED
 from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.server import Limits, Server
@@ -77,16 +79,14 @@ class Gateway:
     async def handle(self, request: Request) -> Response:
         """The table of routes."""
         path, method = request.path, request.method
-        if path == "/v1/chat/completions":
-            return await self._llm.chat(request) if method == "POST" else _wrong_method("POST")
+        if path.startswith("/v1"):
+            return await self._llm.handle(request)
         if path == "/mcp":
             return await self._mcp.handle(request)
-        if path == "/v1/models":
-            return await self._llm.models(request) if method in ("GET", "HEAD") else _wrong_method("GET")
         if path == "/healthz":
             return self._health() if method in ("GET", "HEAD") else _wrong_method("GET")
-        text = f"Nothing is at {path}. This gateway serves /v1/chat/completions, /v1/models, /mcp and /healthz."
-        return Response(404, error_body(text, "invalid_request_error", "not_found"))
+        text = f"Nothing is at {path}. {SERVED}"
+        return Response(404, error_body(Fault(404, "invalid_request_error", "not_found", text)))
 
     def _health(self) -> Response:
         """200 when calls can be decided, 503 when not. No fact about an agent is told here: it asks for no token."""
@@ -103,5 +103,5 @@ class Gateway:
 
 
 def _wrong_method(right: str) -> Response:
-    body = error_body(f"Use {right} here.", "invalid_request_error", "method_not_allowed")
+    body = error_body(Fault(405, "invalid_request_error", "method_not_allowed", f"Use {right} here."))
     return Response(405, body, (("allow", right),))

@@ -51,18 +51,19 @@ class Pipeline:
         self._approvals = Approvals(facts, spool, self.judge, wall)
 
     # -- identify
-    def identify(self, headers: Mapping[str, str]) -> Principal:
-        """Who calls, by the bearer token of ``headers`` (lower-case names); ``x-tenure-session`` names another session
-        of the same instance. Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when no
-        Snapshot has arrived yet."""
+    def identify(self, headers: Mapping[str, str], token: str | None = None) -> Principal:
+        """Who calls, by ``token`` or else the bearer token of ``headers`` (lower-case names); ``x-tenure-session``
+        names another session of the same instance. Raises Refused: 401 for a missing, bad, expired or revoked
+        credential, 503 when no Snapshot has arrived yet."""
         snapshot = self.facts.current
         if snapshot is None:
             raise Refused(
                 "no_snapshot", "The gateway has not heard from the control plane yet.", fix="Try again.", status=503
             )
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        if token is None:
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            token = token.strip() if scheme.lower() == "bearer" else ""
+        if not token:
             raise Refused(
                 "no_token", "No agent token was sent.", fix="Send it as `Authorization: Bearer TOKEN`.", status=401
             )

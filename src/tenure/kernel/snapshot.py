@@ -28,10 +28,11 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class ModelFact:
-    """A model the agent may ask for, and the upstream that serves it."""
+    """A model the agent may ask for, and the upstream that serves it. ``provider`` is what the manifest calls it."""
 
     name: str
     upstream: Upstream
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

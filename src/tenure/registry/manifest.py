@@ -23,7 +23,12 @@ EMAIL = r"^[^@\s<>\",;:]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
 PREFIX = r"^[A-Za-z0-9_-]{0,32}$"
 TOOL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9_.-]{1,128}$"
 
-DEFAULT_URL = {"openai": "https://api.openai.com/v1", "ollama": "http://127.0.0.1:11434/v1"}
+DEFAULT_URL = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "google": "https://generativelanguage.googleapis.com/v1beta",
+    "ollama": "http://127.0.0.1:11434/v1",
+}
 
 
 def _one_line(value: str) -> str:
@@ -82,14 +87,16 @@ class Metadata(_Part):
 
 
 class Model(_Part):
-    """A model the agent may ask for, and the OpenAI-compatible address that serves it."""
+    """A model the agent may ask for, and the address of the model API that serves it."""
 
     # The address of a provider that has a known one is filled in before this class sees it.
     model_config = ConfigDict(json_schema_extra={"required": ["provider", "name"]})
 
-    provider: Label = Field(description="Who serves it, as in openai")
+    provider: Label = Field(description="Who serves it, as in openai, anthropic or google")
     name: Line = Field(description="Name of the model, as the provider spells it")
-    base_url: Address = Field(description="Address up to and including /v1; known for: " + ", ".join(DEFAULT_URL))
+    base_url: Address = Field(
+        description="Address up to and including the version, as in /v1; known for: " + ", ".join(DEFAULT_URL)
+    )
     credential_env: Variable | None = Field(
         None, description="Variable of the gateway's environment that holds the provider's key"
     )

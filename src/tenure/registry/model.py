@@ -256,7 +256,7 @@ def agent_fact(agent: AgentRecord) -> AgentFact:
         purpose=spec["purpose"],
         risk_tier=agent.risk_tier,
         models=tuple(
-            ModelFact(model["name"], Upstream(model["base_url"], model.get("credential_env")))
+            ModelFact(model["name"], Upstream(model["base_url"], model.get("credential_env")), model["provider"])
             for model in (spec["model"], *spec.get("models", ()))
         ),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),

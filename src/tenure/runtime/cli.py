@@ -16,7 +16,11 @@ from tenure.runtime.process import Group
 from tenure.runtime.tend import Tender
 
 # The person's own credential is no agent's business.
-_KEPT_BACK = ("TENURE_TOKEN",)
+# The person's own credential, and what model clients would read before the variables that lead to the gateway.
+_KEPT_BACK = frozenset(
+    {"TENURE_TOKEN", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "GOOGLE_API_KEY"}
+    | {"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_API_VERSION"}
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +38,9 @@ def run(
 ) -> None:
     """Start any process as an agent: with an identity of its own, and wired to the gateway by its environment.
 
-    OPENAI_BASE_URL, OPENAI_API_KEY, TENURE_MCP_URL, TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_
-    variables are set. The process ends when the agent is suspended or retired. The exit status is the command's own.
+    The variables that the clients of OpenAI, Anthropic and Gemini read for address and key, TENURE_MCP_URL,
+    TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_ variables are set. The process ends when the agent is
+    suspended or retired. The exit status is the command's own.
     """
     if shutil.which(command[0]) is None:
         raise Refused("no_such_command", f"There is no program {command[0]!r}.", fix="Give a path, or look at PATH.")

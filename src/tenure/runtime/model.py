@@ -113,6 +113,10 @@ def environment(instance: Instance, token: str, *, control_url: str, gateway_url
     return {
         "OPENAI_BASE_URL": f"{gateway_url}/v1",
         "OPENAI_API_KEY": token,
+        "ANTHROPIC_BASE_URL": gateway_url,  # its clients add /v1, and Google's /v1beta, themselves
+        "ANTHROPIC_API_KEY": token,
+        "GOOGLE_GEMINI_BASE_URL": gateway_url,
+        "GEMINI_API_KEY": token,
         "TENURE_MCP_URL": f"{gateway_url}/mcp",
         "TENURE_AGENT": instance.agent,
         "TENURE_AGENT_TOKEN": token,

@@ -278,7 +278,10 @@ def span_name(event: Event) -> str:
 def _span_kind(event: Event) -> str:
     if event.type == "otlp.span":
         return str(event.data.get("otlp.kind") or "internal")
-    is_client = event.data.get("gen_ai.operation.name") == "chat" or "mcp.method.name" in event.data
+    data = event.data
+    is_client = (
+        data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm" or "mcp.method.name" in data
+    )
     return "client" if event.type in CALL_TYPES and is_client else "internal"
 
 

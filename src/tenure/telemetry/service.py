@@ -28,6 +28,7 @@ from tenure.telemetry.model import (
     span_of,
     trace_of,
 )
+from tenure.telemetry.prices import Prices, read_prices
 from tenure.telemetry.store import TraceStore, Where
 
 KEEP = timedelta(hours=24)
@@ -41,6 +42,7 @@ MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""
 
 _stores: dict[Path, TraceStore] = {}
+_prices: dict[Path, Prices] = {}
 _decode = msgspec.json.Decoder(Event).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -49,8 +51,10 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def open_store(world: World) -> None:
-    """Opens the trace store of this data folder. Raises Failed or Refused, one line each, when it is damaged, in use,
-    from a newer version, or was filled from another control database."""
+    """Opens the trace store of this data folder and reads the prices. Raises Failed or Refused, one line each, when the
+    store is damaged, in use, from a newer version, or was filled from another control database, and when there are
+    prices of one's own that cannot be read."""
+    prices = _own_prices(world.config.prices)
     opened = TraceStore(world.config.data_dir / "traces.duckdb", memory_mb=world.config.traces_memory_mb)
     with world.read() as connection:
         newest = log.head(connection)
@@ -64,6 +68,18 @@ def open_store(world: World) -> None:
             status=409,
         )
     _stores[world.config.data_dir.resolve()] = opened
+    _prices[world.config.data_dir.resolve()] = prices
+
+
+def _own_prices(path: str) -> Prices:
+    if not path:
+        return Prices()
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        fix = "Unset TENURE_PRICES, or name a file."
+        raise Refused("bad_prices", f"{path} cannot be read: {error.strerror}.", fix=fix) from None
+    return read_prices(text, path)
 
 
 def close_store(world: World) -> None:
@@ -188,9 +204,10 @@ def _fault(event: Event, allowed: frozenset[str]) -> str:
 
 def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     """Keeps what a gateway saw. When it returns, the Events are durable. An agent's first use of a tool is flagged
-    (D10)."""
+    (D10), and what a model call cost is added to it: here and not in the gateway, where it would take time of calls."""
     assert Role.GATEWAY in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
-    return _keep(world, events)
+    prices = _prices.get(world.config.data_dir.resolve(), Prices())
+    return _keep(world, [prices.priced(event) for event in events])
 
 
 def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:

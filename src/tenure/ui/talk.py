@@ -75,7 +75,9 @@ def _message(entry: JsonObject) -> Message:
 def said(raw: JsonObject) -> tuple[Message, ...]:
     """What a model call was told and what it answered."""
     data = attributes(raw)
+    told = load(data.get("gen_ai.system_instructions"))
     return (
+        *messages([{"role": "system", "parts": told}] if told else None),
         *messages(data.get("gen_ai.input.messages") or raw.get("input_messages")),
         *messages(data.get("gen_ai.output.messages") or raw.get("output_messages")),
     )

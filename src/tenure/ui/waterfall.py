@@ -70,6 +70,9 @@ class Trace:
     worst: str
 
 
+_OF_MODELS = frozenset({"chat", "text_completion", "generate_content", "embeddings", "count_tokens", "pass_through"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     start: datetime
@@ -91,7 +94,7 @@ def _span(placed: JsonObject) -> _Item | None:
     family = str(raw.get("type") or "").partition(".")[0]
     if family in ("approval", "breaker", "agent", "decision"):
         return _Item(start, end, raw, family)
-    kind = {"chat": "llm", "text_completion": "llm", "execute_tool": "tool"}.get(operation, "span")
+    kind = "tool" if operation == "execute_tool" else "llm" if operation in _OF_MODELS else "span"
     return _Item(start, end, raw, kind)
 
 
@@ -140,7 +143,10 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         ("Model that answered", "gen_ai.response.model"),
         ("Finish", "gen_ai.response.finish_reasons"),
         ("Input tokens", "gen_ai.usage.input_tokens"),
+        ("of them from the cache", "gen_ai.usage.cache_read.input_tokens"),
         ("Output tokens", "gen_ai.usage.output_tokens"),
+        ("of them for reasoning", "gen_ai.usage.reasoning.output_tokens"),
+        ("Cost in US dollars", "tenure.cost_usd"),
         ("First chunk after", "gen_ai.response.time_to_first_chunk"),
         ("Upstream", "server.address"),
         ("HTTP status", "http.response.status_code"),

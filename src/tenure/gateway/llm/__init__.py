@@ -1,1 +1,4 @@
-"""The model API (OpenAI's chat completions). Nothing that other kinds of call need may live here."""
+"""The model APIs: one folder with a pure codec for each wire, and one handler that forwards them all.
+
+No decision is made here, and no byte of a request or an answer is changed.
+"""

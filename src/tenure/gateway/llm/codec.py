@@ -1,9 +1,9 @@
-"""OpenAI's chat completions as values: what a request asks for, what an answer or a stream of chunks said. Pure."""
+"""What the wires of all model providers have in common: the values a codec makes, and the reading of streams. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,14 +12,15 @@ import msgspec
 
 from tenure.gateway.http import decode_json
 from tenure.kernel.errors import Refused
-from tenure.kernel.json import JsonArray, JsonObject
+from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import Decision, Effect
-from tenure.telemetry.model import message_from_openai_choice, messages_from_openai
 
 CAPTURE_MAX = 4 << 20
 """Longest request or answer whose content is captured, in bytes; beyond it only the facts about it are."""
+EVENT_STREAM = frozenset({"text/event-stream"})
 
 _PROVIDERS = {  # host suffix -> well-known value of gen_ai.provider.name
+    "api.openai.com": "openai",
     "openai.azure.com": "azure.ai.openai",
     "api.anthropic.com": "anthropic",
     "api.mistral.ai": "mistral_ai",
@@ -32,157 +33,162 @@ _PROVIDERS = {  # host suffix -> well-known value of gen_ai.provider.name
     "aiplatform.googleapis.com": "gcp.vertex_ai",
     "amazonaws.com": "aws.bedrock",
 }
+_DECLARED = {"google": "gcp.gemini", "gemini": "gcp.gemini", "azure": "azure.ai.openai", "mistral": "mistral_ai"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A chat completion request, read as far as Tenure needs it. ``arguments`` are the facts policy may read: the
-    messages themselves are not among them, but an approval binds the exact bytes."""
+    """A request, read as far as Tenure needs it. ``arguments`` are the facts policy may read: the content itself is not
+    among them, but an approval binds the exact bytes. ``body`` is the decoded request, None where it was not read."""
 
     model: str
     stream: bool
     arguments: JsonObject
-    end_user: str | None
-    body: JsonObject
+    end_user: str | None = None
+    body: JsonObject = field(default_factory=dict)
 
 
-def read_request(body: bytes) -> Ask:
-    """Reads a request body. Raises Refused (400) for one that is not a chat completion request."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that the gateway itself answers with; each wire has its own shape for it. ``more`` are facts for
+    programs, such as the policies that denied."""
+
+    status: int
+    kind: str
+    code: str
+    message: str
+    more: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One endpoint of a provider's API. ``name`` is ``gen_ai.operation.name``.
+
+    ``read`` makes an Ask of (body, the model that the path names or ``""``) and raises Refused (400). The other three
+    make attributes of an Event and never raise: ``asked`` of the request, ``answered`` of a whole answer, ``streamed``
+    of the bytes of a stream. ``streams``: the content types that are passed on chunk by chunk, None for all.
+    """
+
+    name: str
+    read: Callable[[bytes, str], Ask]
+    asked: Callable[[Ask], dict[str, Any]]
+    answered: Callable[[bytes], dict[str, Any]]
+    streamed: Callable[[bytes], dict[str, Any]]
+    streams: frozenset[str] | None = EVENT_STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a provider's API carries what is not an operation. ``provider`` is ``gen_ai.provider.name`` where neither the
+    upstream's host nor the manifest tells. The key goes into header ``key_header`` after ``key_prefix``.
+
+    ``error`` is the body of an error answer, ``broken`` what is said in a stream that breaks off (empty: nothing can
+    be). ``models`` makes the answer to a list of models, ``model`` that to a question for one. ``keeps_version``: the
+    version of the API is the client's choice, in its path, and not that of the upstream's address.
+    """
+
+    provider: str
+    key_header: str
+    key_prefix: str
+    error: Callable[[Fault], bytes]
+    broken: Callable[[Fault], bytes]
+    models: Callable[[Iterable[str]], bytes]
+    model: Callable[[str], bytes]
+    keeps_version: bool = False
+
+
+def read_object(body: bytes, what: str) -> dict[str, Any]:
+    """The body as a JSON object. Raises Refused (400)."""
     value = decode_json(body)
     if not isinstance(value, dict):
-        raise _wrong("the body must be a JSON object", 'Send {"model": ..., "messages": [...]}.')
-    model, messages, stream = value.get("model"), value.get("messages"), value.get("stream")
+        raise wrong(what, "the body must be a JSON object", "Send a JSON object.")
+    return value
+
+
+def model_of(value: JsonObject, what: str) -> str:
+    """The model that a request asks for. Raises Refused (400) when it names none."""
+    model = value.get("model")
     if not isinstance(model, str) or not model:
-        raise _wrong("`model` must be a text", "Name one of the models of GET /v1/models.")
-    if not isinstance(messages, list):
-        raise _wrong("`messages` must be an array", "Send at least one message.")
+        raise wrong(what, "`model` must be a text", "Name one of the models of GET /v1/models.")
+    return model
+
+
+def stream_of(value: JsonObject, what: str) -> bool:
+    """Whether a request asks for a stream. Raises Refused (400) when it says neither yes nor no."""
+    stream = value.get("stream")
     if stream is not None and not isinstance(stream, bool):
-        raise _wrong("`stream` must be true or false", "Leave it out for an answer in one piece.")
-    arguments: dict[str, Any] = {"stream": bool(stream), "messages": len(messages)}
-    tools = value.get("tools")
-    if isinstance(tools, list):
-        arguments["tools"] = [name for tool in tools if (name := _tool_name(tool)) is not None]
-    for name in ("max_tokens", "max_completion_tokens", "n"):
-        if isinstance(value.get(name), int):
-            arguments[name] = value[name]
-    user = value.get("user")
-    return Ask(model, bool(stream), arguments, user if isinstance(user, str) else None, value)
+        raise wrong(what, "`stream` must be true or false", "Leave it out for an answer in one piece.")
+    return bool(stream)
 
 
-def _wrong(problem: str, fix: str) -> Refused:
-    return Refused("bad_request", f"This is not a chat completion request: {problem}.", fix=fix, status=400)
+def wrong(what: str, problem: str, fix: str) -> Refused:
+    """The refusal of a body that is not a request of that kind."""
+    return Refused("bad_request", f"This is not {what}: {problem}.", fix=fix, status=400)
 
 
-def _tool_name(tool: Any) -> str | None:
-    if not isinstance(tool, Mapping):
+def numbers(value: JsonObject, *names: str) -> dict[str, int]:
+    """Those of ``names`` that are whole numbers in ``value``."""
+    return {name: value[name] for name in names if whole(value.get(name))}
+
+
+def whole(value: Json) -> bool:
+    """Whether it is a whole number, which true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def parsed(body: bytes) -> Json:
+    """A body as JSON, None when it is not."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    inner = tool.get(str(tool.get("type", "function")))
-    name = inner.get("name") if isinstance(inner, Mapping) else None
-    return name if isinstance(name, str) else None
 
 
-@lru_cache(maxsize=256)
-def provider(base_url: str) -> tuple[str, str]:
-    """(``gen_ai.provider.name``, ``server.address``) of an upstream; a host that is not well known counts as the
-    provider whose API it speaks."""
-    host = urlsplit(base_url).hostname or ""
-    known = next((name for suffix, name in _PROVIDERS.items() if host == suffix or host.endswith("." + suffix)), None)
-    return known or "openai", host
+def table(value: Json) -> JsonObject:
+    """``value`` when it is an object, an empty one otherwise."""
+    return value if isinstance(value, Mapping) else {}
 
 
-def request_attributes(ask: Ask, size: int, base_url: str | None) -> dict[str, Any]:
-    """The attributes of an Event that the request alone tells. ``size`` is the body's length in bytes."""
-    out: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.request.model": ask.model,
-        "gen_ai.request.stream": ask.stream,
+def rows(value: Json) -> list[JsonObject]:
+    """The objects of an array; none of anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def usage(**tokens: Json) -> dict[str, int]:
+    """``gen_ai.usage.*`` of those counts that are whole numbers: ``input`` and ``output`` are totals, ``cached`` and
+    ``written`` (to the cache) are parts of the input and ``reasoning`` of the output, as the conventions have it."""
+    names = {
+        "input": "gen_ai.usage.input_tokens",
+        "output": "gen_ai.usage.output_tokens",
+        "cached": "gen_ai.usage.cache_read.input_tokens",
+        "written": "gen_ai.usage.cache_creation.input_tokens",
+        "reasoning": "gen_ai.usage.reasoning.output_tokens",
     }
-    if base_url is not None:
-        out["gen_ai.provider.name"], out["server.address"] = provider(base_url)
-    if size <= CAPTURE_MAX:
-        messages: JsonArray = ask.body["messages"]
-        out["gen_ai.input.messages"] = messages_from_openai(messages)
-    else:
-        out["tenure.capture.truncated"] = True
+    return {names[name]: count for name, count in tokens.items() if whole(count)}
+
+
+def responded(
+    out: dict[str, Any], ident: Json = None, model: Json = None, reasons: Iterable[Json] = ()
+) -> dict[str, Any]:
+    """Adds the answer's id, its model and why it ended to ``out``, as far as they are texts."""
+    if isinstance(ident, str):
+        out["gen_ai.response.id"] = ident
+    if isinstance(model, str):
+        out["gen_ai.response.model"] = model
+    words = [reason for reason in reasons if isinstance(reason, str)]
+    if words:
+        out["gen_ai.response.finish_reasons"] = words
     return out
 
 
-def response_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a whole answer tells; ``error.type`` when it is not what the API promises."""
+def answer(body: bytes, attributes: Callable[[JsonObject], dict[str, Any] | None]) -> dict[str, Any]:
+    """The attributes of a whole answer; ``error.type`` when it is not what the API promises (``attributes`` says
+    None)."""
     if len(body) > CAPTURE_MAX:
         return {"tenure.capture.truncated": True}
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {"error.type": "garbage"}
-    if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
-        return {"error.type": "garbage"}
-    return _attributes(value, [choice for choice in value["choices"] if isinstance(choice, dict)])
-
-
-def error_attributes(body: bytes) -> dict[str, Any]:
-    """What an upstream's error answer says, for the Event."""
-    try:
-        value = msgspec.json.decode(body[:CAPTURE_MAX])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    error = value.get("error") if isinstance(value, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return {"error.message": message[:1000]} if isinstance(message, str) else {}
-
-
-def _attributes(value: JsonObject, choices: list[dict[str, Any]]) -> dict[str, Any]:
-    out: dict[str, Any] = {"gen_ai.output.messages": [message_from_openai_choice(choice) for choice in choices]}
-    if isinstance(value.get("id"), str):
-        out["gen_ai.response.id"] = value["id"]
-    if isinstance(value.get("model"), str):
-        out["gen_ai.response.model"] = value["model"]
-    reasons = [choice["finish_reason"] for choice in choices if isinstance(choice.get("finish_reason"), str)]
-    if reasons:
-        out["gen_ai.response.finish_reasons"] = reasons
-    usage = value.get("usage")
-    if isinstance(usage, dict):
-        for name, key in (("prompt_tokens", "input"), ("completion_tokens", "output")):
-            if isinstance(usage.get(name), int):
-                out[f"gen_ai.usage.{key}_tokens"] = usage[name]
-        details = usage.get("prompt_tokens_details")
-        if isinstance(details, dict) and isinstance(details.get("cached_tokens"), int):
-            out["gen_ai.usage.cache_read.input_tokens"] = details["cached_tokens"]
-    return out
-
-
-def stream_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a captured stream of server-sent chunks tells, put together as one answer. A stream that
-    ended without ``[DONE]`` and without a finish reason has ``error.type`` incomplete; one that carried an error
-    object, upstream_error."""
-    seen: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    done = False
-    error: dict[str, Any] = {}
-    for data in sse_data(body):
-        if data == b"[DONE]":
-            done = True
-            continue
-        try:
-            chunk = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            error = {"error.type": "garbage"}
-            continue
-        if not isinstance(chunk, dict):
-            error = {"error.type": "garbage"}
-            continue
-        if "error" in chunk:
-            error = {"error.type": "upstream_error", **error_attributes(data)}
-        seen.update({name: chunk[name] for name in ("id", "model", "usage") if chunk.get(name) is not None})
-        parts = chunk.get("choices")
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict):
-                _add(choices, part)
-    whole = [choices[index] for index in sorted(choices)]
-    out = _attributes(seen, [_finished(choice) for choice in whole])
-    if not error and not done and not any(choice.get("finish_reason") for choice in whole):
-        error = {"error.type": "incomplete"}
-    return out | error
+    value = parsed(body)
+    found = attributes(value) if isinstance(value, dict) else None
+    return {"error.type": "garbage"} if found is None else found
 
 
 def sse_data(body: bytes) -> Iterable[bytes]:
@@ -193,71 +199,46 @@ def sse_data(body: bytes) -> Iterable[bytes]:
             yield b"\n".join(lines)
 
 
-def _add(choices: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    """Adds one chunk's choice to what has been said so far."""
-    index = part.get("index")
-    choice = choices.setdefault(index if isinstance(index, int) else 0, {"text": {}, "calls": {}})
-    if isinstance(part.get("finish_reason"), str):
-        choice["finish_reason"] = part["finish_reason"]
-    delta = part.get("delta")
-    if not isinstance(delta, dict):
-        return
-    for name in ("content", "refusal", "reasoning_content"):
-        if isinstance(delta.get(name), str):
-            choice["text"].setdefault(name, []).append(delta[name])
-    if isinstance(delta.get("role"), str):
-        choice["role"] = delta["role"]
-    calls = delta.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, dict):
-            at, function = call.get("index"), call.get("function")
-            known = choice["calls"].setdefault(
-                at if isinstance(at, int) else 0, {"id": None, "name": "", "arguments": []}
-            )
-            known["id"] = call.get("id") or known["id"]
-            if isinstance(function, dict):
-                known["name"] += _said(function, "name")
-                known["arguments"].append(_said(function, "arguments"))
+def sse_objects(body: bytes) -> Iterator[JsonObject | None]:
+    """The JSON object of each server-sent event, None for one that has something else; ``[DONE]`` is passed over."""
+    for data in sse_data(body):
+        if data != b"[DONE]":
+            value = parsed(data)
+            yield value if isinstance(value, dict) else None
 
 
-def _said(function: JsonObject, name: str) -> str:
-    value = function.get(name)
-    return value if isinstance(value, str) else ""
+def error_attributes(body: bytes) -> dict[str, Any]:
+    """What an upstream's error answer says, for the Event. All known wires put it at ``error.message``."""
+    return told(parsed(body[:CAPTURE_MAX]))
 
 
-def _finished(choice: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": choice.get("role", "assistant")}
-    message.update({name: "".join(parts) for name, parts in choice["text"].items()})
-    if choice["calls"]:
-        message["tool_calls"] = [
-            {"id": call["id"], "function": {"name": call["name"], "arguments": "".join(call["arguments"])}}
-            for call in choice["calls"].values()
-        ]
-    return {"message": message, "finish_reason": choice.get("finish_reason")}
+def told(value: Json) -> dict[str, Any]:
+    """``error.message`` of an error object, when it has a text there."""
+    if isinstance(value, list) and len(value) == 1:  # Google's streams wrap it
+        value = value[0]
+    message = table(table(value).get("error")).get("message")
+    return {"error.message": message[:1000]} if isinstance(message, str) else {}
 
 
-def error_body(message: str, kind: str, code: str, **more: Any) -> bytes:
-    """An error as OpenAI's clients read it."""
-    return msgspec.json.encode({"error": {"message": message, "type": kind, "code": code, "param": None, **more}})
+@lru_cache(maxsize=256)
+def provider(base_url: str, declared: str, default: str) -> tuple[str, str]:
+    """(``gen_ai.provider.name``, ``server.address``) of an upstream: by its host where that is well known, else as the
+    manifest declares it, else the provider whose API it speaks."""
+    host = urlsplit(base_url).hostname or ""
+    known = next((name for suffix, name in _PROVIDERS.items() if host == suffix or host.endswith("." + suffix)), None)
+    return known or _DECLARED.get(declared, declared) or default, host
 
 
-def refusal(decision: Decision, call_id: str, approval_id: str | None) -> tuple[int, bytes]:
-    """(HTTP status, body) of a call that was not allowed: 409 while it waits for a person, 503 without valid facts,
-    403 otherwise."""
+def refusal(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
+    """A call that was not allowed: 409 while it waits for a person, 503 without valid facts, 403 otherwise."""
     more: dict[str, Any] = {"policies": decision.policies, "decision_id": call_id}
     if decision.effect is Effect.HOLD:
         text = f"{decision.reason} It waits as approval {approval_id}; send the same request again to pick it up."
-        return 409, error_body(text, "approval_pending", "approval_pending", approval_id=approval_id, **more)
+        return Fault(409, "approval_pending", "approval_pending", text, {"approval_id": approval_id, **more})
     if approval_id is not None:
         more["approval_id"] = approval_id
     if "system/stale-snapshot" in decision.policies:
-        return 503, error_body(decision.reason, "service_unavailable", "stale_snapshot", **more)
+        return Fault(503, "service_unavailable", "stale_snapshot", decision.reason, more)
     code = next((rule.removeprefix("system/") for rule in decision.policies if rule.startswith("system/")), "policy")
     text = decision.reason if not decision.policies else f"{decision.reason} [{', '.join(decision.policies)}]"
-    return 403, error_body(text, "permission_denied", f"denied_{code}".replace("-", "_"), **more)
-
-
-def model_list(names: Iterable[str]) -> bytes:
-    """The answer to ``GET /v1/models``."""
-    models = [{"id": name, "object": "model", "created": 0, "owned_by": "tenure"} for name in names]
-    return msgspec.json.encode({"object": "list", "data": models})
+    return Fault(403, "permission_denied", f"denied_{code}".replace("-", "_"), text, more)

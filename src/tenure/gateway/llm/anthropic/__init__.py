@@ -1,0 +1,1 @@
+"""Anthropic's messages and token counts, and its errors. Nothing of another provider may live here."""

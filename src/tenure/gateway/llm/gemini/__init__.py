@@ -1,0 +1,1 @@
+"""Gemini's generateContent and its kin, and Google's errors. Nothing of another provider may live here."""

@@ -1,0 +1,312 @@
+"""The real clients of OpenAI, Anthropic and Google, pointed at a gateway process by nothing but their base URL."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from google import genai
+from google.genai import errors, types
+
+from tests.sim.gateway import agent_fact
+
+SAID = "You said: hello there, how are you today"
+HELLO = "hello there, how are you today"
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+SCHEMA: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+class OpenAI:
+    """Responses through OpenAI's own client."""
+
+    key, operation, provider = "authorization", "chat", "openai"
+    failed: tuple[type[Exception], ...] = (openai.APIError,)
+    hangs_up = True
+
+    def __init__(self, url: str, token: str, retries: int = 0) -> None:
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key=token, max_retries=retries, timeout=20)
+
+    def ask(self, model: str, **more: Any) -> str:
+        return str(self.client.responses.create(model=model, input=HELLO, **more).output_text)
+
+    def stream(self, model: str) -> Iterator[str]:
+        with self.client.responses.create(model=model, input=HELLO, stream=True) as events:
+            for event in events:
+                if event.type == "error":
+                    raise RuntimeError(event.message)
+                if event.type == "response.output_text.delta":
+                    yield event.delta
+
+    def use_tool(self) -> tuple[Any, str]:
+        tools: Any = [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": False}]
+        first = self.client.responses.create(model="tool", input=HELLO, tools=tools)
+        call: Any = first.output[0]
+        back: Any = [call.model_dump(), {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
+        second = self.client.responses.create(model="tool", input=back, tools=tools)
+        return json.loads(call.arguments), second.output_text
+
+    def show(self) -> str:
+        parts: Any = [
+            {"type": "input_text", "text": HELLO},
+            {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "auto"},
+        ]
+        return self.client.responses.create(model="echo", input=[{"role": "user", "content": parts}]).output_text
+
+    def names(self) -> set[str]:
+        return {model.id for model in self.client.models.list()}
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Anthropic:
+    """Messages through Anthropic's own client."""
+
+    key, operation, provider = "x-api-key", "chat", "anthropic"
+    failed: tuple[type[Exception], ...] = (anthropic.APIError,)
+    hangs_up = True
+
+    def __init__(self, url: str, token: str, retries: int = 0) -> None:
+        self.client = anthropic.Anthropic(base_url=url, api_key=token, max_retries=retries, timeout=20)
+
+    def ask(self, model: str, **more: Any) -> str:
+        said = self.client.messages.create(
+            model=model, max_tokens=100, messages=[{"role": "user", "content": HELLO}], **more
+        )
+        return "".join(block.text for block in said.content if block.type == "text")
+
+    def stream(self, model: str) -> Iterator[str]:
+        with self.client.messages.stream(
+            model=model, max_tokens=100, messages=[{"role": "user", "content": HELLO}]
+        ) as stream:
+            yield from stream.text_stream
+
+    def use_tool(self) -> tuple[Any, str]:
+        tools: Any = [{"name": "weather", "input_schema": SCHEMA}]
+        asked: Any = [{"role": "user", "content": HELLO}]
+        first = self.client.messages.create(model="tool", max_tokens=100, messages=asked, tools=tools)
+        call: Any = first.content[-1]
+        back = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+        asked += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [back]}]
+        second: Any = self.client.messages.create(model="tool", max_tokens=100, messages=asked, tools=tools)
+        return call.input, second.content[-1].text
+
+    def show(self) -> str:
+        source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+        parts: Any = [{"type": "text", "text": HELLO}, {"type": "image", "source": source}]
+        said: Any = self.client.messages.create(
+            model="echo", max_tokens=100, messages=[{"role": "user", "content": parts}]
+        )
+        return str(said.content[-1].text)
+
+    def names(self) -> set[str]:
+        return {model.id for model in self.client.models.list()}
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Gemini:
+    """generateContent through Google's own client."""
+
+    key, operation, provider = "x-goog-api-key", "generate_content", "gcp.gemini"
+    failed: tuple[type[Exception], ...] = (errors.APIError,)
+    hangs_up = True
+
+    def __init__(self, url: str, token: str, retries: int = 0) -> None:
+        options = types.HttpRetryOptions(attempts=retries + 1, initial_delay=0.01) if retries else None
+        self.client = genai.Client(
+            api_key=token, http_options=types.HttpOptions(base_url=url, timeout=20_000, retry_options=options)
+        )
+
+    def ask(self, model: str, **more: Any) -> str:
+        return str(self.client.models.generate_content(model=model, contents=HELLO, **more).text)
+
+    def stream(self, model: str) -> Iterator[str]:
+        for chunk in self.client.models.generate_content_stream(model=model, contents=HELLO):
+            yield chunk.text or ""
+
+    def use_tool(self) -> tuple[Any, str]:
+        declared = types.FunctionDeclaration(name="weather", parameters_json_schema=SCHEMA)
+        config = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[declared])])
+        first: Any = self.client.models.generate_content(model="tool", contents=HELLO, config=config)
+        call = first.function_calls[0]
+        back = types.Part.from_function_response(name="weather", response={"result": "rain"})
+        asked: Any = [
+            types.Content(role="user", parts=[types.Part(text=HELLO)]),
+            first.candidates[0].content,
+            types.Content(role="user", parts=[back]),
+        ]
+        second = self.client.models.generate_content(model="tool", contents=asked, config=config)
+        return call.args, str(second.text)
+
+    def show(self) -> str:
+        image = types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png")
+        asked: Any = [types.Content(role="user", parts=[types.Part(text=HELLO), image])]
+        return str(self.client.models.generate_content(model="echo", contents=asked).text)
+
+    def names(self) -> set[str]:
+        return {str(model.name).removeprefix("models/") for model in self.client.models.list()}
+
+    def close(self) -> None:
+        self.client.close()
+
+
+CLIENTS: Any = [OpenAI, Anthropic, Gemini]
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda kind: kind.__name__)
+def kind(request: Any) -> Any:
+    """Each of the three clients."""
+    return request.param
+
+
+@pytest.fixture
+def connect(house: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a client of the house's agent."""
+    clients: list[Any] = []
+
+    def make(kind: Any, retries: int = 0) -> Any:
+        client = kind(house.gateway.url, house.control.token("clerk"), retries)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.req("R090", "R091")
+def test_an_answer_is_whole_and_the_record_says_everything(house: Any, connect: Any, kind: Any) -> None:
+    client = connect(kind)
+    assert client.ask("echo") == SAID
+    data = house.calls()[0]["data"]
+    assert data["gen_ai.operation.name"] == kind.operation
+    assert data["gen_ai.provider.name"] == kind.provider
+    assert data["gen_ai.input.messages"][-1]["parts"] == [{"type": "text", "content": HELLO}]
+    assert data["gen_ai.output.messages"][0]["parts"][-1] == {"type": "text", "content": SAID}
+    assert (data["gen_ai.request.model"], data["gen_ai.response.model"]) == ("echo", "echo-2026-01-01")
+    assert data["gen_ai.response.id"] in ("resp_1", "msg_1", "resp-1")
+    assert len(data["gen_ai.response.finish_reasons"]) == 1
+    assert (data["gen_ai.usage.input_tokens"], data["gen_ai.usage.output_tokens"]) == (100, 12)
+    assert data["gen_ai.usage.cache_read.input_tokens"] in (40, 50)
+    assert data["gen_ai.usage.reasoning.output_tokens"] == 5
+    seen = house.provider.seen()
+    assert seen["headers"][kind.key].removeprefix("Bearer ") == "provider-secret"
+    assert house.control.token("clerk").partition(".")[0] not in json.dumps(seen)  # the head of every agent's token
+
+
+@pytest.mark.req("R090", "R091")
+def test_a_stream_passes_as_it_comes_and_its_usage_is_known(house: Any, connect: Any, kind: Any) -> None:
+    begun, times, text = time.monotonic(), [], ""
+    for piece in connect(kind).stream("slow"):
+        times.append(time.monotonic() - begun)
+        text += piece
+    assert text == SAID
+    assert times[-1] - times[0] > 0.1  # the provider waits 50 ms after each event
+    data = house.calls()[0]["data"]
+    assert data["gen_ai.output.messages"][0]["parts"][-1] == {"type": "text", "content": SAID}
+    assert (data["gen_ai.usage.input_tokens"], data["gen_ai.usage.output_tokens"]) == (100, 12)
+    assert data["gen_ai.request.stream"] is True
+    assert 0 < data["gen_ai.response.time_to_first_chunk"] < times[-1]
+    assert "error.type" not in data
+
+
+def test_tools_are_called_and_their_results_sent_back(house: Any, connect: Any, kind: Any) -> None:
+    arguments, text = connect(kind).use_tool()
+    assert arguments == {"city": "Paris"}
+    assert text.startswith("You said:")
+    first, second = (event["data"] for event in house.calls(2))
+    call = first["gen_ai.output.messages"][0]["parts"][-1]
+    assert (call["type"], call["name"], call["arguments"]) == ("tool_call", "weather", {"city": "Paris"})
+    assert second["gen_ai.input.messages"][-1]["parts"][-1]["type"] == "tool_call_response"
+
+
+def test_images_pass_and_are_recorded_as_such(house: Any, connect: Any, kind: Any) -> None:
+    assert connect(kind).show() == SAID
+    image = house.calls()[0]["data"]["gen_ai.input.messages"][-1]["parts"][-1]
+    assert (image["type"], image["modality"], image["mime_type"]) == ("blob", "image", "image/png")
+    assert image["content"].rstrip("=") == PIXEL.rstrip("=")
+
+
+def test_refusals_and_failures_are_errors_of_the_clients_own_kind(house: Any, connect: Any, kind: Any) -> None:
+    client = connect(kind)
+    with pytest.raises(kind.failed, match="no-forbidden"):
+        client.ask("forbidden")
+    with pytest.raises(kind.failed, match="never-granted"):
+        list(client.stream("never-granted"))
+    with pytest.raises(kind.failed, match="scripted failure"):
+        client.ask("error-400")
+    with pytest.raises(kind.failed, match=r"closed the connection"):
+        client.ask("reset")
+    stranger = kind(house.gateway.url, "guess")
+    with pytest.raises(kind.failed, match=r"(?i)token"):
+        stranger.ask("echo")
+    stranger.close()
+    events = house.calls(4)
+    assert [event["type"] for event in events[:2]] == ["call.refused", "call.refused"]
+    assert [event["data"].get("error.type") for event in events[2:]] == ["400", "reset"]
+    assert events[2]["data"]["error.message"] == "scripted failure"
+
+
+def test_a_stream_that_breaks_off_says_so_in_the_clients_own_way(house: Any, connect: Any, kind: Any) -> None:
+    with pytest.raises((*kind.failed, RuntimeError), match="upstream"):
+        list(connect(kind).stream("half"))
+    data = house.calls()[0]["data"]
+    assert data["error.type"] == "reset"
+    assert data["gen_ai.output.messages"][0]["parts"]
+
+
+def test_clients_retry_what_failed(house: Any, connect: Any, kind: Any) -> None:
+    client = connect(kind, retries=2)
+    assert client.ask("flaky") == SAID
+    assert [event["data"]["http.response.status_code"] for event in house.calls(2)] == [500, 200]
+
+
+def test_a_client_that_hangs_up_stops_the_upstream(house: Any, connect: Any, kind: Any) -> None:
+    before = house.provider.seen()["broken_off"]
+    client = connect(kind)
+    stream = client.stream("slow")
+    next(stream)
+    stream.close()
+    client.close()
+    assert house.calls()[0]["data"]["error.type"] == "client_disconnected"
+    end = time.monotonic() + 5
+    while house.provider.seen()["broken_off"] <= before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_models_are_listed_as_each_client_expects(connect: Any, kind: Any) -> None:
+    assert {"echo", "held"} <= connect(kind).names()
+
+
+def test_embeddings_and_token_counts(house: Any, connect: Any) -> None:
+    made = connect(OpenAI).client.embeddings.create(model="echo", input=["one", "two"], encoding_format="float")
+    assert [item.embedding for item in made.data] == [[0.25, -0.5, 1.0]] * 2
+    asked: Any = [{"role": "user", "content": HELLO}]
+    assert connect(Anthropic).client.messages.count_tokens(model="echo", messages=asked).input_tokens == 33
+    google = connect(Gemini).client.models
+    assert google.count_tokens(model="echo", contents=HELLO).total_tokens == 33
+    assert google.embed_content(model="echo", contents=["one"]).embeddings[0].values == [0.25, -0.5, 1.0]
+    events = [event["data"] for event in house.calls(4)]
+    names = [data["gen_ai.operation.name"] for data in events]
+    assert names == ["embeddings", "count_tokens", "count_tokens", "embeddings"]
+    assert events[0]["gen_ai.usage.input_tokens"] == 8
+    assert [data["tenure.counted_tokens"] for data in events[1:3]] == [33, 33]
+    assert "gen_ai.usage.input_tokens" not in events[1]
+
+
+def test_a_held_call_is_retried_by_the_client_until_a_person_decides(house: Any, connect: Any) -> None:
+    house.control.agent(agent_fact(house.provider.url, ("held",), hold_timeout_s=0.1))
+    house.settle()
+    with pytest.raises(anthropic.ConflictError, match="waits as approval"):
+        connect(Anthropic).ask("held")
+    with pytest.raises(errors.ClientError, match="ABORTED"):
+        connect(Gemini).ask("held")

@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
-.PHONY: help demo test lint types bench docs lock browser screenshots clean
+.PHONY: help demo test lint types bench docs lock browser conformance screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,11 +18,14 @@ $(SETUP): requirements.lock pyproject.toml scripts/set-up
 demo: $(SETUP)  ## Two governed agents, from request to retirement, and the console open on it
 	@$(RUN) -m demo
 
-test: $(SETUP) browser  ## All tests
+test: $(SETUP) browser conformance  ## All tests
 	@$(RUN) -m pytest -q -n 3 --dist worksteal
 
 browser:
 	@scripts/browser
+
+conformance:
+	@scripts/conformance
 
 lint: $(SETUP)  ## ruff: style and likely bugs
 	@$(VENV)/bin/ruff format --check .

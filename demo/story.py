@@ -251,7 +251,9 @@ class Story:
     def retire(self, clerk: Process, token: str) -> None:
         """Retirement: the token is refused, the process gone, the audit verified."""
         self._chapter("The clerk is retired")
-        self.tenure("agents", "retire", CLERK, "--reason", "replaced by the new accounting system", "--drain", "3", "--yes")
+        self.tenure(
+            "agents", "retire", CLERK, "--reason", "replaced by the new accounting system", "--drain", "3", "--yes"
+        )
         clerk.wait(30)
         self._must(clerk.status() is not None, "its process is gone")
         until(lambda: self._state(CLERK) == "retired", "the clerk to be retired")

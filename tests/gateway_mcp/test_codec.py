@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.tools import NAME_LIMIT, check_param_headers, exposed_name, param_headers, read_tool
+from tenure.gateway.mcp.connection import with_token
+from tenure.gateway.mcp.session import capabilities_of, flags_of, owns_session, session_id, within
+from tenure.gateway.mcp.tools import check_param_headers, param_headers, read_tool
 from tenure.kernel.errors import Refused
+from tenure.kernel.naming import NAME_LIMIT, exposed_name, uri_matches
 from tenure.kernel.values import Principal
 
 MODERN = "2026-07-28"
@@ -108,11 +111,11 @@ def test_an_endless_event_is_refused() -> None:
 
 def test_a_session_belongs_to_one_instance_and_is_remembered_by_nobody() -> None:
     ada = Principal("default", "ada", "r", "i1", "s", 0)
-    session = codec.session_id(ada, "n")
-    assert codec.owns_session(ada, session)
-    assert not codec.owns_session(Principal("default", "bob", "r", "i1", "s", 0), session)
-    assert not codec.owns_session(Principal("default", "ada", "r", "i2", "s", 0), session)
-    assert not codec.owns_session(ada, "made-up")
+    session = session_id(ada, "n")
+    assert owns_session(ada, session)
+    assert not owns_session(Principal("default", "bob", "r", "i1", "s", 0), session)
+    assert not owns_session(Principal("default", "ada", "r", "i2", "s", 0), session)
+    assert not owns_session(ada, "made-up")
 
 
 _NAMES = st.text(min_size=1, max_size=80)
@@ -186,8 +189,43 @@ def test_annotated_parameters_are_repeated_in_headers() -> None:
 
 def test_meta_goes_on_without_what_belongs_to_one_connection() -> None:
     meta = {"progressToken": "p", codec.META_VERSION: MODERN, codec.META_CAPABILITIES: {"x": 1}, "com.example/k": 1}
-    old = codec.upstream_meta(meta, version="2025-11-25", token=None, traceparent="00-a-b-01")
-    assert old == {"com.example/k": 1, "traceparent": "00-a-b-01"}
-    new = codec.upstream_meta(meta, version=MODERN, token=3, traceparent="")
-    assert new[codec.META_CAPABILITIES] == {"x": 1}
-    assert new["progressToken"] == 3
+    old = codec.upstream_meta(meta, version="2025-11-25", traceparent="00-a-b-01")
+    assert old == {"progressToken": "p", "com.example/k": 1, "traceparent": "00-a-b-01"}
+    assert with_token({"_meta": old}, 3)["_meta"]["progressToken"] == 3
+    assert "progressToken" not in with_token({"_meta": {}}, 3)["_meta"]
+    assert codec.upstream_meta(meta, version=MODERN)[codec.META_CAPABILITIES] == {"x": 1}
+
+
+def test_a_session_tells_what_its_client_can_be_asked() -> None:
+    able = {"sampling": {"tools": {}}, "elicitation": {}, "roots": {"listChanged": True}}
+    session = session_id(Principal("default", "ada", "r", "i1", "s", 0), "n", flags_of(able))
+    assert capabilities_of(session) == {"sampling": {"tools": {}}, "elicitation": {"form": {}}, "roots": {}}
+    assert capabilities_of("made-up") == {}
+    assert within(able, ["elicitation"]) == {"elicitation": {}}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "uri", "covered"),
+    [
+        ("file:///reports/*", "file:///reports/2026/may.txt", True),
+        ("file:///reports/*", "file:///reports/../secrets", False),
+        ("file:///reports/*", "file:///reports/%252e%252e/secrets", False),
+        ("file:///reports/*.txt", "file:///reports/a.pdf", False),
+        ("test://*/data", "test://template/1/data", True),
+        ("crm://a", "crm://ab", False),
+        ("crm://a.b", "crm://axb", False),
+    ],
+)
+def test_a_pattern_covers_what_it_says_and_does_not_climb(pattern: str, uri: str, covered: bool) -> None:
+    assert uri_matches(pattern, uri) is covered
+
+
+def test_no_pattern_is_slow() -> None:
+    begun = time.perf_counter()
+    assert not uri_matches("*a" * 200 + "b", "a" * 4000)
+    assert time.perf_counter() - begun < 1.0
+
+
+def test_a_prefix_of_its_own_is_put_before_a_name() -> None:
+    assert exposed_name("crm", "search", "") == "search"
+    assert exposed_name("crm", "search", "c_") == "c_search"

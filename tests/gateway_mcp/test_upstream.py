@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 import uvloop
 
 from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.stdio import environment, without
 from tenure.gateway.mcp.upstream import Server, Servers, identity_of
 from tenure.gateway.upstream import Client
@@ -46,9 +48,11 @@ def _with_server(
     uvloop.run(run())
 
 
-async def _call(server: Server, tool: str, arguments: JsonObject, **options: Any) -> dict[str, Any]:
-    options = {"traceparent": "", "progress": None, **options}
-    return await server.call(tool, {"arguments": arguments}, **options)
+async def _call(
+    server: Server, tool: str, arguments: JsonObject, meta: JsonObject | None = None, **options: Any
+) -> dict[str, Any]:
+    options = {"line": Line(), **options}
+    return await server.request("tools/call", {"name": tool, "arguments": arguments, "_meta": meta or {}}, **options)
 
 
 def _text(answer: JsonObject) -> str:
@@ -121,13 +125,20 @@ def test_a_session_that_the_server_lost_is_opened_anew(tmp_path: Path, monkeypat
 
 
 def test_progress_arrives_while_the_call_runs(tmp_path: Path) -> None:
-    seen: list[JsonObject] = []
+    told: list[bytes] = []
+
+    def put(message: bytes) -> bool:
+        told.append(message)
+        return True
 
     async def story(server: Server) -> None:
-        await _call(server, "slow", {"seconds": 0.2}, progress=seen.append)
+        line = Line(put, token="mine")
+        await _call(server, "slow", {"seconds": 0.2}, meta={"progressToken": "mine"}, line=line)
 
     _with_server(ServerFact("files", command=sim.files_command(tmp_path)), story)
-    assert [step["progress"] for step in seen] == list(range(1, 11))
+    steps = [msgspec.json.decode(message)["params"] for message in told]
+    assert [step["progress"] for step in steps] == list(range(1, 11))
+    assert {step["progressToken"] for step in steps} == {"mine"}
 
 
 @pytest.mark.parametrize("over_http", [False, True])
@@ -284,13 +295,14 @@ _PARENT = """
 import asyncio, sys, uvloop
 from tenure.base import log
 from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.upstream import Servers
 from tenure.gateway.upstream import Client
 from tenure.kernel.snapshot import ServerFact
 
 async def main():
     server = Servers(Client(), Limits()).get("default", ServerFact("files", command=tuple(sys.argv[1:])))
-    answer = await server.call("whoami", {"arguments": {}}, traceparent="", progress=None)
+    answer = await server.request("tools/call", {"name": "whoami", "arguments": {}}, line=Line())
     print(answer["result"]["structuredContent"]["pid"], flush=True)
     await asyncio.sleep(3600)
 

@@ -39,7 +39,9 @@ class ModelFact:
 class ServerFact:
     """An upstream MCP server: ``command`` for stdio or ``url`` for streamable HTTP, exactly one of them.
 
-    ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on.
+    ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on. ``prefix`` is
+    put before the names of its tools and prompts (None: ``<name>__``). Granted besides tools: ``resources`` (patterns
+    of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
     """
 
     name: str
@@ -49,6 +51,10 @@ class ServerFact:
     cwd: str | None = None
     url: str | None = None
     credential_env: str | None = None
+    prefix: str | None = None
+    resources: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,18 @@ class AgentFact:
     data_classes: tuple[str, ...] = ()
     breaker: BreakerFact = BreakerFact()
     hold_timeout_s: float = 300.0
+
+    @property
+    def granted(self) -> tuple[ToolFact, ...]:
+        """Everything that it may ask of its servers: tools by their names, resources as ``resources/<pattern>`` and
+        prompts as ``prompts/<name>``."""
+        beside = (
+            ToolFact(server.name, f"{what}/{name}")
+            for server in self.servers
+            for what, names in (("resources", server.resources), ("prompts", server.prompts))
+            for name in names
+        )
+        return (*self.tools, *beside)
 
 
 @dataclass(frozen=True, slots=True)

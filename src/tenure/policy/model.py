@@ -33,7 +33,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     LIFECYCLE: "Only an agent in staging, production or draining may act",
     CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
     BREAKER: "The agent's breaker is tripped",
-    GRANT: "The model or tool is not granted in the agent's manifest",
+    GRANT: "The model, tool, resource or prompt is not granted in the agent's manifest",
     NO_POLICY: "The workspace has no valid policies",
     ARGUMENTS: "A policy reads an argument that the call gives in another type",
     POLICY_ERROR: "A policy failed while it was asked",
@@ -209,9 +209,10 @@ def _known(bundle: Bundle, agent: AgentFact) -> _Known:
 
 
 def _learn(agent: AgentFact) -> _Known:
-    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool.autonomy.value for tool in agent.tools}
+    granted = agent.granted
+    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool.autonomy.value for tool in granted}
     grants |= {(CallKind.LLM, model.name): Autonomy.AUTONOMOUS.value for model in agent.models}
-    tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in agent.tools]
+    tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in granted]
     models = [_uid("Model", model.name) for model in agent.models]
     attributes = {
         "owner": agent.owner,
@@ -223,7 +224,7 @@ def _learn(agent: AgentFact) -> _Known:
         "data_classes": list(agent.data_classes),
     }
     entities = {"agent": _entity(_uid("Agent", agent.name), attributes)}
-    for tool, uid in zip(agent.tools, tools, strict=True):
+    for tool, uid in zip(granted, tools, strict=True):
         entities[f"t{uid['id']}"] = _entity(uid, parents=[_uid("Server", tool.server)])
         entities[f"s{tool.server}"] = _entity(_uid("Server", tool.server))
     entities |= {f"m{uid['id']}": _entity(uid) for uid in models}

@@ -20,6 +20,7 @@ API_VERSION = "tenure/v1"
 LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 EMAIL = r"^[^@\s<>\",;:]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
+PREFIX = r"^[A-Za-z0-9_-]{0,32}$"
 TOOL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9_.-]{1,128}$"
 
 DEFAULT_URL = {
@@ -115,6 +116,25 @@ class Server(_Part):
     cwd: Line | None = Field(None, description="Folder that the command starts in")
     credential_env: Variable | None = Field(
         None, description="Variable of the gateway's environment that holds the bearer token for the address"
+    )
+    prefix: Annotated[str, Field(pattern=PREFIX)] | None = Field(
+        None,
+        description="What the agent sees before the names of its tools and prompts; the server's name and __ when left "
+        'out, "" for the names that the server itself gives',
+    )
+    resources: list[Line] = Field(
+        default_factory=list,
+        max_length=1_000,
+        description="URIs that the agent may read and subscribe to; * stands for anything",
+    )
+    prompts: list[Line] = Field(
+        default_factory=list, max_length=1_000, description="Prompts it may get, by the server's names; there is no *"
+    )
+    asks: list[Literal["sampling", "elicitation", "roots"]] = Field(
+        default_factory=list,
+        max_length=3,
+        description="What the server may ask of the agent's client during a call: an answer of its model, an answer "
+        "of its user, its folders",
     )
 
 

@@ -276,6 +276,10 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         cwd=server.get("cwd"),
         url=server.get("url"),
         credential_env=server.get("credential_env"),
+        prefix=server.get("prefix"),
+        resources=tuple(server.get("resources", ())),
+        prompts=tuple(server.get("prompts", ())),
+        asks=tuple(server.get("asks", ())),
     )
 
 

@@ -10,9 +10,21 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tenure.kernel.naming import exposed_name
 from tenure.kernel.values import Autonomy
 from tenure.registry.faults import Fault, nearest, path_of, refuse
-from tenure.registry.manifest import API_VERSION, DEFAULT_URL, EMAIL, LABEL, TOOL, VARIABLE, Manifest, Server
+from tenure.registry.manifest import (
+    API_VERSION,
+    DEFAULT_URL,
+    EMAIL,
+    LABEL,
+    PREFIX,
+    TOOL,
+    VARIABLE,
+    Manifest,
+    Server,
+    Spec,
+)
 
 MAX_DEPTH = 32
 
@@ -138,6 +150,7 @@ def _contradictions(manifest: Manifest, document: int) -> list[Fault]:
         if tool.name in seen:
             found.append((["spec", "tools", index, "name"], f"grants {tool.name} a second time", "keep one of the two"))
         seen.add(tool.name)
+    found += _meeting_names(spec)
     names: set[str] = {spec.model.name}
     for index, model in enumerate(spec.models):
         if model.name in names:
@@ -150,6 +163,36 @@ def _contradictions(manifest: Manifest, document: int) -> list[Fault]:
         elif dependency.agent == manifest.metadata.name:
             found.append(([*where, "agent"], "makes the agent depend on itself", "remove it"))
     return [Fault(path_of(path), problem, hint, document) for path, problem, hint in found]
+
+
+def _meeting_names(spec: Spec) -> list[tuple[list[str | int], str, str]]:
+    """Grants that the agent would see under one name, and grants given twice."""
+    found: list[tuple[list[str | int], str, str]] = []
+    prompts: list[tuple[list[str | int], str]] = []
+    for server, declared in spec.servers.items():
+        for what in ("resources", "prompts", "asks"):
+            given = getattr(declared, what)
+            for index, item in enumerate(given):
+                where: list[str | int] = ["spec", "servers", server, what, index]
+                if item in given[:index]:
+                    found.append((where, f"lists {item} a second time", "remove it"))
+                elif what == "prompts":
+                    prompts.append((where, f"{server}/{item}"))
+    tools: list[tuple[list[str | int], str]] = [
+        (["spec", "tools", index, "name"], tool.name) for index, tool in enumerate(spec.tools)
+    ]
+    for grants in (tools, prompts):
+        taken: dict[str, str] = {}
+        for path, grant in grants:
+            server, _, name = grant.partition("/")
+            owner = spec.servers.get(server)
+            seen = exposed_name(server, name, owner.prefix if owner else None)
+            other = taken.setdefault(seen, grant)
+            if other != grant:
+                found.append(
+                    (path, f"would be seen as {seen}, as {other} is", "give one of the servers another prefix")
+                )
+    return found
 
 
 def _server_faults(server: Server) -> list[tuple[list[str | int], str, str]]:
@@ -190,6 +233,7 @@ _PATTERNS = {
     LABEL: ("must be lower-case letters, digits and inner hyphens, at most 63", "as in invoice-clerk"),
     VARIABLE: ("must be the name of an environment variable", "as in OPENAI_API_KEY"),
     EMAIL: ("must be an e-mail address", "as in ada@example.com"),
+    PREFIX: ("must be at most 32 letters, digits, _ and -", 'as in crm_, or "" for none'),
     TOOL: ("must be server/tool, one exact tool", "as in files/read_text_file; there is no * for all of them"),
 }
 

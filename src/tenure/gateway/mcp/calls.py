@@ -3,63 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept
 from tenure.gateway.mcp.codec import Message
-from tenure.gateway.mcp.connection import Limits, Progress
+from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
-from tenure.gateway.mcp.upstream import Server, Servers
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.mcp.upstream import Server
+from tenure.gateway.pipeline import NoLongerAllowed
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
-from tenure.kernel.values import Call, CallKind, Effect, Principal
+from tenure.kernel.values import Effect, Principal
 from tenure.policy.model import ARGUMENTS, GRANT
 
-MAX_WAIT_S = 50.0
-"""How long a held tool call waits for a person at most: clients give up after 60 s."""
-_KEPT_BYTES = 256 << 10
 _CHECKED_AT_ONCE = 32 << 10  # bytes of arguments; the check of more would hold up the calls of everybody
-_OWN_PARAMS = ("name", "arguments", "_meta")
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One tool call on its way."""
-
-    message: Message
-    principal: Principal
-    call: Call
-    tool: str
-    server: str
-    started: datetime
-    begun: int
-    verdict: Verdict | None = None
 
 
 class ToolCalls:
     """Everything that ``tools/list`` and ``tools/call`` need to know of agents and servers."""
 
-    def __init__(self, pipeline: Pipeline, servers: Servers, limits: Limits) -> None:
-        self._pipeline = pipeline
-        self._servers = servers
-        self._limits = limits
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._pipeline = attempts.pipeline
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="schema")
         self._names: dict[str, tuple[AgentFact, dict[str, ToolFact]]] = {}
-
-    def agent(self, principal: Principal) -> AgentFact | None:
-        """The agent's fact of this moment."""
-        snapshot = self._pipeline.facts.current
-        return snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
 
     def _granted(self, agent: AgentFact) -> dict[str, ToolFact]:
         key = f"{agent.workspace}/{agent.name}"
@@ -68,14 +42,10 @@ class ToolCalls:
             known = self._names[key] = (agent, granted(agent))
         return known[1]
 
-    def _server(self, agent: AgentFact, name: str) -> Server | None:
-        fact = next((server for server in agent.servers if server.name == name), None)
-        return self._servers.get(agent.workspace, fact) if fact is not None else None
-
     async def visible(self, principal: Principal) -> tuple[list[JsonObject], dict[str, str]]:
         """The granted tools as their servers describe them, under the names agents see; and, by server, why the tools
         of a server are missing."""
-        agent = self.agent(principal)
+        agent = self._attempts.agent(principal)
         if agent is None:
             return [], {}
         names = self._granted(agent)
@@ -84,7 +54,7 @@ class ToolCalls:
         missing: dict[str, str] = {}
 
         async def ask(name: str) -> None:
-            server = self._server(agent, name)
+            server = self._attempts.server(agent, name)
             try:
                 offers[name] = await server.tools() if server is not None else {}
             except Failed as error:
@@ -98,33 +68,26 @@ class ToolCalls:
                 out.append({**tool.definition, "name": exposed})
         return out, missing
 
-    async def call(
-        self, message: Message, principal: Principal, headers: Mapping[str, str], progress: Progress | None
-    ) -> bytes:
+    async def call(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
         """The response to one ``tools/call``. Raises Refused (``invalid_params``, ``header_mismatch``) for a call that
         names no granted tool or is not well formed."""
         name, arguments = message.params.get("name"), message.params.get("arguments")
         arguments = {} if arguments is None else arguments
         if not isinstance(name, str) or not isinstance(arguments, dict):
             raise Refused("invalid_params", "`name` must be a string and `arguments` an object.")
-        agent = self.agent(principal)
+        agent = self._attempts.agent(principal)
         fact = self._granted(agent).get(name) if agent is not None else None
         server_name, tool_name = (fact.server, fact.name) if fact is not None else _as_resource(name)
-        sent = message.meta.get("traceparent")
-        if isinstance(sent, str) and "traceparent" not in headers:
-            headers = {**headers, "traceparent": sent}
-        resource = f"{server_name}/{tool_name}" if server_name else tool_name
-        call = self._pipeline.call(CallKind.TOOL, resource, arguments, principal, headers)
-        attempt = _Attempt(message, principal, call, tool_name, server_name, datetime.now(UTC), time.perf_counter_ns())
+        attempt = self._attempts.begin(message, principal, headers, server_name, tool_name, arguments)
         try:
             if agent is None or fact is None:
                 return await self._unknown(attempt, name, agent)
-            return await self._attempt(attempt, name, agent, headers, progress)
+            return await self._attempt(attempt, name, agent, headers, line)
         except asyncio.CancelledError:
             self._record(attempt, {"error.type": "cancelled"})
             raise
 
-    async def _unknown(self, attempt: _Attempt, name: str, agent: AgentFact | None) -> bytes:
+    async def _unknown(self, attempt: Attempt, name: str, agent: AgentFact | None) -> bytes:
         """A name that is no granted tool. It is decided on all the same, so that it is recorded and counts."""
         verdict = attempt.verdict = await self._pipeline.decide(attempt.call, attempt.principal, prefer_wait=0.0)
         self._record(attempt, {"error.type": "unknown_tool"})
@@ -139,9 +102,9 @@ class ToolCalls:
         )
 
     async def _attempt(
-        self, attempt: _Attempt, name: str, agent: AgentFact, headers: Mapping[str, str], progress: Progress | None
+        self, attempt: Attempt, name: str, agent: AgentFact, headers: Mapping[str, str], line: Line
     ) -> bytes:
-        server = self._server(agent, attempt.server)
+        server = self._attempts.server(agent, attempt.server)
         tool: Tool | None = None
         problem: Failed | None = None
         try:
@@ -152,34 +115,25 @@ class ToolCalls:
             faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
-        wait = _preferred_wait(headers)
-        extra = {key: value for key, value in attempt.message.params.items() if key not in _OWN_PARAMS}
-        extra |= {"_meta": meta} if (meta := codec.lasting_meta(attempt.message.meta)) else {}
-        verdict = attempt.verdict = await self._pipeline.decide(
-            attempt.call,
-            attempt.principal,
-            prefer_wait=wait,
-            max_wait=MAX_WAIT_S,
-            content=msgspec.json.encode(extra, order="sorted") if extra else b"",
-        )
+        verdict = await self._attempts.decide(attempt, headers)
         if not verdict.allowed:
             return self._refuse(attempt, verdict)
         if server is None or problem is not None:
             return self._failed(attempt, problem or Failed("no_server", f"No server {attempt.server} is configured."))
-        return await self._act(attempt, server, verdict, progress)
+        return await self._act(attempt, server, verdict, line)
 
     @staticmethod
-    async def _find(server: Server | None, attempt: _Attempt) -> Tool | None:
+    async def _find(server: Server | None, attempt: Attempt) -> Tool | None:
         if server is None:
             return None
-        tool = server.known(attempt.tool)
+        tool = server.known(attempt.name)
         if tool is None:
-            tool = (await server.tools(wanted=attempt.tool)).get(attempt.tool)
+            tool = (await server.tools(wanted=attempt.name)).get(attempt.name)
             if tool is None:
-                raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.tool} now.")
+                raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.name} now.")
         return tool
 
-    async def _faults(self, tool: Tool, attempt: _Attempt, headers: Mapping[str, str]) -> str:
+    async def _faults(self, tool: Tool, attempt: Attempt, headers: Mapping[str, str]) -> str:
         arguments = attempt.call.arguments
         if attempt.message.modern and tool.header_params:
             check_param_headers(tool, arguments, headers)
@@ -187,7 +141,7 @@ class ToolCalls:
             return tool.check(arguments)
         return await asyncio.get_running_loop().run_in_executor(self._checker, tool.check, arguments)
 
-    def _misfit(self, attempt: _Attempt, name: str, faults: str) -> bytes:
+    def _misfit(self, attempt: Attempt, name: str, faults: str) -> bytes:
         """Arguments that do not fit the schema. The model is told, so that it can mend them; nobody is asked for an
         approval, and it is no violation."""
         verdict = attempt.verdict = self._pipeline.judge(attempt.call, attempt.principal)
@@ -195,18 +149,12 @@ class ToolCalls:
             return self._refuse(attempt, verdict)
         self._record(attempt, {"error.type": "invalid_arguments"})
         text = f"Invalid arguments: {name} was not called. {faults}."
-        return _result(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": "invalid_arguments"}}))
+        return answered(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": "invalid_arguments"}}))
 
-    async def _act(self, attempt: _Attempt, server: Server, verdict: Verdict, progress: Progress | None) -> bytes:
-        call, principal = attempt.call, attempt.principal
+    async def _act(self, attempt: Attempt, server: Server, verdict: Verdict, line: Line) -> bytes:
+        params = {**attempt.message.params, "name": attempt.name}
         try:
-            answer = await server.call(
-                attempt.tool,
-                attempt.message.params,
-                traceparent=f"00-{call.trace_id}-{call.span_id}-01" if call.trace_id else "",
-                progress=progress,
-                admit=lambda: self._pipeline.admit(call, principal, verdict),
-            )
+            answer = await self._attempts.send(attempt, server, verdict, params, line)
         except NoLongerAllowed as newer:
             attempt.verdict = newer.verdict
             return self._refuse(attempt, newer.verdict)
@@ -214,63 +162,38 @@ class ToolCalls:
             return self._failed(attempt, error)
         told = answer.get("error")
         if told is not None:
-            self._record(attempt, {"error.type": str(told["code"]), "gen_ai.tool.call.result": _kept(told)})
+            self._record(attempt, {"error.type": str(told["code"]), "gen_ai.tool.call.result": kept(told)})
             return codec.error_message(attempt.message.id, told)
         result: dict[str, Any] = answer["result"]
-        if result.get("resultType") == "input_required":
-            if not attempt.message.modern:
-                needs = "The tool asks for input, which clients can only give at protocol version 2026-07-28."
-                return self._failed(attempt, Failed("input_required", needs))
-        elif not isinstance(result.get("content"), list):
+        if result.get("resultType") != "input_required" and not isinstance(result.get("content"), list):
             return self._failed(attempt, Failed("upstream_garbage", "The result has no content."))
         shown = {key: value for key, value in result.items() if key != "_meta"}
-        data: dict[str, Any] = {"gen_ai.tool.call.result": _kept(shown)}
+        data: dict[str, Any] = {"gen_ai.tool.call.result": kept(shown)}
         if result.get("isError") is True:
             data["error.type"] = "tool_error"
         self._record(attempt, data)
-        return _result(attempt.message, result)
+        return answered(attempt.message, result)
 
-    def _refuse(self, attempt: _Attempt, verdict: Verdict) -> bytes:
+    def _refuse(self, attempt: Attempt, verdict: Verdict) -> bytes:
         self._record(attempt, {})
         return self._not_allowed(attempt, verdict)
 
     @staticmethod
-    def _not_allowed(attempt: _Attempt, verdict: Verdict) -> bytes:
+    def _not_allowed(attempt: Attempt, verdict: Verdict) -> bytes:
         decision = verdict.decision
         if verdict.pending and verdict.approval_id is not None:
             result = codec.pending_result(attempt.call.resource, verdict.approval_id, decision.reason)
         else:
             result = codec.denied_result(attempt.call.resource, decision)
-        return _result(attempt.message, result)
+        return answered(attempt.message, result)
 
-    def _failed(self, attempt: _Attempt, error: Failed) -> bytes:
+    def _failed(self, attempt: Attempt, error: Failed) -> bytes:
         self._record(attempt, {"error.type": error.code})
-        unsure = error.code in ("upstream_died", "upstream_timeout", "upstream_garbage")
-        tail = " Whether it took effect is not known." if unsure else " It was not called."
-        text = f"{attempt.call.resource} failed: {error.message}{tail}"
-        return _result(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": error.code}}))
+        text = failure_text(attempt, error)
+        return answered(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": error.code}}))
 
-    def _record(self, attempt: _Attempt, data: JsonObject) -> None:
-        verdict = attempt.verdict or self._pipeline.judge(attempt.call, attempt.principal)
-        message = attempt.message
-        given = message.meta.get("gen_ai.tool.call.id")
-        facts: dict[str, Any] = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": attempt.tool,
-            "gen_ai.tool.call.id": given if isinstance(given, str) else attempt.call.id,
-            "gen_ai.tool.call.arguments": _kept(attempt.call.arguments),
-            "mcp.method.name": message.method,
-            "mcp.protocol.version": message.version,
-            "mcp.server.name": attempt.server,
-            "jsonrpc.request.id": str(message.id),
-            **data,
-        }
-        duration_us = (time.perf_counter_ns() - attempt.begun) // 1000
-        self._pipeline.record(attempt.call, attempt.principal, verdict, attempt.started, duration_us, facts)
-
-
-def _result(message: Message, result: JsonObject) -> bytes:
-    return codec.result_message(message.id, codec.modern_result(result) if message.modern else result)
+    def _record(self, attempt: Attempt, data: JsonObject) -> None:
+        self._attempts.record(attempt, data)
 
 
 def _as_resource(name: str) -> tuple[str, str]:
@@ -280,20 +203,3 @@ def _as_resource(name: str) -> tuple[str, str]:
 
 def _decision_data(verdict: Verdict) -> JsonObject:
     return {"reason": verdict.decision.reason, "policies": list(verdict.decision.policies)}
-
-
-def _kept(value: Json) -> Json:
-    """What an Event keeps of ``value``: all of it, or the beginning of its JSON when it is large."""
-    encoded = msgspec.json.encode(value)
-    if len(encoded) <= _KEPT_BYTES:
-        return value
-    return {"truncated": True, "bytes": len(encoded), "json": encoded[: _KEPT_BYTES // 4].decode("utf-8", "ignore")}
-
-
-def _preferred_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds of ``Prefer: wait=N`` (RFC 7240)."""
-    for preference in headers.get("prefer", "").split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
-            return float(value.strip()[:6])
-    return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from tenure import __version__
 from tenure.gateway.http import decode_json
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonArray, JsonObject
-from tenure.kernel.values import Decision, Principal
+from tenure.kernel.values import Decision
 
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Revisions with sessions, oldest first."""
@@ -31,6 +30,7 @@ MODERN_VERSIONS = ("2026-07-28",)
 META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT = "io.modelcontextprotocol/clientInfo"
+META_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 META_SERVER = "io.modelcontextprotocol/serverInfo"
 META_DECISION = "tenure/decision"
 META_APPROVAL = "tenure/approval"
@@ -48,11 +48,13 @@ RPC_CODES: Mapping[str, int] = {
     "unsupported_protocol_version": -32022,
 }
 """The JSON-RPC number of each code that a Refused of this room carries."""
+NOT_DONE = -32000
+"""The JSON-RPC number of a refusal by policy and of a failure, where the method's result has no place for either."""
 _MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
 
 SERVER_INFO: JsonObject = {"name": "tenure", "title": "Tenure gateway", "version": __version__}
 _OF_ONE_REQUEST = frozenset(
-    {META_VERSION, META_CAPABILITIES, META_CLIENT, "progressToken", "gen_ai.tool.call.id"}
+    {META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken", "gen_ai.tool.call.id"}
     | {"traceparent", "tracestate", "baggage"}
 )
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -62,13 +64,15 @@ _PLAIN = re.compile(r"[\x20-\x7e]*")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a client. ``id`` is None for a notification, and for a response (whose ``method`` is empty)."""
+    """One message of a client. ``id`` is None for a notification. A response (``method`` is empty) has the id of our
+    request and is kept whole in ``answer``."""
 
     method: str
     id: str | int | None = None
     params: JsonObject = field(default_factory=dict)
     modern: bool = False
     version: str = HANDSHAKE_VERSIONS[-1]
+    answer: JsonObject | None = None
 
     @property
     def meta(self) -> JsonObject:
@@ -91,7 +95,8 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Message:
     if "method" not in raw and ("result" in raw or "error" in raw):
         if version in MODERN_VERSIONS:
             raise Refused("invalid_request", "Clients send no responses at this revision.")
-        return Message("")
+        known = identity if isinstance(identity, str | int) else None
+        return Message("", known, version=version or "2025-03-26", answer=raw)
     method, params = raw.get("method"), raw.get("params", {})
     if not isinstance(method, str) or not isinstance(params, dict):
         raise Refused("invalid_request", "`method` must be a string and `params` an object.", details={"id": identity})
@@ -99,7 +104,8 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Message:
         raise Refused("invalid_request", "`id` must be a string or an integer.")
     meta = params.get("_meta")
     declares = isinstance(meta, dict) and META_VERSION in meta
-    if method != "initialize" and (declares or version not in ("", *HANDSHAKE_VERSIONS)):
+    # a client that opens a session may name any revision in the header; the params say which one it wants
+    if declares or (method != "initialize" and version not in ("", *HANDSHAKE_VERSIONS)):
         if "id" in raw:
             _check_envelope(method, params, headers, identity)
         elif version not in MODERN_VERSIONS:
@@ -136,6 +142,7 @@ def _check_envelope(method: str, params: JsonObject, headers: Mapping[str, str],
 
 def decode_header(value: str | None) -> str | None:
     """A header's value with the ``=?base64?...?=`` wrapping of 2026-07-28 undone; None for a broken one."""
+    value = value.strip(" \t") if value is not None else None
     wrapped = _SENTINEL.fullmatch(value) if value is not None else None
     if wrapped is None:
         return value
@@ -170,8 +177,8 @@ def notification(method: str, params: JsonObject) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params})
 
 
-def request_message(identity: int, method: str, params: JsonObject) -> bytes:
-    """A JSON-RPC request of our own, to an upstream."""
+def request_message(identity: str | int, method: str, params: JsonObject) -> bytes:
+    """A JSON-RPC request of our own."""
     return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "method": method, "params": params})
 
 
@@ -200,24 +207,24 @@ def sse(message: bytes) -> bytes:
     return b"event: message\r\ndata: " + message + b"\r\n\r\n"
 
 
-def initialize_result(params: JsonObject, instructions: str) -> dict[str, Any]:
+def initialize_result(params: JsonObject, capabilities: JsonObject, instructions: str) -> dict[str, Any]:
     """Answers ``initialize``: the version asked for where it is spoken, else the newest that has sessions."""
     asked = params.get("protocolVersion")
     version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
     return {
         "protocolVersion": version,
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": {**capabilities, "logging": {}},
         "serverInfo": SERVER_INFO,
         "instructions": instructions,
     }
 
 
-def discover_result(instructions: str) -> dict[str, Any]:
+def discover_result(capabilities: JsonObject, instructions: str) -> dict[str, Any]:
     """Answers ``server/discover``."""
     return modern_result(
         {
             "supportedVersions": [*HANDSHAKE_VERSIONS, *MODERN_VERSIONS],
-            "capabilities": {"tools": {}},
+            "capabilities": capabilities,
             "instructions": instructions,
         },
         cacheable=True,
@@ -235,9 +242,9 @@ def modern_result(result: JsonObject, *, cacheable: bool = False) -> dict[str, A
     return out
 
 
-def tools_result(tools: JsonArray, unavailable: Mapping[str, str]) -> dict[str, Any]:
-    """Answers ``tools/list``. ``unavailable`` tells, by server, why its tools are missing."""
-    out: dict[str, Any] = {"tools": tools}
+def list_result(key: str, items: JsonArray, unavailable: Mapping[str, str]) -> dict[str, Any]:
+    """Answers ``tools/list`` and its like. ``unavailable`` tells, by server, why what it offers is missing."""
+    out: dict[str, Any] = {key: items}
     if unavailable:
         out["_meta"] = {META_UNAVAILABLE: dict(unavailable)}
     return out
@@ -252,13 +259,17 @@ def denied_result(resource: str, decision: Decision) -> dict[str, Any]:
     """The result of a denied call: the reason and the policies that determined it."""
     by = f" (policy {', '.join(decision.policies)})" if decision.policies else ""
     text = f"Denied: {resource} was not called. {decision.reason}{by}"
-    meta = {
+    return error_result(text, {META_DECISION: decision_meta(decision)})
+
+
+def decision_meta(decision: Decision) -> dict[str, Any]:
+    """A decision as programs are told it."""
+    return {
         "effect": str(decision.effect),
         "reason": decision.reason,
         "policies": list(decision.policies),
         "policy_version": decision.policy_version,
     }
-    return error_result(text, {META_DECISION: meta})
 
 
 def pending_result(resource: str, approval: str, reason: str) -> dict[str, Any]:
@@ -270,44 +281,28 @@ def pending_result(resource: str, approval: str, reason: str) -> dict[str, Any]:
     return error_result(text, {META_APPROVAL: approval})
 
 
-# Sessions
-
-
-def session_id(principal: Principal, nonce: str) -> str:
-    """The id of a session, derived from whom it belongs to, so that no gateway has to remember it. It is no secret and
-    opens nothing: every request shows the agent's token as well."""
-    owner = "\x1f".join((nonce, principal.workspace, principal.agent, principal.instance))
-    return nonce + hashlib.sha256(owner.encode()).hexdigest()[:32]
-
-
-def owns_session(principal: Principal, session: str) -> bool:
-    """Whether ``session`` was opened by this very instance."""
-    return len(session) > 32 and session == session_id(principal, session[:-32])
-
-
 # Upstream
 
 
-def upstream_meta(meta: JsonObject, *, version: str, token: int | None, traceparent: str) -> dict[str, Any]:
-    """The ``_meta`` that goes on to an upstream that speaks ``version``. All passes through, except what belongs to one
-    connection (the progress token, the envelope of 2026-07-28) and the trace's parent, which is now the gateway."""
-    out = {key: value for key, value in meta.items() if key not in (META_VERSION, "progressToken")}
+def upstream_meta(meta: JsonObject, *, version: str, traceparent: str = "") -> dict[str, Any]:
+    """The ``_meta`` that goes on to an upstream that speaks ``version``. All passes through, except the envelope of
+    2026-07-28, which belongs to one connection, and the trace's parent, which is now the gateway."""
+    out = {key: value for key, value in meta.items() if key != META_VERSION}
     if version in MODERN_VERSIONS:
         out = {META_CAPABILITIES: {}, META_CLIENT: SERVER_INFO, **out, META_VERSION: version}
     else:
-        out.pop(META_CAPABILITIES, None)
-        out.pop(META_CLIENT, None)
-    if token is not None:
-        out["progressToken"] = token
+        for key in (META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL):
+            out.pop(key, None)
     if traceparent:
         out["traceparent"] = traceparent
     return out
 
 
-def modern_headers(version: str, method: str, name: str | None) -> dict[str, str]:
+def modern_headers(version: str, method: str, params: JsonObject) -> dict[str, str]:
     """The routing headers of a 2026-07-28 request."""
     headers = {"mcp-protocol-version": version, "mcp-method": method}
-    if name is not None:
+    name = params.get(_NAMED.get(method, ""))
+    if isinstance(name, str):
         headers["mcp-name"] = encode_header(name)
     return headers
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.session import ASKS
 from tenure.kernel.errors import Failed
 from tenure.kernel.json import Json, JsonObject
-
-Progress = Callable[[JsonObject], None]
-"""Takes the params of a progress notification; ``progressToken`` in them is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,9 @@ class Limits:
     steady_s: float = 10.0  # a server that lived this long starts at once when it has died
     stream_after_s: float = 5.0  # a call that runs longer is answered by an event stream
     ping_s: float = 15.0  # so often a silent event stream says that it lives
-    list_age_s: float = 60.0  # a tool list is asked for anew when it is older and somebody lists
+    list_age_s: float = 60.0  # a list is asked for anew when it is older and somebody lists
+    ask_s: float = 110.0  # so long a client, or the person before it, may take to answer what a server asks
+    rounds: int = 10  # a server may ask so many times before it answers one request
 
 
 class Connection(Protocol):
@@ -49,11 +50,12 @@ class Connection(Protocol):
         *,
         timeout_s: float,
         admit: Callable[[], None] | None = None,
-        progress: Progress | None = None,
+        line: Line | None = None,
         headers: JsonObject | None = None,
     ) -> dict[str, Any]:
         """The whole response message (``result`` or ``error``). Cancelling this cancels the request upstream.
-        ``admit`` is called immediately before the bytes are written and may raise to stop that.
+        ``admit`` is called immediately before the bytes are written and may raise to stop that. What the upstream says
+        of this request before it answers goes to ``line``.
 
         Raises Failed: upstream_died, upstream_timeout, upstream_garbage, upstream_unavailable, upstream_refused and
         upstream_session_lost (the request was not looked at, and can be sent again in a new session)."""
@@ -74,14 +76,39 @@ def is_answer(message: JsonObject) -> bool:
 
 
 def answer_to(message: JsonObject) -> bytes:
-    """The answer to a request that a server makes of its client: agents' gateways are asked for nothing but a ping."""
+    """The answer to a request of a server that no client is asked for."""
     identity: Json = message.get("id")
     if message.get("method") == "ping":
         return codec.result_message(identity, {})
-    return codec.error_message(identity, {"code": -32601, "message": "This client offers nothing to its servers."})
+    return codec.error_message(identity, {"code": -32601, "message": "This client does not answer that."})
 
 
-async def negotiate(connection: Connection, limits: Limits, *, modern_first: bool) -> None:
+async def ask_client(message: JsonObject, line: Line | None, asks: tuple[str, ...], timeout_s: float) -> bytes:
+    """The answer to a request that a server makes during a call: the client's, where the manifest lets the server ask
+    and the client can answer."""
+    method, params = message.get("method"), message.get("params")
+    if line is None or not isinstance(method, str) or ASKS.get(method) not in asks:
+        return answer_to(message)
+    try:
+        answer = await line.ask(method, params if isinstance(params, dict) else {}, timeout_s)
+    except Failed as error:
+        return codec.error_message(message.get("id"), {"code": -32601, "message": error.message})
+    if isinstance(answer.get("result"), dict):
+        return codec.result_message(message.get("id"), answer["result"])
+    told = answer.get("error")
+    known = told if isinstance(told, dict) else {"code": -32603, "message": "The client's answer is no answer."}
+    return codec.error_message(message.get("id"), known)
+
+
+def with_token(params: JsonObject, identity: int) -> JsonObject:
+    """``params`` with this connection's progress token in place of the client's, where it has one."""
+    meta = params.get("_meta")
+    if not isinstance(meta, dict) or "progressToken" not in meta:
+        return params
+    return {**params, "_meta": {**meta, "progressToken": identity}}
+
+
+async def negotiate(connection: Connection, limits: Limits, *, modern_first: bool, asks: tuple[str, ...] = ()) -> None:
     """Agrees on a revision: by ``server/discover`` for 2026-07-28 and by ``initialize`` for older ones. Over HTTP the
     newest goes first; over stdio, where servers in use know ``initialize`` and may choke on anything before it, last.
 
@@ -89,7 +116,7 @@ async def negotiate(connection: Connection, limits: Limits, *, modern_first: boo
     problem = ""
     for modern in (True, False) if modern_first else (False, True):
         try:
-            answer = await _offer(connection, limits, modern=modern)
+            answer = await _offer(connection, limits, asks, modern=modern)
         except Failed as error:
             if error.code not in ("upstream_refused", "upstream_garbage") or not connection.alive:
                 raise
@@ -100,11 +127,11 @@ async def negotiate(connection: Connection, limits: Limits, *, modern_first: boo
     raise Failed("upstream_refused", f"It agrees on no protocol version: {problem}")
 
 
-async def _offer(connection: Connection, limits: Limits, *, modern: bool) -> JsonObject:
+async def _offer(connection: Connection, limits: Limits, asks: tuple[str, ...], *, modern: bool) -> JsonObject:
     if modern:
         version = codec.MODERN_VERSIONS[-1]
         connection.version = version
-        params: JsonObject = {"_meta": codec.upstream_meta({}, version=version, token=None, traceparent="")}
+        params: JsonObject = {"_meta": codec.upstream_meta({}, version=version)}
         answer = await connection.request("server/discover", params, timeout_s=limits.start_s)
         offered = answer["result"].get("supportedVersions") if "result" in answer else None
         if "result" in answer and (not isinstance(offered, list) or version not in offered):
@@ -113,7 +140,7 @@ async def _offer(connection: Connection, limits: Limits, *, modern: bool) -> Jso
     connection.version = ""
     params = {
         "protocolVersion": codec.HANDSHAKE_VERSIONS[-1],
-        "capabilities": {},
+        "capabilities": {name: {} for name in asks},
         "clientInfo": codec.SERVER_INFO,
     }
     answer = await connection.request("initialize", params, timeout_s=limits.start_s)

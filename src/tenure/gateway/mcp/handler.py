@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from tenure.base import log
 from tenure.gateway.http import Request, Response
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.attempt import Attempts
 from tenure.gateway.mcp.calls import ToolCalls
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
+from tenure.gateway.mcp.session import DEFAULT_LEVEL, LEVELS, capabilities_of, flags_of, owns_session, session_id
 from tenure.gateway.mcp.upstream import Servers, identity_of
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.upstream import Client
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Principal
 
 _log = log.get("gateway.mcp")
 _QUEUE = 256
 _ENDED_KEPT = 4096
 _GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ALLOW = (("allow", "POST, DELETE"),)
 _STREAM = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
 _WORKING = b": working\r\n\r\n"
@@ -40,10 +45,14 @@ class McpHandler:
         self._limits = limits or Limits()
         self._client = Client(self._limits.call_s)
         self._servers = Servers(self._client, self._limits)
-        self._calls = ToolCalls(pipeline, self._servers, self._limits)
+        self._attempts = Attempts(pipeline, self._servers, self._limits)
+        self._calls = ToolCalls(self._attempts)
+        self._offers = Offers(self._attempts)
         self._running: dict[tuple[str, str | int], asyncio.Task[bytes]] = {}
         self._tasks: set[asyncio.Task[bytes]] = set()
+        self._waiting: dict[tuple[str, str | int], asyncio.Future[JsonObject]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._levels: OrderedDict[str, str] = OrderedDict()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -96,7 +105,7 @@ class McpHandler:
 
     def _check_session(self, principal: Principal, session: str) -> None:
         """Sessions are optional here, but one that was shown must be this instance's own and not ended."""
-        if session and (session in self._ended or not codec.owns_session(principal, session)):
+        if session and (session in self._ended or not owns_session(principal, session)):
             raise Refused("no_session", "There is no such session.", fix="Send `initialize` again.", status=404)
 
     def _end_session(self, principal: Principal, session: str) -> Response:
@@ -114,6 +123,11 @@ class McpHandler:
     async def _answer(
         self, message: Message, principal: Principal, headers: Mapping[str, str], session: str
     ) -> Response:
+        if message.answer is not None:
+            future = self._waiting.get((session, message.id)) if session and message.id is not None else None
+            if future is not None and not future.done():
+                future.set_result(message.answer)
+            return Response(202)
         if message.id is None:
             wanted = message.params.get("requestId")
             if message.method == "notifications/cancelled" and session and isinstance(wanted, str | int):
@@ -122,48 +136,70 @@ class McpHandler:
                     task.cancel()
             return Response(202)
         try:
-            if message.method == "tools/call":
+            if message.method == "tools/call" or message.method in METHODS:
                 return await self._call(message, principal, headers, session)
             extra: tuple[tuple[str, str], ...] = ()
             if message.method == "initialize":
-                extra = (("mcp-session-id", codec.session_id(principal, new_id())),)
-            result = await self._simple(message, principal)
+                flags = flags_of(message.params.get("capabilities"))
+                extra = (("mcp-session-id", session_id(principal, new_id(), flags)),)
+            result = await self._simple(message, principal, session)
         except Refused as refused:
             return _refusal(refused, headers, message)
         return Response(200, codec.result_message(message.id, result), headers=extra)
 
-    async def _simple(self, message: Message, principal: Principal) -> JsonObject:
-        """The result of every method but ``tools/call``."""
+    async def _simple(self, message: Message, principal: Principal, session: str) -> JsonObject:
+        """The result of every method that no server is asked for by name."""
         method = message.method
-        instructions = f"The tools granted to agent {principal.agent}. A refused call says why, and what to do."
-        if method == "tools/list":
-            if message.params.get("cursor") is not None:
-                raise Refused("invalid_params", "There is one page only.", fix="Send no cursor.")
-            tools, unavailable = await self._calls.visible(principal)
-            listed = codec.tools_result(tools, unavailable)
-            return codec.modern_result(listed, cacheable=True) if message.modern else listed
+        offered = capabilities(self._attempts.agent(principal))
+        instructions = f"What was granted to agent {principal.agent}. A refused call says why, and what to do."
+        if method == "tools/list" or (method in LISTS and method.partition("/")[0] in offered):
+            return await self._list(message, principal)
         if message.modern:
             if method == "server/discover":
-                return codec.discover_result(instructions)
+                return codec.discover_result(offered, instructions)
         elif method == "initialize":
-            return codec.initialize_result(message.params, instructions)
+            return codec.initialize_result(message.params, offered, instructions)
         elif method == "ping":
             return {}
-        raise Refused("method_not_found", f"{method[:100]} is not offered here.", fix="Tools are.")
+        elif method == "logging/setLevel" and session:
+            return self._set_level(session, message.params.get("level"))
+        raise Refused("method_not_found", f"{method[:100]} is not offered here.", fix=f"Offered: {', '.join(offered)}.")
 
-    # -- tools/call
+    async def _list(self, message: Message, principal: Principal) -> JsonObject:
+        if message.params.get("cursor") is not None:
+            raise Refused("invalid_params", "There is one page only.", fix="Send no cursor.")
+        if message.method == "tools/list":
+            key, (items, unavailable) = "tools", await self._calls.visible(principal)
+        else:
+            key, (items, unavailable) = LISTS[message.method][0], await self._offers.visible(principal, message.method)
+        listed = codec.list_result(key, items, unavailable)
+        return codec.modern_result(listed, cacheable=True) if message.modern else listed
+
+    def _set_level(self, session: str, level: Json) -> JsonObject:
+        """How much of what servers log is told. Kept here only: after a restart it is the default again."""
+        if not isinstance(level, str) or level not in LEVELS:
+            raise Refused("invalid_params", f"No such level: {level!r}.", fix=f"Levels are {', '.join(LEVELS)}.")
+        self._levels[session] = level
+        self._levels.move_to_end(session)
+        if len(self._levels) > _ENDED_KEPT:
+            self._levels.popitem(last=False)
+        return {}
+
+    # -- requests that go to a server
     async def _call(self, message: Message, principal: Principal, headers: Mapping[str, str], session: str) -> Response:
         streams = "text/event-stream" in headers.get("accept", "")
         queue: asyncio.Queue[_Item] = asyncio.Queue(_QUEUE)
-        token = message.meta.get("progressToken")
 
-        def progress(params: JsonObject) -> None:
-            if queue.qsize() < _QUEUE - 1:  # the last place is the answer's; a slow client misses progress only
-                told = codec.notification("notifications/progress", {**params, "progressToken": token})
-                queue.put_nowait((told, False))
+        def put(told: bytes) -> bool:
+            if queue.qsize() >= _QUEUE - 1:  # the last place is the answer's
+                return False
+            queue.put_nowait((told, False))
+            return True
 
-        wanted = progress if streams and isinstance(token, str | int) else None
-        task = asyncio.create_task(self._run(message, principal, headers, wanted))
+        line = Line(put if streams else None, message.meta.get("progressToken"), session, waiting=self._waiting)
+        line.capabilities = capabilities_of(session)
+        line.level = None if message.modern else self._levels.get(session, DEFAULT_LEVEL)
+        task = asyncio.create_task(self._run(message, principal, headers, line))
         key = (session, message.id if message.id is not None else "")
         self._tasks.add(task)
         if session:
@@ -192,9 +228,11 @@ class McpHandler:
         stream = _stream(first, queue, self._limits.ping_s)
         return Response(200, stream, _STREAM, "text/event-stream", done=stop)
 
-    async def _run(self, message: Message, principal: Principal, headers: Mapping[str, str], progress: Any) -> bytes:
+    async def _run(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
         try:
-            return await self._calls.call(message, principal, headers, progress)
+            if message.method == "tools/call":
+                return await self._calls.call(message, principal, headers, line)
+            return await self._offers.call(message, principal, headers, line)
         except Refused as refused:
             return codec.error_message(message.id, codec.refusal_error(refused))
 
@@ -234,9 +272,13 @@ def _status(answer: bytes, *, modern: bool) -> int:
 
 
 def _check_origin(headers: Mapping[str, str]) -> None:
-    """A page of another site must not reach a gateway on this machine through a person's browser."""
+    """No page of another site reaches a gateway on this machine through a person's browser, not even one whose name
+    was made to point here: of pages, only those of this machine are answered."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is None:
+        return
+    page = urlsplit(origin)
+    if page.netloc != headers.get("host") or page.hostname not in _LOOPBACK:
         raise Refused("bad_origin", f"Requests from {origin[:200]} are not taken.", status=403)
 
 

@@ -15,7 +15,8 @@ import msgspec
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Limits, Progress, answer_to, is_answer
+from tenure.gateway.mcp.connection import Limits, answer_to, is_answer, with_token
+from tenure.gateway.mcp.line import Line
 from tenure.kernel.errors import Failed
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ServerFact
@@ -61,7 +62,7 @@ class StdioConnection:
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._progress: dict[int, Progress] = {}
+        self._lines: dict[int, Line] = {}
         self._last = 0
         self._noise = 0
         self._secrets: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ class StdioConnection:
         *,
         timeout_s: float,
         admit: Callable[[], None] | None = None,
-        progress: Progress | None = None,
+        line: Line | None = None,
         headers: JsonObject | None = None,  # noqa: ARG002 (pipes have none)
     ) -> dict[str, Any]:
         """See Connection."""
@@ -114,9 +115,9 @@ class StdioConnection:
             admit()  # nothing is awaited between here and the pipe
         self._last += 1
         identity = self._last
-        if progress is not None:
-            params = {**params, "_meta": {**params.get("_meta", {}), "progressToken": identity}}
-            self._progress[identity] = progress
+        params = with_token(params, identity)
+        if line is not None:
+            self._lines[identity] = line
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = future
         try:
@@ -132,7 +133,7 @@ class StdioConnection:
             raise
         finally:
             self._waiting.pop(identity, None)
-            self._progress.pop(identity, None)
+            self._lines.pop(identity, None)
 
     async def notify(self, method: str, params: JsonObject) -> None:
         """See Connection."""
@@ -208,14 +209,14 @@ class StdioConnection:
             self._reply(answer_to(message))
         elif method == "notifications/progress":
             self._tell_progress(message.get("params"))
-        elif method == "notifications/tools/list_changed":
+        elif isinstance(method, str) and method.endswith("/list_changed"):
             self._changed()
 
     def _tell_progress(self, params: object) -> None:
         if isinstance(params, dict) and type(params.get("progressToken")) is int:
-            listener = self._progress.get(params["progressToken"])
-            if listener is not None:
-                listener(params)
+            line = self._lines.get(params["progressToken"])
+            if line is not None:
+                line.tell("notifications/progress", params)
 
     def _reply(self, message: bytes) -> None:
         if self._process is not None and self._process.stdin is not None:

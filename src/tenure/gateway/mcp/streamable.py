@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Limits, Progress, answer_to, is_answer
+from tenure.gateway.mcp.connection import Limits, ask_client, is_answer, with_token
+from tenure.gateway.mcp.line import Line
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
@@ -39,6 +40,7 @@ class StreamableConnection:
         self._session = ""
         self._last = 0
         self._open = True
+        self._tasks: set[asyncio.Task[None]] = set()
         url = urlsplit(fact.url or "")
         self._base = f"{url.scheme}://{url.netloc}"
         self._path = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -55,24 +57,23 @@ class StreamableConnection:
         *,
         timeout_s: float,
         admit: Callable[[], None] | None = None,
-        progress: Progress | None = None,
+        line: Line | None = None,
         headers: JsonObject | None = None,
     ) -> dict[str, Any]:
         """See Connection."""
         self._last += 1
         identity = self._last
-        if progress is not None:
-            params = {**params, "_meta": {**params.get("_meta", {}), "progressToken": identity}}
+        params = with_token(params, identity)
         extra = dict(headers or {})
         if self.version in codec.MODERN_VERSIONS:
-            extra |= codec.modern_headers(self.version, method, params.get("name"))
+            extra |= codec.modern_headers(self.version, method, params)
         try:
             async with asyncio.timeout(timeout_s):
                 message = codec.request_message(identity, method, params)
                 # a tool may have acted before its server went away; everything else may be asked twice
                 reply = await self._post(message, extra, timeout_s, admit, replay=method != "tools/call")
                 with contextlib.closing(reply):
-                    return await self._answer(reply, identity, method, progress)
+                    return await self._answer(reply, identity, method, line)
         except TimeoutError:
             self._cancel(identity, "timeout")
             raise Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.") from None
@@ -82,7 +83,7 @@ class StreamableConnection:
             self._cancel(identity, "the caller cancelled")
             raise
 
-    async def _answer(self, reply: Reply, identity: int, method: str, progress: Progress | None) -> dict[str, Any]:
+    async def _answer(self, reply: Reply, identity: int, method: str, line: Line | None) -> dict[str, Any]:
         kind = reply.header("content-type").partition(";")[0].strip().lower()
         if method == "initialize" and reply.status == 200:
             self._session = reply.header("mcp-session-id")
@@ -90,7 +91,7 @@ class StreamableConnection:
             async for message in self._events(reply):
                 if "method" not in message and message.get("id") == identity:
                     return _checked(message)
-                await self._take(message, progress, identity)
+                await self._take(message, line, identity)
             raise Failed("upstream_died", "The event stream ended before the answer.", retry=True)
         body = await reply.read(self._limits.message_bytes)
         lost = reply.status == 404 and bool(self._session)
@@ -122,16 +123,27 @@ class StreamableConnection:
                     raise Failed("upstream_garbage", "An event is not a JSON-RPC message.")
                 yield message
 
-    async def _take(self, message: JsonObject, progress: Progress | None, identity: int) -> None:
+    async def _take(self, message: JsonObject, line: Line | None, identity: int) -> None:
         """What arrives on a request's stream before its answer."""
         method, params = message.get("method"), message.get("params")
         if message.get("id") is not None and method is not None:
-            await self._send(answer_to(message))
+            self._later(self._reply(message, line))
         elif method == "notifications/progress" and isinstance(params, dict):
-            if progress is not None and params.get("progressToken") == identity:
-                progress(params)
-        elif method == "notifications/tools/list_changed":
+            if line is not None and params.get("progressToken") == identity:
+                line.tell(method, params)
+        elif method == "notifications/message" and isinstance(params, dict) and line is not None:
+            line.tell(method, params)
+        elif isinstance(method, str) and method.endswith("/list_changed"):
             self._changed()
+
+    async def _reply(self, message: JsonObject, line: Line | None) -> None:
+        await self._send(await ask_client(message, line, self._fact.asks, self._limits.ask_s))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_ignore)
 
     async def notify(self, method: str, params: JsonObject) -> None:
         """See Connection."""
@@ -178,10 +190,7 @@ class StreamableConnection:
     def _cancel(self, identity: int, reason: str) -> None:
         """Closing the stream is the cancellation at 2026-07-28; older revisions want to be told."""
         if self.version in codec.HANDSHAKE_VERSIONS and self._open:
-            task = asyncio.create_task(
-                self.notify("notifications/cancelled", {"requestId": identity, "reason": reason})
-            )
-            task.add_done_callback(_ignore)
+            self._later(self.notify("notifications/cancelled", {"requestId": identity, "reason": reason}))
 
     async def close(self) -> None:
         """Ends the session upstream, if there is one."""
@@ -200,7 +209,7 @@ class StreamableConnection:
 
 def _ignore(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.exception()  # a cancellation that cannot be delivered is no news: the answer is dropped anyway
+        task.exception()  # what cannot be delivered is no news: the request that it belongs to fails by itself
 
 
 def _decoded(body: bytes) -> Json:

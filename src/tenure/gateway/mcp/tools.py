@@ -5,7 +5,6 @@ Schemas come from upstream servers, so none of their references is ever fetched.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,26 +20,14 @@ from referencing.exceptions import Unresolvable
 from tenure.gateway.mcp.codec import decode_header, encode_header
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.naming import exposed_name
 from tenure.kernel.snapshot import AgentFact, ToolFact
-
-NAME_LIMIT = 64
-_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def exposed_name(server: str, tool: str) -> str:
-    """``<server>__<tool>`` as model APIs take it: at most 64 of ``A-Za-z0-9_-``. What does not fit, and what would make
-    two tools look alike, is replaced and told apart by a digest; the same tool has the same name for ever."""
-    plain = f"{server}__{tool}"
-    name = _FORBIDDEN.sub("_", plain)
-    if name == plain and len(name) <= NAME_LIMIT and "__" not in server and not server.endswith("_"):
-        return name
-    mark = hashlib.sha256(f"{server}\x1f{tool}".encode()).hexdigest()[:8]
-    return f"{name[: NAME_LIMIT - 9]}_{mark}"
 
 
 def granted(agent: AgentFact) -> dict[str, ToolFact]:
     """An agent's granted tools by the names it sees."""
-    return {exposed_name(tool.server, tool.name): tool for tool in agent.tools}
+    prefixes = {server.name: server.prefix for server in agent.servers}
+    return {exposed_name(tool.server, tool.name, prefixes.get(tool.server)): tool for tool in agent.tools}
 
 
 @dataclass(frozen=True, slots=True)

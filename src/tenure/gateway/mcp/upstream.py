@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Connection, Limits, Progress, negotiate
+from tenure.gateway.mcp.connection import Connection, Limits, negotiate
+from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
 from tenure.gateway.mcp.streamable import StreamableConnection
 from tenure.gateway.mcp.tools import Tool, param_headers, read_tool
@@ -20,12 +22,14 @@ from tenure.kernel.snapshot import ServerFact
 
 _log = log.get("gateway.mcp")
 Key: TypeAlias = tuple[Any, ...]
+_NO_SUCH_METHOD = -32601
 
 
 def identity_of(workspace: str, fact: ServerFact) -> Key:
-    """What makes two descriptions the same server. The name is not in it: it is each agent's own."""
+    """What makes two descriptions the same server. The name and what is granted are not in it: they are each agent's
+    own. What it may ask is: it is told so when the connection is made."""
     settings = tuple(sorted(fact.env.items()))
-    return (workspace, fact.command, settings, fact.env_from, fact.cwd, fact.url, fact.credential_env)
+    return (workspace, fact.command, settings, fact.env_from, fact.cwd, fact.url, fact.credential_env, fact.asks)
 
 
 class Server:
@@ -43,8 +47,14 @@ class Server:
         self._problem = ""
         self._tools: dict[str, Tool] = {}
         self._listed = float("-inf")
+        self._others: dict[str, tuple[float, tuple[JsonObject, ...]]] = {}
         self._listing = asyncio.Lock()
         self._stopped = False
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What it may ask of an agent's client."""
+        return self._fact.asks
 
     def known(self, name: str) -> Tool | None:
         """A tool of the list as last seen."""
@@ -68,46 +78,71 @@ class Server:
                 self._listed = asyncio.get_running_loop().time()
         return self._tools
 
-    async def call(
+    async def listing(self, method: str, key: str) -> tuple[JsonObject, ...]:
+        """What the server answers ``method`` (``prompts/list`` and its like) with under ``key``, kept as long as a list
+        of tools is. Empty for a server that does not know the method. Raises Failed."""
+        try:
+            return await self._fresh_listing(await self._connected(), method, key)
+        except Failed as error:
+            if error.code != "upstream_session_lost":
+                raise
+        return await self._fresh_listing(await self._connected(), method, key)
+
+    async def _fresh_listing(self, connection: Connection, method: str, key: str) -> tuple[JsonObject, ...]:
+        async with self._listing:
+            now = asyncio.get_running_loop().time()
+            since, items = self._others.get(method, (float("-inf"), ()))
+            if now - since > self._limits.list_age_s:
+                items = tuple(await self._pages(connection, method, key))
+                self._others[method] = (now, items)
+        return items
+
+    async def request(
         self,
-        tool: str,
+        method: str,
         params: JsonObject,
         *,
-        traceparent: str,
-        progress: Progress | None,
+        line: Line,
+        traceparent: str = "",
         admit: Callable[[], None] | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
-        """The whole response message to ``tools/call``. A request that may have reached the tool is never sent twice.
+        """The whole response message to a request of an agent. One that may have reached a tool is never sent twice.
         Raises Failed."""
         for attempt in (1, 2):
             connection = await self._connected()
-            meta = params.get("_meta")
-            sent = {
-                **params,
-                "name": tool,
-                "_meta": codec.upstream_meta(
-                    meta if isinstance(meta, dict) else {},
-                    version=connection.version,
-                    token=None,
-                    traceparent=traceparent,
-                ),
-            }
-            known = self._tools.get(tool)
-            headers = param_headers(known, params.get("arguments") or {}) if known and known.header_params else None
+            headers: JsonObject | None = None
+            if method == "tools/call":
+                known = self._tools.get(params["name"])
+                headers = param_headers(known, params.get("arguments") or {}) if known and known.header_params else None
             try:
                 return await connection.request(
-                    "tools/call",
-                    sent,
+                    method,
+                    {**params, "_meta": self._meta(params, connection.version, traceparent, line)},
                     timeout_s=timeout_s or self._limits.call_s,
                     admit=admit,
-                    progress=progress,
+                    line=line,
                     headers=headers,
                 )
             except Failed as error:
                 if error.code != "upstream_session_lost" or attempt == 2:
                     raise
         raise AssertionError("the second attempt returned nothing")
+
+    def _meta(self, params: JsonObject, version: str, traceparent: str, line: Line) -> JsonObject:
+        """What goes with a request: the client's ``_meta``, with its capabilities cut to what this server may ask for.
+        A client of an older revision has told them, and the level of log messages it wants, to its session."""
+        given = params.get("_meta")
+        meta: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+        if line.put is None:
+            meta.pop("progressToken", None)  # nobody could be told
+        if version in codec.MODERN_VERSIONS:
+            meta[codec.META_CAPABILITIES] = within(
+                meta.get(codec.META_CAPABILITIES, line.capabilities), self._fact.asks
+            )
+            if line.level is not None and line.put is not None:
+                meta.setdefault(codec.META_LOG_LEVEL, line.level)
+        return codec.upstream_meta(meta, version=version, traceparent=traceparent)
 
     async def _connected(self) -> Connection:
         connection = self._connection
@@ -143,7 +178,9 @@ class Server:
             async with asyncio.timeout(self._limits.start_s):
                 if isinstance(connection, StdioConnection):
                     await connection.open()
-                await negotiate(connection, self._limits, modern_first=self._fact.url is not None)
+                # a process says nothing of which call it asks about, so it is not told that it may ask
+                asks = self._fact.asks if self._fact.url is not None else ()
+                await negotiate(connection, self._limits, modern_first=self._fact.url is not None, asks=asks)
                 self._tools = await self._list(connection)
         except (Failed, TimeoutError) as error:
             await connection.close()
@@ -179,27 +216,36 @@ class Server:
 
     def _changed(self) -> None:
         self._listed = float("-inf")
+        self._others.clear()
 
     async def _list(self, connection: Connection) -> dict[str, Tool]:
         out: dict[str, Tool] = {}
+        for definition in await self._pages(connection, "tools/list", "tools"):
+            try:
+                tool = read_tool(definition)
+            except Refused as error:
+                raise Failed("upstream_garbage", error.message) from error
+            out[tool.name] = tool
+        return out
+
+    async def _pages(self, connection: Connection, method: str, key: str) -> list[JsonObject]:
+        """Everything that a list method offers, page by page."""
+        out: list[JsonObject] = []
         cursor: str | None = None
         for _ in range(self._limits.pages):
-            meta = codec.upstream_meta({}, version=connection.version, token=None, traceparent="")
+            meta = codec.upstream_meta({}, version=connection.version)
             params: dict[str, Any] = {"_meta": meta} if meta else {}
             if cursor is not None:
                 params["cursor"] = cursor
-            answer = await connection.request("tools/list", params, timeout_s=self._limits.start_s)
+            answer = await connection.request(method, params, timeout_s=self._limits.start_s)
+            told = answer.get("error")
+            if told is not None and told["code"] == _NO_SUCH_METHOD:
+                break
             result = answer.get("result")
-            offered = result.get("tools") if isinstance(result, dict) else None
-            if not isinstance(offered, list):
-                told = str(answer["error"]["message"])[:300] if "error" in answer else "tools/list gave no list."
-                raise Failed("upstream_garbage", told)
-            for definition in offered[: self._limits.tools - len(out)]:
-                try:
-                    tool = read_tool(definition if isinstance(definition, dict) else {})
-                except Refused as error:
-                    raise Failed("upstream_garbage", error.message) from error
-                out[tool.name] = tool
+            offered = result.get(key) if isinstance(result, dict) else None
+            if not isinstance(offered, list) or not all(isinstance(item, dict) for item in offered):
+                raise Failed("upstream_garbage", str(told["message"])[:300] if told else f"{method} gave no list.")
+            out += offered[: self._limits.tools - len(out)]
             cursor = result.get("nextCursor") if isinstance(result, dict) else None
             if not isinstance(cursor, str) or len(out) >= self._limits.tools:
                 break

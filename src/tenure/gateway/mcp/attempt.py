@@ -1,0 +1,188 @@
+"""One request of an agent to one of its servers on its way: decided on, sent, recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.codec import Message
+from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.session import ASKS, wanted_inputs
+from tenure.gateway.mcp.upstream import Server, Servers
+from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.verdict import Verdict
+from tenure.kernel.errors import Failed
+from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.values import Call, CallKind, Principal
+
+MAX_WAIT_S = 50.0
+"""How long a held request waits for a person at most: clients give up after 60 s."""
+_KEPT_BYTES = 256 << 10
+_OWN_PARAMS = ("name", "arguments", "uri", "ref", "argument", "_meta")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """``name`` is the server's own: of a tool, or of what else is asked for. ``asked`` lists what the server asked of
+    the client meanwhile."""
+
+    message: Message
+    principal: Principal
+    call: Call
+    server: str
+    name: str
+    started: datetime
+    begun: int
+    verdict: Verdict | None = None
+    asked: tuple[str, ...] = ()
+
+
+class Attempts:
+    """What every kind of request has in common."""
+
+    def __init__(self, pipeline: Pipeline, servers: Servers, limits: Limits) -> None:
+        self.pipeline = pipeline
+        self._servers = servers
+        self._limits = limits
+
+    def agent(self, principal: Principal) -> AgentFact | None:
+        """The agent's fact of this moment."""
+        snapshot = self.pipeline.facts.current
+        return snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
+
+    def server(self, agent: AgentFact, name: str) -> Server | None:
+        """The server that the agent's manifest calls ``name``."""
+        fact = next((server for server in agent.servers if server.name == name), None)
+        return self._servers.get(agent.workspace, fact) if fact is not None else None
+
+    def begin(  # noqa: PLR0917 (the facts of one request, in the order they come to be)
+        self,
+        message: Message,
+        principal: Principal,
+        headers: Mapping[str, str],
+        server: str,
+        name: str,
+        arguments: JsonObject,
+    ) -> Attempt:
+        """A request as a Call of the resource ``<server>/<name>``."""
+        sent = message.meta.get("traceparent")
+        if isinstance(sent, str) and "traceparent" not in headers:
+            headers = {**headers, "traceparent": sent}
+        resource = f"{server}/{name}" if server else name
+        call = self.pipeline.call(CallKind.TOOL, resource, arguments, principal, headers)
+        return Attempt(message, principal, call, server, name, datetime.now(UTC), time.perf_counter_ns())
+
+    async def decide(self, attempt: Attempt, headers: Mapping[str, str]) -> Verdict:
+        """The decision; what is not among the arguments is bound into an approval all the same."""
+        extra = {key: value for key, value in attempt.message.params.items() if key not in _OWN_PARAMS}
+        extra |= {"_meta": meta} if (meta := codec.lasting_meta(attempt.message.meta)) else {}
+        attempt.verdict = await self.pipeline.decide(
+            attempt.call,
+            attempt.principal,
+            prefer_wait=preferred_wait(headers),
+            max_wait=MAX_WAIT_S,
+            content=msgspec.json.encode(extra, order="sorted") if extra else b"",
+        )
+        return attempt.verdict
+
+    async def send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
+        """The server's response message. A client of a revision with sessions is asked on its stream for what an
+        ``input_required`` result wants, and the request is made again with the answers.
+
+        Raises Failed, and NoLongerAllowed when a fact changed for the worse."""
+        call, principal = attempt.call, attempt.principal
+        for _ in range(self._limits.rounds):
+            answer = await server.request(
+                attempt.message.method,
+                params,
+                line=line,
+                traceparent=f"00-{call.trace_id}-{call.span_id}-01" if call.trace_id else "",
+                admit=lambda: self.pipeline.admit(call, principal, verdict),
+            )
+            result = answer.get("result")
+            if not isinstance(result, dict) or result.get("resultType") != "input_required":
+                return answer
+            self._check_asks(attempt, server, result)
+            if attempt.message.modern:
+                return answer
+            given: dict[str, Json] = {}
+            for key, (method, wanted) in wanted_inputs(result).items():
+                told = await line.ask(method, wanted, self._limits.ask_s)
+                if not isinstance(told.get("result"), dict):
+                    raise Failed("client_refused", f"The agent's client did not answer {method}.")
+                given[key] = told["result"]
+            params = {**params, "inputResponses": given}
+            params.pop("requestState", None)
+            if "requestState" in result:
+                params["requestState"] = result["requestState"]
+        raise Failed("input_required", f"The server asked {self._limits.rounds} times and did not come to an end.")
+
+    @staticmethod
+    def _check_asks(attempt: Attempt, server: Server, result: JsonObject) -> None:
+        for method, _ in wanted_inputs(result).values():
+            attempt.asked = (*attempt.asked, method)
+            if ASKS.get(method) not in server.asks:
+                what = ASKS.get(method, method[:100] or "something unknown")
+                text = f"The server asks the agent's client for {what}, which its manifest does not let it (asks)."
+                raise Failed("ask_not_granted", text)
+
+    def record(self, attempt: Attempt, data: JsonObject) -> None:
+        """Records what came of it."""
+        verdict = attempt.verdict or self.pipeline.judge(attempt.call, attempt.principal)
+        message = attempt.message
+        given = message.meta.get("gen_ai.tool.call.id")
+        facts: dict[str, Any] = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": attempt.name,
+            "gen_ai.tool.call.id": given if isinstance(given, str) else attempt.call.id,
+            "gen_ai.tool.call.arguments": kept(attempt.call.arguments),
+            "mcp.method.name": message.method,
+            "mcp.protocol.version": message.version,
+            "mcp.server.name": attempt.server,
+            "jsonrpc.request.id": str(message.id),
+            **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
+            **data,
+        }
+        duration_us = (time.perf_counter_ns() - attempt.begun) // 1000
+        self.pipeline.record(attempt.call, attempt.principal, verdict, attempt.started, duration_us, facts)
+
+
+def failure_text(attempt: Attempt, error: Failed) -> str:
+    """What a failed request is told as, with whether it may have taken effect."""
+    unsure = error.code in ("upstream_died", "upstream_timeout", "upstream_garbage")
+    tail = " Whether it took effect is not known." if unsure else " It was not called."
+    if attempt.asked:
+        tail = " It came to no end."
+    return f"{attempt.call.resource} failed: {error.message}{tail}"
+
+
+def answered(message: Message, result: JsonObject, *, cacheable: bool = False) -> bytes:
+    """A result as the client's revision wants it."""
+    return codec.result_message(
+        message.id, codec.modern_result(result, cacheable=cacheable) if message.modern else result
+    )
+
+
+def kept(value: Json) -> Json:
+    """What an Event keeps of ``value``: all of it, or the beginning of its JSON when it is large."""
+    encoded = msgspec.json.encode(value)
+    if len(encoded) <= _KEPT_BYTES:
+        return value
+    return {"truncated": True, "bytes": len(encoded), "json": encoded[: _KEPT_BYTES // 4].decode("utf-8", "ignore")}
+
+
+def preferred_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds of ``Prefer: wait=N`` (RFC 7240)."""
+    for preference in headers.get("prefer", "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdigit():
+            return float(value.strip()[:6])
+    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 import uvloop
 from mcp import Client as McpClient
@@ -16,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.connection import Limits
 from tenure.kernel.snapshot import ServerFact
 from tests.sim.everything_mcp_server import everything_server
 from tests.sim.mcp_gateway import POLICY, Site, token
@@ -45,9 +47,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 def play(tmp_path: Path, url: str) -> Callable[..., None]:
     """Plays a story on a gateway whose agent ``clerk`` was granted some of what the server ``all`` has."""
 
-    def run(story: Story, **changes: Any) -> None:
+    def run(story: Story, limits: Limits | None = None, **changes: Any) -> None:
         async def whole() -> None:
-            site = Site(tmp_path)
+            site = Site(tmp_path, limits)
             site.policy(POLICY + HIDDEN)
             await site.start()
             granted = {
@@ -187,6 +189,74 @@ def test_a_server_asks_the_client_of_a_call_what_it_was_granted_to_ask(play: Cal
             assert asked == ["Which colour?"]
 
     play(story)
+
+
+def _open(capabilities: dict[str, Any]) -> dict[str, Any]:
+    """``initialize``."""
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": capabilities,
+        "clientInfo": {"name": "t", "version": "1"},
+    }
+    return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+
+
+async def _asked_of(site: Site, answers: Callable[[str, str], Coroutine[Any, Any, None]]) -> dict[str, Any]:
+    """The answer to a call during which the server asks; ``answers`` is told the session and the id of the question."""
+    session = (await site.post(_open({"elicitation": {}}))).headers["mcp-session-id"]
+    headers = {
+        "authorization": f"Bearer {token('clerk')}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-session-id": session,
+        "mcp-protocol-version": "2025-11-25",
+    }
+    params = {"name": "all__test_elicitation", "arguments": {"message": "Which colour?"}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+    last: dict[str, Any] = {}
+    async with (
+        httpx2.AsyncClient(timeout=30) as http,
+        http.stream("POST", site.url, headers=headers, content=msgspec.json.encode(call)) as reply,
+    ):
+        async for line in reply.aiter_lines():
+            if line.startswith("data: "):
+                last = msgspec.json.decode(line[6:])
+                if last.get("method") == "elicitation/create":
+                    await answers(session, last["id"])
+    return last
+
+
+def test_only_the_session_that_was_asked_can_answer(play: Callable[..., None]) -> None:
+    async def story(site: Site) -> None:
+        site.agent("other", [], "")
+
+        async def answers(session: str, identity: str) -> None:
+            wrong = {"jsonrpc": "2.0", "id": identity, "result": {"action": "accept", "content": {"response": "red"}}}
+            own = (await site.post(_open({}), "other")).headers["mcp-session-id"]
+            assert (await site.post(wrong, "other", mcp_session_id=own)).status_code == 202
+            assert (await site.post(wrong, "other", mcp_session_id=session)).status_code == 404
+            assert (await site.post(wrong)).status_code == 202  # no session: nobody was asked there
+            right = {**wrong, "result": {"action": "accept", "content": {"response": "blue"}}}
+            assert (await site.post(right, mcp_session_id=session)).status_code == 202
+            assert (await site.post(wrong, mcp_session_id=session)).status_code == 202  # too late
+
+        answer = await _asked_of(site, answers)
+        assert '"response": "blue"' in answer["result"]["content"][0]["text"]
+
+    play(story)
+
+
+def test_a_client_that_never_answers_holds_nothing_up_for_ever(play: Callable[..., None]) -> None:
+    async def story(site: Site) -> None:
+        async def silent(_: str, __: str) -> None:
+            return
+
+        answer = await _asked_of(site, silent)
+        assert "error" in answer or answer["result"]["isError"] is True
+        (event,) = await site.calls()
+        assert "error.type" in event.data
+
+    play(story, limits=Limits(ask_s=0.3))
 
 
 def test_a_client_of_the_newest_revision_is_asked_by_a_result(

@@ -13,6 +13,7 @@ import pytest
 
 from tenure.breaker.model import trip_id
 from tenure.kernel.snapshot import BreakerFact
+from tenure.kernel.values import LifecycleState
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 
@@ -50,6 +51,25 @@ def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
         assert set(pool.map(lambda _: outcome(client, "echo"), range(200))) == {403}
     assert house.provider.seen()["requests"] == count  # after the trip: zero
     assert outcome(client, "held") == 403
+
+
+@pytest.mark.req("R055")
+def test_a_stream_is_cut_when_its_agent_is_suspended(house: Any) -> None:
+    before = house.provider.seen()["broken_off"]
+    stream = house.client().chat.completions.create(
+        model="slow", messages=[{"role": "user", "content": "word " * 400}], stream=True
+    )
+    chunks = iter(stream)
+    next(chunks)
+    fact = house.control.snapshot.agents["default/clerk"]
+    house.control.agent(replace(fact, state=LifecycleState.SUSPENDED, credential_epoch=fact.credential_epoch + 1))
+    begun = time.monotonic()
+    with pytest.raises(openai.APIError, match="suspended"):
+        list(chunks)
+    assert time.monotonic() - begun < 2  # the rest would take five seconds
+    [event] = house.calls()
+    assert (event["type"], event["data"]["error.type"]) == ("call.completed", "stopped")
+    house.control.wait(lambda _: house.provider.seen()["broken_off"] > before)
 
 
 @pytest.mark.req("R055")

@@ -183,12 +183,20 @@ class Pipeline:
         """To be called immediately before an allowed call is acted on, if anything was awaited since ``decide``: raises
         ``NoLongerAllowed`` with the newer Verdict when a fact changed for the worse, for example a breaker tripped
         while a connection was being made."""
+        self.standing(call, principal, verdict)
+
+    def standing(self, call: Call, principal: Principal, verdict: Verdict) -> Verdict:
+        """The Verdict under which an allowed call goes on now: the same one while no fact has changed. A call that is
+        long on its way (a stream) asks before each piece. Raises ``NoLongerAllowed``."""
         facts = self.facts
         if verdict.basis[0] is facts.current and verdict.basis[1] == self._trip_count and not facts.stale:
-            return
-        newer = self.judge(call, principal, approved=verdict.approval_id is not None)
+            return verdict
+        newer = replace(
+            self.judge(call, principal, approved=verdict.approval_id is not None), approval_id=verdict.approval_id
+        )
         if newer.decision.effect is not Effect.ALLOW:
-            raise NoLongerAllowed(replace(newer, approval_id=verdict.approval_id))
+            raise NoLongerAllowed(newer)
+        return newer
 
     def _count(self, call: Call, principal: Principal, verdict: Verdict) -> None:
         agent = verdict.agent

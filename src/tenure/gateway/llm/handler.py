@@ -205,8 +205,10 @@ class LlmHandler:
 
         async def chunks() -> AsyncIterator[bytes]:
             nonlocal problem, size
+            standing = _decided(run)
             try:
                 while chunk := await reply.next_chunk():
+                    standing = self._pipeline.standing(run.call, run.principal, standing)
                     if run.first_chunk is None:
                         run.first_chunk = time.perf_counter() - run.begun
                     yield chunk
@@ -214,6 +216,12 @@ class LlmHandler:
                     if size <= codec.CAPTURE_MAX:
                         captured.append(chunk)
                 problem = {} if size <= codec.CAPTURE_MAX else {"tenure.capture.truncated": True}
+            except NoLongerAllowed as change:
+                # Stopped in the middle: nothing more of it reaches an agent that may not act any longer.
+                problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
+                if is_events:
+                    yield wire.broken(codec.refusal(change.verdict.decision, run.call.id, None))
+                raise UpstreamError("stopped", change.verdict.decision.reason) from None
             except UpstreamError as error:
                 problem = {"error.type": error.kind, "error.message": str(error)}
                 if is_events:

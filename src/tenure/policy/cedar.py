@@ -99,11 +99,6 @@ class Rule:
     reason: str
     obligation: str
 
-    @property
-    def permits(self) -> bool:
-        """Whether it is a permit."""
-        return self.node.effect == "permit"
-
 
 @dataclass(frozen=True, slots=True)
 class _Statement:

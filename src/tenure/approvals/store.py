@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from tenure.approvals.model import Approval, State
 from tenure.base.db import UtcTime, metadata
+from tenure.base.db import insert as dialect_insert
 
 approval = sa.Table(
     "approval",
@@ -58,14 +58,18 @@ def _read(row: Any) -> Approval:
 
 def insert(connection: Connection, item: Approval) -> bool:
     """Adds it unless its id is known; says whether it was new."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {column.name: getattr(item, column.name) for column in approval.columns}
     values |= {
         "arguments": json.dumps(item.arguments),
         "policies": json.dumps(list(item.policies)),
         "state": item.state.value,
     }
-    statement = make(approval).values(**values).on_conflict_do_nothing(index_elements=["id"]).returning(approval.c.id)
+    statement = (
+        dialect_insert(connection, approval)
+        .values(**values)
+        .on_conflict_do_nothing(index_elements=["id"])
+        .returning(approval.c.id)
+    )
     return connection.execute(statement).first() is not None
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.types import TypeDecorator
 
@@ -48,6 +49,12 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy's signature)
         """From microseconds, in UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))
+
+
+def insert(connection: Connection, table: sa.Table) -> Any:
+    """An INSERT of the connection's own dialect: the kind that has ``on_conflict_do_nothing`` and ``_do_update``, which
+    SQLite and PostgreSQL spell alike and SQLAlchemy's common one lacks."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 class Database:

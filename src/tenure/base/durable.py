@@ -9,10 +9,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tenure.base.db import UtcTime, metadata
+from tenure.base.db import UtcTime, insert, metadata
 from tenure.base.room import Flow, World
 
 flow_lease = sa.Table(
@@ -32,9 +31,8 @@ def take(world: World, flow: str, key: str, holder: str) -> int | None:
     """The fencing token of a lease that ``holder`` now has on (flow, key), or None while another has it."""
     now = world.clock()
     with world.db.begin() as connection:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         row = connection.execute(
-            insert(flow_lease)
+            insert(connection, flow_lease)
             .values(flow=flow, key=key, holder=holder, fence=1, until=now + LEASE)
             .on_conflict_do_update(
                 index_elements=["flow", "key"],

@@ -17,10 +17,9 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tenure.base.db import Database, UtcTime, metadata
+from tenure.base.db import Database, UtcTime, insert, metadata
 from tenure.kernel.values import Event
 
 event_log = sa.Table(
@@ -70,12 +69,11 @@ def append(connection: Connection, events: Sequence[Event]) -> int:
         }
         for event in events
     ]
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     if connection.dialect.name == "postgresql":
         # Numbers must become visible in the order they were given, or a cursor could pass one that commits late.
         connection.execute(sa.text("LOCK TABLE event_log IN EXCLUSIVE MODE"))
     before = connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one()
-    connection.execute(insert(event_log).on_conflict_do_nothing(index_elements=["id"]), rows)
+    connection.execute(insert(connection, event_log).on_conflict_do_nothing(index_elements=["id"]), rows)
     return int(
         connection.execute(
             sa.select(sa.func.count()).select_from(event_log).where(event_log.c.seq > before)
@@ -107,9 +105,8 @@ def cursor(connection: Connection, consumer: str) -> int:
 
 def move_cursor(connection: Connection, consumer: str, seq: int) -> None:
     """Remembers how far ``consumer`` has come, in the caller's transaction."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(
-        insert(event_cursor)
+        insert(connection, event_cursor)
         .values(consumer=consumer, seq=seq)
         .on_conflict_do_update(index_elements=["consumer"], set_={"seq": seq})
     )

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tenure.base.db import UtcTime, metadata
+from tenure.base.db import UtcTime, insert, metadata
 from tenure.breaker.model import Breaker
 
 breaker = sa.Table(
@@ -36,10 +35,6 @@ violation = sa.Table(
 )
 
 
-def _insert(connection: Connection, table: sa.Table) -> Any:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
 def _read(row: Any, violations: int = 0) -> Breaker:
     return Breaker(
         workspace=row.workspace,
@@ -56,7 +51,7 @@ def _read(row: Any, violations: int = 0) -> Breaker:
 def hold(connection: Connection, workspace: str, agent: str) -> Breaker:
     """The breaker of an agent, made when it is new, and kept from others until the transaction ends."""
     connection.execute(
-        _insert(connection, breaker)
+        insert(connection, breaker)
         .values(workspace=workspace, agent=agent, epoch=0)
         .on_conflict_do_nothing(index_elements=["workspace", "agent"])
     )
@@ -100,7 +95,7 @@ def save(connection: Connection, item: Breaker) -> None:
 def count(connection: Connection, event: str, item: Breaker, time: datetime) -> bool:
     """Notes a violation in the breaker's epoch; False when this Event was counted before."""
     statement = (
-        _insert(connection, violation)
+        insert(connection, violation)
         .values(event=event, workspace=item.workspace, agent=item.agent, epoch=item.epoch, time=time)
         .on_conflict_do_nothing(index_elements=["event"])
         .returning(violation.c.event)

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from tenure.base.db import UtcTime, metadata
+from tenure.base.db import UtcTime, insert, metadata
 from tenure.identity.model import ApiToken, Person
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Role
@@ -76,10 +75,6 @@ attempt_table = sa.Table(
     sa.Column("since", UtcTime, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
 )
-
-
-def _upsert(connection: Connection, table: sa.Table) -> Any:
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def alone(connection: Connection, table: sa.Table) -> None:
@@ -180,7 +175,7 @@ def put_person(connection: Connection, person: Person) -> None:
     """Adds a person, or gives one other roles."""
     roles = msgspec.json.encode(sorted(person.roles)).decode()
     connection.execute(
-        _upsert(connection, person_table)
+        insert(connection, person_table)
         .values(workspace=person.workspace, email=person.email, roles=roles, created_at=person.created_at)
         .on_conflict_do_update(index_elements=["workspace", "email"], set_={"roles": roles})
     )
@@ -235,7 +230,7 @@ def add_failure(connection: Connection, workspace: str, source: str, now: dateti
     """Counts a failed login, and forgets the counts whose window is over."""
     connection.execute(sa.delete(attempt_table).where(attempt_table.c.since < now - window))
     connection.execute(
-        _upsert(connection, attempt_table)
+        insert(connection, attempt_table)
         .values(workspace=workspace, source=source, since=now, failures=1)
         .on_conflict_do_update(index_elements=["workspace", "source"], set_={"failures": attempt_table.c.failures + 1})
     )
@@ -285,7 +280,7 @@ def add_token(
 ) -> None:
     """Remembers a token of a person, or of a gateway when there is no address. Twice the same is once."""
     connection.execute(
-        _upsert(connection, token_table)
+        insert(connection, token_table)
         .values(id=id, hash=hashed, workspace=workspace, email=email, name=name, created_at=now, expires_at=expires_at)
         .on_conflict_do_nothing()
     )

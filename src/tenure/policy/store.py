@@ -6,13 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tenure.base.db import UtcTime, metadata
+from tenure.base.db import UtcTime, insert, metadata
 from tenure.kernel.json import JsonObject
 
 Files = tuple[tuple[str, str], ...]
@@ -52,10 +50,6 @@ class State:
     actor: str
 
 
-def _insert(connection: Connection, table: sa.Table) -> Any:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
 def states(connection: Connection, workspace: str | None = None) -> list[State]:
     """The state of one workspace or of all."""
     joined = policy_state.outerjoin(
@@ -92,7 +86,7 @@ def save_version(
 ) -> None:
     """Keeps a version for ever; one that comes back keeps its content and takes the new time and actor."""
     connection.execute(
-        _insert(connection, policy_version)
+        insert(connection, policy_version)
         .values(workspace=workspace, version=version, files=json.dumps(list(files)), loaded_at=now, actor=actor)
         .on_conflict_do_update(index_elements=["workspace", "version"], set_={"loaded_at": now, "actor": actor})
     )
@@ -109,7 +103,7 @@ def save_state(
         "changed_at": now,
     }
     connection.execute(
-        _insert(connection, policy_state)
+        insert(connection, policy_state)
         .values(workspace=workspace, **values)
         .on_conflict_do_update(index_elements=["workspace"], set_=values)
     )

@@ -16,10 +16,9 @@ from typing import Any
 import duckdb
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tenure.base.db import UtcTime, metadata
+from tenure.base.db import UtcTime, insert, metadata
 from tenure.base.events import Logged
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
@@ -49,8 +48,7 @@ def first_uses(connection: Connection, events: Sequence[Event]) -> set[str]:
         rows.setdefault(key, {**fact, "first_event": event.id, "first_at": event.time})
     if not rows:
         return set()
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(tool_use).on_conflict_do_nothing(index_elements=["key"]), list(rows.values()))
+    connection.execute(insert(connection, tool_use).on_conflict_do_nothing(index_elements=["key"]), list(rows.values()))
     found = connection.execute(sa.select(tool_use.c.first_event).where(tool_use.c.key.in_(list(rows))))
     return {row.first_event for row in found} & {event.id for event in events}
 

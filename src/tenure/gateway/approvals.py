@@ -14,11 +14,11 @@ from typing import Protocol
 
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import Verdict, event_of
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import ApprovalFact
-from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
+from tenure.kernel.values import Call, Decision, Effect, Principal, Status
 
 _CLAIM_GRACE_S = 5.0  # a claim under way is worth a little more patience than was asked for
 _LOOK_EVERY_S = 1.0  # facts also change by growing stale, which rings no bell
@@ -175,26 +175,9 @@ class Approvals:
         return approval_id
 
     def _tell(self, kind: str, call: Call, principal: Principal, verdict: Verdict, data: JsonObject) -> None:
-        self._spool.append(
-            Event(
-                id=new_id(),
-                type=kind,
-                time=datetime.fromtimestamp(self._wall(), UTC),
-                workspace=principal.workspace,
-                actor=f"agent:{principal.agent}",
-                agent=principal.agent,
-                release=principal.release,
-                instance=principal.instance,
-                session=principal.session,
-                trace_id=call.trace_id or None,
-                span_id=call.span_id or None,
-                parent_span_id=call.parent_span_id,
-                status=Status.FLAGGED,
-                policy_version=verdict.decision.policy_version or None,
-                data=data,
-            ),
-            urgent=True,
-        )
+        time = datetime.fromtimestamp(self._wall(), UTC)
+        event = event_of(call, principal, verdict, id=new_id(), type=kind, time=time, status=Status.FLAGGED, data=data)
+        self._spool.append(event, urgent=True)
 
 
 def _exact(call: Call, content: bytes) -> JsonObject:

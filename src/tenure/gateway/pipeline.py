@@ -19,7 +19,7 @@ from tenure.gateway.approvals import Approvals
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import Verdict, event_of
 from tenure.identity.model import AUDIENCE, verify
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, session_trace
@@ -283,23 +283,16 @@ class Pipeline:
             status = Status.FLAGGED
         else:
             status = Status.ALLOWED
-        event = Event(
+        event = event_of(
+            call,
+            principal,
+            verdict,
             id=call.id,
             type="call.completed" if allowed else "call.refused",
             time=started,
-            workspace=principal.workspace,
-            actor=f"agent:{principal.agent}",
-            agent=principal.agent,
-            release=principal.release,
-            instance=principal.instance,
-            session=principal.session,
-            trace_id=call.trace_id or None,
-            span_id=call.span_id or None,
-            parent_span_id=call.parent_span_id,
             status=status,
-            policy_version=decision.policy_version or None,
-            duration_us=duration_us,
             data=facts,
+            duration_us=duration_us,
         )
         self.spool.append(event)
         return event

@@ -1,11 +1,13 @@
-"""What ``decide`` answers a handler. Values only."""
+"""What ``decide`` answers a handler, and the Event that tells of it. Values only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Decision, Effect
+from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,36 @@ class Verdict:
     def pending(self) -> bool:
         """Whether it waits for a person."""
         return self.decision.effect is Effect.HOLD
+
+
+def event_of(
+    call: Call,
+    principal: Principal,
+    verdict: Verdict,
+    *,
+    id: str,  # noqa: A002 (the field's name)
+    type: str,  # noqa: A002 (the field's name)
+    time: datetime,
+    status: Status,
+    data: JsonObject,
+    duration_us: int | None = None,
+) -> Event:
+    """An Event of the agent about one call: who, under which release and policy version, in which trace."""
+    return Event(
+        id=id,
+        type=type,
+        time=time,
+        workspace=principal.workspace,
+        actor=f"agent:{principal.agent}",
+        agent=principal.agent,
+        release=principal.release,
+        instance=principal.instance,
+        session=principal.session,
+        trace_id=call.trace_id or None,
+        span_id=call.span_id or None,
+        parent_span_id=call.parent_span_id,
+        status=status,
+        policy_version=verdict.decision.policy_version or None,
+        duration_us=duration_us,
+        data=data,
+    )

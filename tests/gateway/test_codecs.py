@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tenure.gateway.llm.anthropic import codec as anthropic
@@ -268,6 +268,7 @@ JSON = st.recursive(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @settings(max_examples=150, deadline=None)
+@example(value={"type": []}, kind=None)
 @given(value=JSON, kind=st.sampled_from([None, "message_start", "content_block_start", "content_block_delta", "error"]))
 def test_nonsense_is_refused_or_recorded_and_never_a_crash(name: str, value: Any, kind: str | None) -> None:
     operation = OPERATIONS[name]

@@ -99,14 +99,14 @@ def stream_attributes(body: bytes) -> dict[str, Any]:
     stream that was cut off, of the items that were done and the text that had begun (``error.type`` incomplete)."""
     last: JsonObject | None = None
     begun: JsonObject = {}
-    done: dict[Json, JsonObject] = {}
+    done: dict[str, JsonObject] = {}
     text: dict[str, list[str]] = {}
     error: dict[str, Any] = {}
     for event in sse_objects(body):
         if event is None:
             error = {"error.type": "garbage"}
             continue
-        kind, place = event.get("type"), str(event.get("output_index"))
+        kind, place = str(event.get("type")), str(event.get("output_index"))  # either may be anything
         if kind in _ENDED and isinstance(event.get("response"), dict):
             last = event["response"]
         elif kind == "response.created":

@@ -1,0 +1,134 @@
+"""What comes back to the agent, whole, streamed or refused, each in its own protocol, and the record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from tenure.gateway.http import Response
+from tenure.gateway.llm import codec
+from tenure.gateway.llm.codec import Fault, Wire
+from tenure.gateway.llm.forward import media, returned
+from tenure.gateway.llm.opaque.codec import PASS
+from tenure.gateway.llm.run import Run
+from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.upstream import Reply, UpstreamError
+from tenure.kernel.errors import Refused
+
+_RETRY_AFTER_S = 2
+
+
+class Answers:
+    """Makes the Response of a call, and tells the pipeline what came of it when the last byte is on its way."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def whole(self, run: Run, reply: Reply, body: bytes) -> Response:
+        """An answer that is all here; it is read for the record after it is on its way."""
+        took = time.perf_counter() - run.begun
+
+        def done() -> None:
+            read = run.route.operation.answered if reply.status < 300 else codec.error_attributes
+            seen = read(body)
+            self.tell(run, seen, status=reply.status, took=took)
+
+        headers = returned(reply, run.call.id)
+        return Response(reply.status, body, headers, reply.header("content-type"), done)
+
+    def streaming(self, run: Run, reply: Reply) -> Response:
+        """An answer that is passed on as it comes, and decided on again before each piece."""
+        captured: list[bytes] = []
+        problem: dict[str, Any] = {"error.type": "client_disconnected"}
+        operation, wire = run.route.operation, run.route.wire
+        size = 0
+        is_events = operation is not PASS and media(reply) in codec.EVENT_STREAM
+
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal problem, size
+            standing = run.decided
+            try:
+                while chunk := await reply.next_chunk():
+                    standing = self._pipeline.standing(run.call, run.principal, standing)
+                    if run.first_chunk is None:
+                        run.first_chunk = time.perf_counter() - run.begun
+                    yield chunk
+                    size += len(chunk)
+                    if size <= codec.CAPTURE_MAX:
+                        captured.append(chunk)
+                problem = {} if size <= codec.CAPTURE_MAX else {"tenure.capture.truncated": True}
+            except NoLongerAllowed as change:
+                # Stopped in the middle: nothing more of it reaches an agent that may not act any longer.
+                problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
+                if is_events:
+                    yield wire.broken(codec.refusal(change.verdict.decision, run.call.id, None))
+                raise UpstreamError("stopped", change.verdict.decision.reason) from None
+            except UpstreamError as error:
+                problem = {"error.type": error.kind, "error.message": str(error)}
+                if is_events:
+                    # Said in the client's own protocol first; then the connection is broken off for all others.
+                    yield wire.broken(_upstream_fault(run, status_of(error), error.kind, str(error)))
+                raise
+            finally:
+                reply.close()
+
+        def done() -> None:
+            reply.close()
+            if operation is PASS:
+                problem["http.response.body.size"] = size
+            self.tell(run, operation.streamed(b"".join(captured)) | problem, status=reply.status)
+
+        return Response(reply.status, chunks(), returned(reply, run.call.id), reply.header("content-type"), done)
+
+    def refusal(self, run: Run) -> Response:
+        """The answer to a call that was not allowed, or not yet."""
+        verdict = run.decided
+        fault = codec.refusal(verdict.decision, run.call.id, verdict.approval_id)
+        headers: tuple[tuple[str, str], ...] = (("x-tenure-call-id", run.call.id),)
+        if verdict.pending:
+            headers += (("retry-after", str(_RETRY_AFTER_S)),)
+        elif fault.status == 403:
+            headers += (("x-should-retry", "false"),)
+        return Response(fault.status, run.route.wire.error(fault), headers, done=lambda: self.tell(run, {}))
+
+    def failed(self, run: Run, status: int, kind: str, problem: str) -> Response:
+        """The answer to a call that no upstream answered; ``kind`` is the ``error.type`` of the Event."""
+        fault = _upstream_fault(run, status, kind, problem)
+        facts = {"error.type": kind, "error.message": fault.message}
+        headers = (("x-tenure-call-id", run.call.id),)
+        return Response(status, run.route.wire.error(fault), headers, done=lambda: self.tell(run, facts, status=status))
+
+    def tell(self, run: Run, seen: Mapping[str, Any], *, status: int | None = None, took: float | None = None) -> None:
+        """Records the call, once."""
+        if run.told:
+            return
+        run.told = True
+        duration = time.perf_counter() - run.begun if took is None else took
+        data = run.asked()
+        data.update(seen)
+        if status is not None:
+            data["http.response.status_code"] = status
+            if status >= 400:
+                data.setdefault("error.type", str(status))
+        if run.first_chunk is not None:
+            data["gen_ai.response.time_to_first_chunk"] = run.first_chunk
+        self._pipeline.record(run.call, run.principal, run.decided, run.started, int(duration * 1e6), data)
+
+
+def status_of(error: UpstreamError) -> int:
+    """The HTTP status that tells of it."""
+    return 504 if error.kind in ("timeout", "connect_timeout") else 503 if error.kind == "busy" else 502
+
+
+def _upstream_fault(run: Run, status: int, kind: str, problem: str) -> Fault:
+    text = f"The model's upstream failed: {problem}."
+    return Fault(status, "upstream_error", f"upstream_{kind}", text, {"decision_id": run.call.id})
+
+
+def refused(wire: Wire, error: Refused) -> Response:
+    """A refusal before there was a call, as the clients of that wire read it."""
+    kind = "authentication_error" if error.status == 401 else "invalid_request_error"
+    text = f"{error.message} {error.fix}".strip()
+    headers = (("www-authenticate", "Bearer"),) if error.status == 401 else ()
+    return Response(error.status, wire.error(Fault(error.status, kind, error.code, text)), headers)

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenure.base.documents import Document, read_documents
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import canonical
-from tenure.registry.codec import Document, read_documents
 from tenure.registry.model import behaviour, manifest_schema, release_digest
 from tenure.registry.reading import read_manifest
 from tests.sim.manifests import manifest
@@ -253,8 +253,8 @@ def test_every_path_has_its_line() -> None:
         ("a: !!python/object:os.system x\n", 1, "carries the tag"),
         ("a: b: c\n", 1, "mapping values are not allowed"),
         ("a:\n\t- b\n", 2, "cannot start any token"),
-        ("", 1, "holds no manifest"),
-        ("---\n---\n", 1, "holds no manifest"),
+        ("", 1, "is empty"),
+        ("---\n---\n", 1, "is empty"),
         ("? [a]\n: b\n", 1, "a key that is not text"),
         ("a: " + "[" * 40 + "]" * 40, 1, "nested deeper"),
         ("a: " + "x" * (1 << 20), None, "is larger than"),

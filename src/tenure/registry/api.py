@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from tenure.base.faults import Fault
 from tenure.base.http import TheActor, TheWorld, require
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState, Role
 from tenure.registry import service
-from tenure.registry.faults import Fault, refuse
+from tenure.registry.faults import refuse
 from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema
 
 router = APIRouter(tags=["registry"])

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from tenure.base.documents import Document, read_documents
+from tenure.base.faults import Fault
 from tenure.client import Client
 from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState
-from tenure.registry.codec import Document, read_documents
-from tenure.registry.faults import Fault, refuse
+from tenure.registry.faults import refuse
 
 Agent = dict[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,62 +1,15 @@
-"""What is wrong with a manifest, told so that it can be mended: where, what, and what would be right."""
+"""The refusal of a manifest."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Sequence
 
+from tenure.base import faults
+from tenure.base.faults import Fault
 from tenure.kernel.errors import Refused
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*\Z")
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong. ``path`` as ``spec.tools[1].autonomy``; ``document`` counts manifests sent together
-    from 0; ``file`` and ``line`` (from 1) are known to whoever read the file."""
-
-    path: str
-    problem: str
-    hint: str = ""
-    document: int = 0
-    file: str = ""
-    line: int | None = None
-
-
-def path_of(parts: Sequence[str | int]) -> str:
-    """``("spec", "tools", 1)`` as ``spec.tools[1]``. Keys that are no plain words are quoted: ``env["a b"]``."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif _PLAIN_KEY.match(part):
-            path += f".{part}" if path else part
-        else:
-            path += f"[{json.dumps(part)}]"
-    return path
-
-
-def nearest(word: object, known: Iterable[str]) -> str:
-    """A hint: the known word that was probably meant, or all of them."""
-    words = list(known)
-    close = get_close_matches(str(word), words, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"known here: {', '.join(words)}" if words else ""
-
-
-def refuse(faults: Sequence[Fault], *, code: str = "invalid_manifest", what: str = "manifest") -> Refused:
-    """The refusal that carries every fault."""
-    count = "1 thing is" if len(faults) == 1 else f"{len(faults)} things are"
-    listed: list[dict[str, Any]] = [asdict(fault) for fault in faults]
-    return Refused(
-        code,
-        f"{count} wrong with the {what}; nothing was applied. First: {faults[0].path}: {faults[0].problem}",
-        fix="Mend what is listed and apply again. The shape is at /v1/schemas/agent.json.",
-        status=422,
-        details={"faults": listed},
-    )
+def refuse(found: Sequence[Fault]) -> Refused:
+    """The refusal ``invalid_manifest`` that carries every fault."""
+    fix = "Mend what is listed and apply again. The shape is at /v1/schemas/agent.json."
+    return faults.refuse(found, code="invalid_manifest", what="manifest", fix=fix)

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tenure.base.faults import Fault, nearest, path_of
 from tenure.kernel.naming import exposed_name
 from tenure.kernel.values import Autonomy
-from tenure.registry.faults import Fault, nearest, path_of, refuse
+from tenure.registry.faults import refuse
 from tenure.registry.manifest import (
     API_VERSION,
     DEFAULT_URL,

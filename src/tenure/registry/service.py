@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
+from tenure.base.faults import Fault, nearest
 from tenure.base.http import require
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
@@ -17,7 +18,7 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Role
 from tenure.registry import store
-from tenure.registry.faults import Fault, nearest, refuse
+from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
 from tenure.registry.model import (
     ACTING,

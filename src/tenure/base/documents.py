@@ -1,4 +1,4 @@
-"""Manifest files as values: YAML 1.2 core (and with it JSON) whose every value remembers its line.
+"""YAML files as values: YAML 1.2 core (and with it JSON) whose every value remembers its line.
 
 Aliases, duplicate keys and tags are refused: each lets a file say something else than it seems to. The words yes, no,
 on and off are text and numbers have one spelling, as YAML 1.2 has it and PyYAML's own resolver has not.
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tenure.registry.faults import Fault, path_of, refuse
+from tenure.base.faults import Fault, path_of, refuse
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -70,7 +70,7 @@ def read_documents(text: str, file: str) -> list[Document]:
         faults.append(Fault("", f"holds a value that cannot be read: {error}", file=file))
     documents = [document for document in documents if document.value is not None]
     if not documents and not faults:
-        faults.append(Fault("", "holds no manifest", "see `tenure apply --help` for an example", file=file, line=1))
+        faults.append(Fault("", "is empty", file=file, line=1))
     if faults:
         raise refuse(faults, code="invalid_yaml", what=f"file {file}")
     return documents

@@ -34,8 +34,9 @@ lint: $(SETUP)  ## ruff: style and likely bugs
 types: $(SETUP)  ## mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(SETUP)  ## What the gateway costs: added latency and CPU against a direct call, interleaved in one run
+bench: $(SETUP)  ## What the gateway costs against a direct call, and what scanning costs, finds and finds wrongly
 	@$(RUN) bench/gateway.py
+	@$(RUN) bench/scan.py
 
 docs: $(SETUP)  ## Make the pages that are generated from the code
 	@$(RUN) -m scripts.generate_docs

@@ -1,0 +1,94 @@
+"""JSON values are looked at as their reader sees them, and keep their shape when they are redacted."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenure.base.scan.texts import clean, kinds, look, words
+
+KEY = "AKIAIOSFODNN7EXAMPLE"
+RULE = "secret/aws-access-key"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.req("R092", "R094")
+@pytest.mark.parametrize(
+    "value",
+    [
+        KEY,
+        {"messages": [{"role": "user", "content": f"use\n{KEY}"}]},
+        {KEY: 1},
+        [[[["deep", [KEY]]]]],
+        {"arguments": json.dumps({"text": f"line\n{KEY}\n"})},
+        {"arguments": json.dumps({"inner": json.dumps({"text": f'a "{KEY}"'})})},
+        msgspec.json.decode(b'{"a": "\\u0041KIAIOSFODNN7EXAMPLE"}'),
+        {"arguments": '{"a": "\\u0041KIA\\u0049OSFODNN7EXAMPLE"}'},
+        {"text": 'Here: {"a": "\\u0041KIAIOSFODNN7EXAMPLE"}'},
+        b'{"a": "\\u0041KIAIOSFODNN7EXAMPLE"}',
+        b'--form\r\n\r\n{"a": "\\u0041KIAIOSFODNN7EXAMPLE"}\n{"b": "c\\nAKIAIOSFODNN7EXAMPLE"}',
+    ],
+)
+def test_no_nesting_and_no_escape_hides_a_secret(value: object) -> None:
+    assert RULE in look(value)
+    assert words(look(value)) >= {"secret", RULE}
+    kept = clean(value, {"secret"})
+    assert look(kept) == {}
+    assert b"OSFODNN7" not in msgspec.json.encode(kept if not isinstance(kept, bytes) else kept.decode("latin-1"))
+
+
+def test_escaped_slashes_hide_no_address() -> None:
+    assert "exfiltration" in kinds(look({"text": '{"u": "https:\\/\\/webhook.site\\/6c2f"'}))
+
+
+@pytest.mark.req("R094")
+def test_a_field_whose_name_says_secret_is_one_whatever_it_looks_like() -> None:
+    value = {"user": "ada", "Password": "correct horse", "api-key": "abc123xyz", "port": 5432}
+    assert look(value) == {"secret/field": 2}
+    assert clean(value, {"secret"}) == {
+        "user": "ada",
+        "Password": "[redacted:secret/field]",
+        "api-key": "[redacted:secret/field]",
+        "port": 5432,
+    }
+    schema = {"properties": {"password": {"type": "string"}, "secret": "string"}, "token": "next-page-2"}
+    assert look(schema) == {}
+
+
+def test_only_what_is_named_is_redacted() -> None:
+    value = {"text": f"{KEY} and 4111 1111 1111 1111, ada@analytical.example"}
+    assert set(kinds(look(value))) == {"secret", "personal", "contact"}
+    assert clean(value, {"personal"}) == {"text": f"{KEY} and [redacted:personal/card], ada@analytical.example"}
+    assert clean(value, {RULE}) == {
+        "text": "[redacted:secret/aws-access-key] and 4111 1111 1111 1111, ada@analytical.example"
+    }
+
+
+def test_json_in_a_text_stays_json() -> None:
+    inner = {"note": f'say "{KEY}"\n\\o/', "n": 1.5, "ü": None}
+    kept = clean({"arguments": json.dumps(inner)}, {"secret"})
+    assert json.loads(kept["arguments"]) == {**inner, "note": f'say "[redacted:{RULE}]"\n\\o/'}
+
+
+@given(JSON)
+@settings(max_examples=300, deadline=None)
+def test_what_holds_nothing_is_left_as_it_is(value: object) -> None:
+    if not look(value):
+        assert clean(value, {"secret", "personal", "contact", "exfiltration", "injection"}) == value
+
+
+@given(JSON, st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_a_secret_anywhere_in_any_value_is_found_and_taken_out(value: object, place: int) -> None:
+    planted = [value, {"a": [value, {"b": f"x {KEY}"}]}, {f"{KEY}": value}, json.dumps([value, KEY])][place]
+    if place:
+        assert RULE in look(planted)
+        assert KEY.encode() not in msgspec.json.encode(clean(planted, {"secret"}))

@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
-.PHONY: help demo test lint types bench docs lock browser conformance screenshots clean
+.PHONY: help demo test lint types bench rivals docs lock browser conformance screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,9 +34,12 @@ lint: $(SETUP)  ## ruff: style and likely bugs
 types: $(SETUP)  ## mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(SETUP)  ## What the gateway costs against a direct call, and what scanning costs, finds and finds wrongly
-	@$(RUN) bench/gateway.py
+bench: $(SETUP) rivals  ## What the gateway costs next to nginx, Envoy and LiteLLM; what scanning costs, finds and finds wrongly
+	@$(RUN) -m bench.gateway
 	@$(RUN) bench/scan.py
+
+rivals:
+	@PYTHON=$(PYTHON) scripts/rivals
 
 docs: $(SETUP)  ## Make the pages that are generated from the code
 	@$(RUN) -m scripts.generate_docs
@@ -44,9 +47,11 @@ docs: $(SETUP)  ## Make the pages that are generated from the code
 lock: $(SETUP)  ## Pin every dependency anew (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --no-header --group demo --group dev pyproject.toml -o requirements.lock
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --no-header bench/requirements.in -o bench/requirements.lock
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-bench .demo
 
 screenshots: $(SETUP) browser  ## Make the pictures of the README anew, from the journey in a real browser
 	@TENURE_SCREENSHOTS=docs/screenshots $(RUN) -m pytest -q tests/journeys/test_console.py

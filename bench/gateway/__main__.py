@@ -17,7 +17,6 @@ from bench.gateway.provider import CHUNKS, MODEL
 from bench.gateway.report import Samples, figures, goals, markdown
 from bench.gateway.ways import (
     ANYWHERE,
-    CORES,
     LOAD,
     PROVIDER,
     PROXY,
@@ -29,6 +28,7 @@ from bench.gateway.ways import (
     place,
     spawned,
 )
+from bench.machine import machine
 
 _RESULTS = ROOT / "bench" / "results"
 _SETTLE_S = 0.1  # what is recorded behind an answer counts to its CPU
@@ -114,13 +114,6 @@ def one_round(bench: Bench, way: Way, samples: Samples) -> None:
     seen, cpu = bench.measure(way, stream=True, lines=_STREAM_LINES, warm=1, count=1 if slow else _STREAMS)
     samples.firsts.append(seen["firsts_us"])
     samples.chunk_cpu.append(cpu / CHUNKS)
-
-
-def machine() -> dict[str, Any]:
-    """The machine by cores and model, nothing that names it."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    return {"cores": CORES, "model": names[0] if names else "unknown"}
 
 
 def run(names: Sequence[str], rounds: int, against: Path | None) -> dict[str, Any]:

@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402 (after the path that finds it)
-
 from tenure.base.scan.rules import RULES  # noqa: E402 (as above)
 from tenure.base.scan.scanner import prepare, scan  # noqa: E402 (as above)
 from tenure.base.scan.texts import look  # noqa: E402 (as above)

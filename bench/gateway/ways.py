@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-from bench.gateway.provider import MODEL
 
+from bench.gateway.provider import MODEL
 from tests.sim.control import ControlSim
 from tests.sim.gateway import GatewayProcess, agent_fact, default_policies
 from tests.sim.ports import free_port

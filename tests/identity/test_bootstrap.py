@@ -12,7 +12,7 @@ import pytest
 
 from tenure.base import durable, events, files
 from tenure.base.room import World
-from tenure.identity import flow, service
+from tenure.identity import flow, logins, service
 from tenure.identity.model import AUDIENCE, LEEWAY_S, MAX_TTL_S, AgentToken, verify
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import PEOPLE, Actor, Principal, Role
@@ -59,12 +59,12 @@ def test_the_first_start_makes_exactly_what_is_needed_and_later_ones_nothing(wor
     second = service.bootstrap(world)
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in {".json", ".token"}}
     assert before == after
-    assert _kinds(world) == ["key.created", "person.created"]
+    assert _kinds(world) == ["workspace.created", "key.created", "person.created"]
     assert first.email == second.email
     assert first.login_code
     assert first.login_code not in repr(first)
     assert first.login_code != second.login_code
-    assert service.login(world, first.login_code, "x").actor.name == f"person:{first.email}"
+    assert logins.login(world, first.login_code, logins.Visitor("x")).actor.name == f"person:{first.email}"
 
 
 def test_secrets_are_files_of_their_owner_alone(world: World) -> None:
@@ -90,7 +90,7 @@ def test_any_number_may_start_at_once(world: World) -> None:
     with ThreadPoolExecutor(6) as pool:
         starts = list(pool.map(lambda _: service.bootstrap(world), range(6)))
     assert len({start.login_code for start in starts}) == 6
-    assert sorted(_kinds(world)) == ["key.created", "person.created"]
+    assert sorted(_kinds(world)) == ["key.created", "person.created", "workspace.created"]
     assert len(list((world.config.data_dir / "keys").iterdir())) == 1
     assert service.authenticate(world, f"Bearer {_secret(world, 'gateway.token')}", None)
 

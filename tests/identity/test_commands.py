@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from tenure.base.room import World
-from tenure.identity import cli, service
+from tenure.identity import cli, logins, service
 from tenure.identity.api import router
 from tests.sim.served import served
 
@@ -38,7 +38,7 @@ def run(*words: str, status: int = 0) -> str:
 def test_a_login_link_logs_in(shell: World) -> None:
     url = run("login-link").strip()
     assert url.startswith(f"{shell.config.control_url}/login?code=")
-    session = service.login(shell, url.partition("code=")[2], "x")
+    session = logins.login(shell, url.partition("code=")[2], logins.Visitor("x"))
     assert session.actor.name == "person:operator@localhost"
     assert json.loads(run("login-link", "--email", "operator@localhost", "--json"))["email"] == "operator@localhost"
     run("login-link", "--email", "nobody@example.com", status=2)

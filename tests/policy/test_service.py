@@ -9,6 +9,7 @@ import pytest
 
 from tenure.base import durable, events
 from tenure.base.room import Flow, World
+from tenure.identity import people
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Event, Role
 from tenure.policy import service
@@ -100,9 +101,9 @@ def test_a_folder_of_the_persons_own_is_left_alone(world: World, tmp_path: Path)
     own.mkdir()
     (own / "only.cedar").write_text(ONE)
     elsewhere = replace(world, config=replace(world.config, policy_dir=str(own)))
-    assert service.install_defaults(elsewhere) == []
+    assert service.install_defaults(elsewhere, "default") == []
     (own / "only.cedar").unlink()
-    assert service.install_defaults(elsewhere) == ["00-grants.cedar", "10-oversight.cedar"]
+    assert service.install_defaults(elsewhere, "default") == ["00-grants.cedar", "10-oversight.cedar"]
 
 
 def test_the_watcher_loads_what_changed_and_survives_what_is_broken(world: World) -> None:
@@ -111,7 +112,7 @@ def test_the_watcher_loads_what_changed_and_survives_what_is_broken(world: World
     flow = Flow("policy.watch", watch.find, watch.step)
     durable.run_due(world, flow, "h")
     with world.read() as connection:
-        assert watch.find(connection, world.clock()) == ()  # idle: nothing to do, no transaction
+        assert watch.find(connection, world.clock()) == []  # idle: nothing to do, no transaction
     before = service.show(world, "default").version
     _write(world, mine=ONE)
     assert durable.run_due(world, flow, "h") == 1
@@ -134,10 +135,10 @@ def test_the_watcher_waits_until_a_checkout_has_settled(world: World, monkeypatc
     before = service.show(world, "default").version
     _write(world, mine=ONE)
     monkeypatch.setattr("tenure.policy.flow.time.sleep", lambda _s: _write(world, other="// comes a moment later\n"))
-    assert watch.step(world, "folder") is False
+    assert watch.step(world, "default") is False
     assert service.show(world, "default").version == before
     monkeypatch.undo()
-    assert watch.step(world, "folder") is True
+    assert watch.step(world, "default") is True
 
 
 def test_over_http(world: World, operator: Actor) -> None:
@@ -168,3 +169,23 @@ def test_over_http(world: World, operator: Actor) -> None:
     assert (verdict["valid"], verdict["faults"][0]["line"]) == (False, 2)
     verdict = api("POST", "/v1/policies/validate", {"files": [{"name": "x.cedar", "text": ONE}]})[1]
     assert (verdict["valid"], verdict["policies"][0]["id"]) == (True, "one")
+
+
+def test_every_workspace_has_policies_of_its_own(world: World) -> None:
+    with world.begin() as connection:
+        people.ensure_workspace(connection, "beta", "system:test", world.clock())
+    watch = Watch()
+    watch.start(world)
+    assert set(service.workspace_facts(world)) == {"default", "beta"}
+    mine = service.show(world, "default").version
+    (world.config.policies / "beta" / "own.cedar").write_text(ONE)
+    durable.run_due(world, Flow("policy.watch", watch.find, watch.step), "h")
+    facts = service.workspace_facts(world)
+    assert facts["default"].policy_version == mine
+    assert ("own.cedar", ONE) in facts["beta"].policies
+    with pytest.raises(Refused):
+        service.version_files(world, "default", str(facts["beta"].policy_version))
+    with world.begin() as connection:
+        people.ensure_workspace(connection, "gamma", "system:test", world.clock())
+    durable.run_due(world, Flow("policy.watch", watch.find, watch.step), "h")
+    assert len(service.show(world, "gamma").files) == 2, "a new workspace begins with the shipped policies"

@@ -19,7 +19,18 @@ from tests.ui.conftest import until
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/", "/agents/clerk", "/live", "/traces", "/sessions", "/approvals", "/audit?verify=1", "/policies", "/people")
+PAGES = (
+    "/",
+    "/agents/clerk",
+    "/live",
+    "/traces",
+    "/sessions",
+    "/approvals",
+    "/audit?verify=1",
+    "/policies",
+    "/people",
+    "/workspaces",
+)
 
 
 def enter(opened: Window, console: Console, session: str) -> None:

@@ -54,6 +54,7 @@ def test_a_violation_is_red_in_the_bars_of_the_fleet_and_of_the_agent(person: ht
         ("/audit?verify=1", "The chain holds."),
         ("/policies", "Policies Version"),
         ("/people", "operator@localhost"),
+        ("/workspaces", "You belong to one workspace."),
         ("/keys", "Pause the live feed"),
         ("/agents/clerk", "payments/refund Approve"),
         ("/agents/clerk", "Start one: tenure run --agent clerk -- COMMAND"),

@@ -37,8 +37,8 @@ class EntryOut(BaseModel):
 
 
 class Entries(BaseModel):
-    """A stretch of the chain. ``size``: the newest entry's number; ``next``: ``after`` for the entries that follow,
-    None at the end."""
+    """A stretch of the chain. ``size``: the number of the workspace's newest entry; ``next``: ``after`` for the entries
+    that follow, None at the end."""
 
     entries: list[EntryOut]
     size: int
@@ -114,7 +114,7 @@ def entries(
     require(actor, *_HUMANS)
     with world.read() as conn:
         found = service.entries(conn, actor.workspace, after, limit, agent=agent)
-        size = service.size(conn)
+        size = service.size(conn, actor.workspace)
     return Entries(
         entries=[_entry(entry) for entry in found],
         size=size,

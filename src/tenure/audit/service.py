@@ -51,9 +51,9 @@ def entries(
     return store.read(conn, after, limit, workspace=workspace, agent=agent)
 
 
-def size(conn: Connection) -> int:
-    """The number of the newest entry."""
-    return store.last(conn)[0]
+def size(conn: Connection, workspace: str) -> int:
+    """The number of the workspace's newest entry."""
+    return store.newest(conn, workspace)
 
 
 # -- checking -------------------------------------------------------------------------------------------------------

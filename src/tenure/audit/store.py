@@ -67,6 +67,12 @@ def last(connection: Connection) -> tuple[int, str]:
     return (0, GENESIS) if row is None else (int(row.seq), str(row.hash))
 
 
+def newest(connection: Connection, workspace: str) -> int:
+    """The number of a workspace's newest entry, 0 when it has none."""
+    found = sa.select(sa.func.max(entry_table.c.seq)).where(entry_table.c.workspace == workspace)
+    return int(connection.execute(found).scalar() or 0)
+
+
 def add(connection: Connection, entries: Sequence[Entry]) -> None:
     """Writes entries, all in one go. Two writers of the same number: one of them fails, by the primary key."""
     names = [column.name for column in entry_table.c]

@@ -34,9 +34,11 @@ class Config:
     gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
     database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
     policy_dir: str = _setting(
-        "", "TENURE_POLICIES", "Folder of Cedar files; empty means `policies` in the data folder"
+        "",
+        "TENURE_POLICIES",
+        "Folder of Cedar files, one in it for each further workspace; empty: `policies` in the data folder",
     )
-    workspace: str = _setting("default", "TENURE_WORKSPACE", "Workspace that commands work in")
+    workspace: str = _setting("default", "TENURE_WORKSPACE", "The installation's own workspace")
     log_level: str = _setting("warning", "TENURE_LOG_LEVEL", "debug, info, warning or error")
     token_ttl_s: int = _setting(3600, "TENURE_TOKEN_TTL", "Lifetime of an agent's token, in seconds; at most 86400")
     snapshot_max_age_s: float = _setting(

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Cookie, Request, Response
+from fastapi import APIRouter, Cookie, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld, require
-from tenure.identity import service
+from tenure.base.room import World
+from tenure.identity import logins, service
+from tenure.identity import people as members
 from tenure.identity import tokens as api_tokens
-from tenure.identity.model import COOKIE, ApiToken, Person
-from tenure.kernel.values import PEOPLE
+from tenure.identity.logins import Visitor
+from tenure.identity.model import COOKIE, ApiToken, Person, Session, secret_hash
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import PEOPLE, Actor
 
 router = APIRouter(tags=["identity"])
 
@@ -20,19 +24,21 @@ _HUMANS = tuple(sorted(PEOPLE))
 
 
 class Me(BaseModel):
-    """Who asks."""
+    """Who asks. ``installation``: whether the workspace is the one that the installation belongs to."""
 
     name: str
     workspace: str
     roles: list[str]
+    installation: bool
 
 
 class PersonOut(BaseModel):
-    """Somebody who may log in."""
+    """Somebody who may log in. ``home`` is the workspace that says who this is, null for this one."""
 
     email: str
     roles: list[str]
     created_at: datetime
+    home: str | None = None
 
 
 class People(BaseModel):
@@ -64,10 +70,33 @@ class LinkOut(BaseModel):
 
 
 class TokenIn(BaseModel):
-    """An API token to make. ``ttl_s``: its life in seconds; without it, until it is revoked."""
+    """An API token to make. ``ttl_s``: its life in seconds; without it, until it is revoked. ``workspace``: another one
+    that you belong to."""
 
     name: str = Field(max_length=100)
     ttl_s: int | None = None
+    workspace: str = Field("", max_length=63)
+
+
+class WorkspaceIn(BaseModel):
+    """A workspace to make."""
+
+    name: str = Field(max_length=63)
+
+
+class PlaceOut(BaseModel):
+    """A workspace that you belong to, your roles there, and since when. ``current``: the one that you are in."""
+
+    name: str
+    roles: list[str]
+    since: datetime
+    current: bool
+
+
+class Places(BaseModel):
+    """The workspaces that you belong to, by name."""
+
+    workspaces: list[PlaceOut]
 
 
 class TokenOut(BaseModel):
@@ -105,7 +134,53 @@ class Done(BaseModel):
 
 
 def _person(person: Person) -> PersonOut:
-    return PersonOut(email=person.email, roles=sorted(person.roles), created_at=person.created_at)
+    home = person.home if person.home != person.workspace else None
+    return PersonOut(email=person.email, roles=sorted(person.roles), created_at=person.created_at, home=home)
+
+
+def _place(person: Person, workspace: str) -> PlaceOut:
+    current = person.workspace == workspace
+    return PlaceOut(name=person.workspace, roles=sorted(person.roles), since=person.created_at, current=current)
+
+
+def _visitor(request: Request) -> Visitor:
+    return Visitor(request.client.host if request.client else "unknown", request.headers.get("user-agent", ""))
+
+
+def _me(actor: Actor, world: World) -> Me:
+    own = actor.workspace == world.config.workspace
+    return Me(name=actor.name, workspace=actor.workspace, roles=sorted(actor.roles), installation=own)
+
+
+def _hand_over(session: Session, world: World, request: Request, response: Response) -> Me:
+    """The session's cookie to the browser, and who it is of."""
+    response.set_cookie(
+        COOKIE,
+        session.token,
+        max_age=int(logins.SESSION_LIFE.total_seconds()),
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return _me(session.actor, world)
+
+
+def _session_cookie(request: Request, actor: TheActor) -> str:
+    """The cookie that ``actor`` came with. Raises Refused for a program, whose token stays what it is."""
+    cookie = request.cookies.get(COOKIE, "")
+    if not cookie or request.headers.get("authorization") is not None:
+        raise Refused(
+            "no_session",
+            f"{actor.name} came with a token, which is good in one workspace only.",
+            fix="Make one for the other workspace: `tenure tokens create NAME --workspace WORKSPACE`.",
+            status=409,
+        )
+    return cookie
+
+
+TheCookie = Annotated[str, Depends(_session_cookie)]
 
 
 def _token(kept: ApiToken, secret: str | None = None) -> TokenOut:
@@ -115,33 +190,21 @@ def _token(kept: ApiToken, secret: str | None = None) -> TokenOut:
 @router.post("/v1/login")
 def login(body: LoginIn, request: Request, response: Response, world: TheWorld) -> Me:
     """Trades a one-time code for a session cookie of 12 hours."""
-    session = service.login(world, body.code, request.client.host if request.client else "unknown")
-    response.set_cookie(
-        COOKIE,
-        session.token,
-        max_age=int(service.SESSION_LIFE.total_seconds()),
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    response.headers["Cache-Control"] = "no-store"
-    actor = session.actor
-    return Me(name=actor.name, workspace=actor.workspace, roles=sorted(actor.roles))
+    return _hand_over(logins.login(world, body.code, _visitor(request)), world, request, response)
 
 
 @router.post("/v1/logout")
 def logout(response: Response, world: TheWorld, cookie: Annotated[str | None, Cookie(alias=COOKIE)] = None) -> Done:
     """Ends the session."""
-    service.logout(world, cookie)
+    logins.logout(world, cookie)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return Done()
 
 
 @router.get("/v1/me")
-def me(actor: TheActor) -> Me:
+def me(actor: TheActor, world: TheWorld) -> Me:
     """Who asks, and with which roles."""
-    return Me(name=actor.name, workspace=actor.workspace, roles=sorted(actor.roles))
+    return _me(actor, world)
 
 
 @router.get("/v1/people")
@@ -149,21 +212,53 @@ def people(actor: TheActor, world: TheWorld) -> People:
     """Everybody who may log in."""
     require(actor, *_HUMANS)
     with world.read() as conn:
-        return People(people=[_person(person) for person in service.list_people(conn, actor.workspace)])
+        return People(people=[_person(person) for person in members.list_people(conn, actor.workspace)])
 
 
 @router.post("/v1/people")
 def add_person(body: PersonIn, actor: TheActor, world: TheWorld) -> PersonOut:
     """Lets somebody in, or gives somebody other roles."""
-    return _person(service.add_person(world, actor, body.email, body.roles))
+    return _person(members.add_person(world, actor, body.email, body.roles))
+
+
+@router.delete("/v1/people/{email}")
+def remove_person(email: str, actor: TheActor, world: TheWorld) -> Done:
+    """Takes somebody's place away. Sessions and API tokens for it end at once."""
+    members.remove_person(world, actor, email)
+    return Done()
 
 
 @router.post("/v1/people/{email}/login-link")
 def login_link(email: str, response: Response, actor: TheActor, world: TheWorld) -> LinkOut:
     """Makes a one-time login link that is good for 10 minutes."""
-    link = service.login_link(world, actor, email)
+    link = logins.login_link(world, actor, email)
     response.headers["Cache-Control"] = "no-store"
     return LinkOut(email=link.email, url=link.url, code=link.code, expires_at=link.expires_at)
+
+
+@router.get("/v1/workspaces")
+def workspaces(actor: TheActor, world: TheWorld) -> Places:
+    """The workspaces that you belong to."""
+    with world.read() as conn:
+        return Places(workspaces=[_place(one, actor.workspace) for one in members.places(conn, actor)])
+
+
+@router.post("/v1/workspaces")
+def create_workspace(body: WorkspaceIn, actor: TheActor, world: TheWorld) -> PlaceOut:
+    """Makes a workspace, in which you have every role. Operators of the installation's own workspace only."""
+    return _place(members.create_workspace(world, actor, body.name), actor.workspace)
+
+
+@router.post("/v1/workspaces/join")
+def join_workspace(body: LoginIn, actor: TheActor, world: TheWorld, _cookie: TheCookie) -> PlaceOut:
+    """Takes the place in another workspace that a login code of that workspace stands for."""
+    return _place(members.join(world, actor, secret_hash(body.code)), actor.workspace)
+
+
+@router.post("/v1/workspaces/{name}/enter")
+def enter_workspace(name: str, request: Request, response: Response, world: TheWorld, cookie: TheCookie) -> Me:
+    """Goes on in another workspace that you belong to, in a new session."""
+    return _hand_over(logins.enter(world, cookie, name, _visitor(request)), world, request, response)
 
 
 @router.get("/v1/tokens")
@@ -176,7 +271,7 @@ def tokens(actor: TheActor, world: TheWorld) -> Tokens:
 @router.post("/v1/tokens")
 def create_token(body: TokenIn, response: Response, actor: TheActor, world: TheWorld) -> TokenOut:
     """Makes an API token for you. Its secret is in this answer and nowhere else."""
-    secret, kept = api_tokens.create_token(world, actor, body.name, body.ttl_s)
+    secret, kept = api_tokens.create_token(world, actor, body.name, body.ttl_s, workspace=body.workspace)
     response.headers["Cache-Control"] = "no-store"
     return _token(kept, secret)
 

@@ -1,4 +1,4 @@
-"""``tenure login-link``, ``tenure people``, ``tenure tokens``, ``tenure keys``."""
+"""``tenure login-link``, ``tenure workspaces``, ``tenure people``, ``tenure tokens``, ``tenure keys``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tenure.client.cli import confirm, connect, console, emit, handle_errors, ta
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+_workspaces = typer.Typer(no_args_is_help=True, help="The workspaces that you belong to.")
 _people = typer.Typer(no_args_is_help=True, help="Who may log in.")
 _tokens = typer.Typer(no_args_is_help=True, help="Your API tokens, for programs of yours.")
 _keys = typer.Typer(no_args_is_help=True, help="The keys that sign agents' tokens.")
@@ -19,6 +20,7 @@ _keys = typer.Typer(no_args_is_help=True, help="The keys that sign agents' token
 def register(app: typer.Typer) -> None:
     """Adds identity's commands."""
     app.command("login-link")(login_link)
+    app.add_typer(_workspaces, name="workspaces")
     app.add_typer(_people, name="people")
     app.add_typer(_tokens, name="tokens")
     app.add_typer(_keys, name="keys")
@@ -38,6 +40,37 @@ def login_link(
         console.print(link["url"], markup=False, soft_wrap=True)
 
     emit(link, as_json, render)
+
+
+@_workspaces.command("list")
+@handle_errors
+def workspaces_list(as_json: AsJson = False) -> None:
+    """List the workspaces that you belong to."""
+    with connect() as client:
+        found = client.get("/v1/workspaces", dict[str, Any])["workspaces"]
+    rows = [("*" if w["current"] else "", w["name"], " ".join(w["roles"]), w["since"][:10]) for w in found]
+    emit(found, as_json, lambda: table(("", "workspace", "your roles", "since"), rows))
+
+
+@_workspaces.command("create")
+@handle_errors
+def workspaces_create(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a workspace, in which you have every role."""
+    with connect() as client:
+        made = client.post("/v1/workspaces", dict[str, Any], json={"name": name})
+
+    def render() -> None:
+        console.print(f"workspace {made['name']} is made; you have every role in it", markup=False)
+        console.print(
+            f"commands work in it with TENURE_TOKEN=$(tenure tokens create {name}-shell --workspace {name})",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    emit(made, as_json, render)
 
 
 @_people.command("list")
@@ -74,6 +107,20 @@ def people_add(
     )
 
 
+@_people.command("remove")
+@handle_errors
+def people_remove(
+    email: Annotated[str, typer.Argument(help="Address of the person.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's place away; sessions and API tokens for it end at once."""
+    confirm(f"{email} will no longer be able to do anything here.", yes)
+    with connect() as client:
+        done = client.request("DELETE", f"/v1/people/{quote(email, safe='@')}", dict[str, Any])
+    emit(done, as_json, lambda: console.print(f"{email} is no longer let in", markup=False))
+
+
 @_tokens.command("list")
 @handle_errors
 def tokens_list(as_json: AsJson = False) -> None:
@@ -89,11 +136,13 @@ def tokens_list(as_json: AsJson = False) -> None:
 def tokens_create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     days: Annotated[int, typer.Option("--days", help="How long it lives; 0: until it is revoked.", min=0)] = 90,
+    workspace: Annotated[str, typer.Option("--workspace", help="Another workspace that you belong to.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make an API token and print it, once. Programs send it as `Authorization: Bearer`."""
     with connect() as client:
-        made = client.post("/v1/tokens", dict[str, Any], json={"name": name, "ttl_s": days * 86_400 or None})
+        body = {"name": name, "ttl_s": days * 86_400 or None, "workspace": workspace}
+        made = client.post("/v1/tokens", dict[str, Any], json=body)
     emit(made, as_json, lambda: console.print(made["token"], markup=False, soft_wrap=True))
 
 

@@ -35,6 +35,7 @@ _REGISTRY = jws.JWSRegistry(algorithms=["ES256"])
 _HEADER = {"alg", "kid", "typ"}
 _TYPES = {"at+jwt", "JWT", None}
 _KID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_WORKSPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,118}[a-z0-9])?")
 
 
@@ -47,13 +48,24 @@ class AgentToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Workspace:
+    """A tenant. ``created_by`` is an actor."""
+
+    name: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who may log in."""
+    """Somebody's place in a workspace. ``home`` is the workspace whose word is taken for who this is: login links,
+    passwords and passkeys of that workspace and of no other make a session that may enter this one."""
 
     workspace: str
     email: str
     roles: frozenset[Role]
     created_at: datetime
+    home: str
 
     @property
     def actor(self) -> Actor:
@@ -73,11 +85,29 @@ class LoginLink:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A person's session in a browser. ``token`` is the value of the cookie, and known to the browser alone."""
+    """A person's session in a browser, just opened. ``token`` is the value of the cookie, and known to the browser
+    alone."""
 
     token: str = field(repr=False)
     actor: Actor
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session as it is kept. ``id`` names it and opens nothing; ``home`` is the workspace that said who this is and
+    ``method`` how: link, password, passkey or oidc."""
+
+    id: str
+    workspace: str
+    email: str
+    home: str
+    method: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    address: str
+    browser: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +292,18 @@ def email_address(text: str) -> str:
     if not _EMAIL.fullmatch(email):
         raise Refused("bad_email", "This is not an e-mail address.", fix="Write it as name@example.com.", status=422)
     return email
+
+
+def workspace_name(text: str) -> str:
+    """``text`` as a workspace's name. Raises Refused for anything else."""
+    if not _WORKSPACE.fullmatch(text):
+        raise Refused(
+            "bad_workspace",
+            "A workspace's name is 1 to 63 lower-case letters, digits and hyphens, and begins and ends with no hyphen.",
+            fix="Name it as you would a machine: `payments-eu`.",
+            status=422,
+        )
+    return text
 
 
 def human_roles(names: list[str]) -> frozenset[Role]:

@@ -1,12 +1,11 @@
-"""Identity's verbs: keys, agents' tokens, people, logins, API tokens, and the first start."""
+"""Identity's verbs: keys, agents' tokens, who asks, and the first start."""
 
 from __future__ import annotations
 
 import platform
 import re
 import secrets
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -17,19 +16,15 @@ from tenure.base import events, files
 from tenure.base.config import Config
 from tenure.base.http import require
 from tenure.base.room import World
-from tenure.identity import store
+from tenure.identity import logins, people, store
 from tenure.identity.model import (
     AUDIENCE,
     LEEWAY_S,
     MAX_TTL_S,
     AgentToken,
     Bootstrap,
-    LoginLink,
     Person,
-    Session,
     agent_claims,
-    email_address,
-    human_roles,
     secret_hash,
     sign,
     verify,
@@ -40,16 +35,11 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import PEOPLE, Actor, Event, Principal, Role
 
 FIRST_OPERATOR = "operator@localhost"
-CODE_LIFE = timedelta(minutes=10)
-SESSION_LIFE = timedelta(hours=12)
-MAX_FAILURES = 10  # failed logins from one address within ATTEMPT_WINDOW
-ATTEMPT_WINDOW = timedelta(minutes=10)
-MAX_CODES = 30  # login links for one person within CODES_WINDOW
-CODES_WINDOW = timedelta(hours=1)
-
 PERSON_TOKEN, GATEWAY_TOKEN = "tnr_", "tng_"  # how they begin: what finds one in the wrong place knows whose it is
 _SELF = "system:identity"
-_EVERYBODY = sorted(PEOPLE)
+
+list_people = people.list_people
+need_person = people.need_person
 
 
 # -- keys and agents' tokens ----------------------------------------------------------------------------------------
@@ -99,6 +89,7 @@ def rotate_key(world: World, actor: Actor) -> str:
     """Signs with a new key from now on; returns its kid. Tokens of the old key are believed until the last of them has
     expired, then ``flow`` stops believing it."""
     require(actor, Role.OPERATOR)
+    people.installations_own(world, actor)
     with world.begin() as conn:
         store.alone(conn, store.key_table)
         old = _own_kids(world, conn)
@@ -202,8 +193,11 @@ def _signing_key(world: World, conn: Connection) -> JsonObject:
 # -- who asks -------------------------------------------------------------------------------------------------------
 
 
-def authenticate(world: World, authorization: str | None, cookie: str | None) -> Actor | None:
-    """Who sends this ``Authorization`` header or, when there is none, this session cookie; None for a stranger.
+def authenticate(
+    world: World, authorization: str | None, cookie: str | None, *, background: bool = False
+) -> Actor | None:
+    """Who sends this ``Authorization`` header or, when there is none, this session cookie; None for a stranger. A
+    request that a page sends by itself (``background``) does not keep a session from ending for want of use.
 
     An agent's token is checked for signature and time; whether its epoch is still the agent's is for those who know the
     agent. Raises Refused (401) with the reason for an agent's token that is dead.
@@ -212,8 +206,7 @@ def authenticate(world: World, authorization: str | None, cookie: str | None) ->
     if authorization is None:
         if not cookie:
             return None
-        with world.read() as conn:
-            return store.actor_of_session(conn, secret_hash(cookie), now)
+        return logins.session_actor(world, cookie, background)
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
@@ -228,143 +221,9 @@ def authenticate(world: World, authorization: str | None, cookie: str | None) ->
     return Actor(principal.workspace, f"agent:{principal.agent}", frozenset(), principal)
 
 
-# -- people ---------------------------------------------------------------------------------------------------------
-
-
-def list_people(conn: Connection, workspace: str) -> list[Person]:
-    """Everybody of a workspace, in the order they came."""
-    return store.people(conn, workspace)
-
-
-def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> Person:
-    """Lets somebody in, or gives somebody other roles. Twice the same changes nothing. Operators only; the last
-    operator cannot give the role up."""
-    require(actor, Role.OPERATOR)
-    address, wanted = email_address(email), human_roles(list(roles))
-    with world.begin() as conn:
-        store.alone(conn, store.person_table)
-        now = world.clock()
-        known = store.person(conn, actor.workspace, address)
-        if known is not None and known.roles == wanted:
-            return known
-        operators = [p.email for p in store.people(conn, actor.workspace) if Role.OPERATOR in p.roles]
-        if operators == [address] and Role.OPERATOR not in wanted:
-            raise Refused(
-                "last_operator",
-                f"{address} is the only operator.",
-                fix="Make somebody else an operator first.",
-                status=409,
-            )
-        person = Person(actor.workspace, address, wanted, known.created_at if known else now)
-        store.put_person(conn, person)
-        _tell_person(conn, person, actor.name, now, new=known is None)
-    return person
-
-
-def _tell_person(conn: Connection, person: Person, by: str, now: datetime, *, new: bool) -> None:
-    data = {"email": person.email, "roles": sorted(person.roles)}
-    ident, workspace = new_id(), person.workspace
-    event = (
-        Event(id=ident, type="person.created", time=now, workspace=workspace, actor=by, data=data)
-        if new
-        else Event(id=ident, type="person.changed", time=now, workspace=workspace, actor=by, data=data)
-    )
-    events.append(conn, [event])
-
-
-def need_person(conn: Connection, workspace: str, email: str) -> Person:
-    """The person with this address. Raises Refused when there is none."""
-    person = store.person(conn, workspace, email_address(email))
-    if person is None:
-        raise Refused("no_such_person", f"There is no {email}.", fix="Add them: `tenure people add`.", status=404)
-    return person
-
-
-# -- logging in -----------------------------------------------------------------------------------------------------
-
-
-def _new_code(world: World, conn: Connection, person: Person) -> LoginLink:
-    now = world.clock()
-    code = secrets.token_urlsafe(24)
-    store.add_code(conn, secret_hash(code), person, now, now + CODE_LIFE)
-    return LoginLink(person.email, code, f"{world.config.control_url}/login?code={code}", now + CODE_LIFE)
-
-
-def login_link(world: World, actor: Actor, email: str) -> LoginLink:
-    """A one-time login link, good for 10 minutes. Operators may make one for anybody, others for themselves."""
-    address = email_address(email)
-    if actor.name != f"person:{address}":
-        require(actor, Role.OPERATOR)
-    with world.begin() as conn:
-        person = need_person(conn, actor.workspace, address)
-        if store.codes_since(conn, actor.workspace, address, world.clock() - CODES_WINDOW) >= MAX_CODES:
-            raise Refused(
-                "too_many_links",
-                f"{address} was given {MAX_CODES} login links within an hour.",
-                fix="Use one of them, or wait.",
-                status=429,
-            )
-        link = _new_code(world, conn, person)
-        event = Event(
-            id=new_id(),
-            type="login_link.created",
-            time=world.clock(),
-            workspace=actor.workspace,
-            actor=actor.name,
-            data={"email": address},
-        )
-        events.append(conn, [event])
-        return link
-
-
-def login(world: World, code: str, source: str) -> Session:
-    """Trades a one-time code for a session of 12 hours. ``source`` is the address the request came from.
-
-    Raises Refused: bad_code (401) for one that is unknown, used or expired, too_many_attempts (429) after 10 of those
-    from one address within 10 minutes. A right code is taken all the same: it has 192 bits, so guessing is no way
-    to it, and an address may be shared.
-    """
-    workspace, place = world.config.workspace, source[:64]
-    with world.begin() as conn:
-        now = world.clock()
-        person = store.claim_code(conn, secret_hash(code), now)
-        tries = store.failures(conn, workspace, place, now - ATTEMPT_WINDOW)
-        if person is None and tries < MAX_FAILURES:
-            store.add_failure(conn, workspace, place, now, ATTEMPT_WINDOW)  # committed: the refusal comes after
-        elif person is not None:
-            token = secrets.token_urlsafe(32)
-            store.add_session(conn, secret_hash(token), person, now, now + SESSION_LIFE)
-            event = Event(
-                id=new_id(),
-                type="person.logged_in",
-                time=now,
-                workspace=person.workspace,
-                actor=f"person:{person.email}",
-                data={"email": person.email},
-            )
-            events.append(conn, [event])
-    if person is None and tries >= MAX_FAILURES:
-        raise Refused(
-            "too_many_attempts",
-            "Too many wrong login codes came from your address.",
-            fix=f"Wait {int(ATTEMPT_WINDOW.total_seconds() // 60)} minutes, or use a right one.",
-            status=429,
-        )
-    if person is None:
-        raise Refused(
-            "bad_code",
-            "This login code is unknown, used, or older than 10 minutes.",
-            fix="Get a new one with `tenure login-link`.",
-            status=401,
-        )
-    return Session(token, person.actor, now + SESSION_LIFE)
-
-
-def logout(world: World, cookie: str | None) -> None:
-    """Ends the session of this cookie, if it is one."""
-    if cookie:
-        with world.begin() as conn:
-            store.drop_session(conn, secret_hash(cookie))
+def workspaces(conn: Connection) -> list[str]:
+    """The name of every workspace. For what serves all of them; nobody is shown this list."""
+    return [workspace.name for workspace in store.workspaces(conn)]
 
 
 # -- the first start, and every later one ---------------------------------------------------------------------------
@@ -377,18 +236,19 @@ def bootstrap(world: World) -> Bootstrap:
     files.private_folder(config.data_dir)
     with world.begin() as conn:
         store.alone(conn, store.key_table)  # held to the end: two that start at once make one of everything
+        people.ensure_workspace(conn, config.workspace, _SELF, now)
         if not _own_kids(world, conn):
             _new_key(world, conn, _SELF)
         operators = [p for p in store.people(conn, config.workspace) if Role.OPERATOR in p.roles]
         if operators:
             operator = operators[0]
         else:
-            operator = Person(config.workspace, FIRST_OPERATOR, frozenset(_EVERYBODY), now)
+            operator = Person(config.workspace, FIRST_OPERATOR, frozenset(PEOPLE), now, config.workspace)
             store.put_person(conn, operator)
-            _tell_person(conn, operator, _SELF, now, new=True)
+            people.tell_person(conn, operator, _SELF, now, new=True)
         _token_file(world, conn, "gateway.token", GATEWAY_TOKEN, None)
         _token_file(world, conn, "operator.token", PERSON_TOKEN, operator.email)
-        return Bootstrap(operator.email, _new_code(world, conn, operator).code)
+        return Bootstrap(operator.email, logins.new_code(world, conn, operator).code)
 
 
 def _token_file(world: World, conn: Connection, name: str, prefix: str, email: str | None) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.identity.model import ApiToken, Person
+from tenure.identity.model import ApiToken, Person, Workspace
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Role
 
@@ -25,6 +25,14 @@ key_table = sa.Table(
     sa.Column("retired", sa.Boolean, nullable=False),
 )
 
+workspace_table = sa.Table(
+    "identity_workspace",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.String(254), nullable=False),
+)
+
 person_table = sa.Table(
     "identity_person",
     metadata,
@@ -32,6 +40,7 @@ person_table = sa.Table(
     sa.Column("email", sa.String(191), primary_key=True),
     sa.Column("roles", sa.Text, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("home", sa.String(63), nullable=False, server_default=""),
 )
 
 code_table = sa.Table(
@@ -45,15 +54,6 @@ code_table = sa.Table(
     sa.Column("used_at", UtcTime),
 )
 
-session_table = sa.Table(
-    "identity_session",
-    metadata,
-    sa.Column("hash", sa.String(64), primary_key=True),
-    sa.Column("workspace", sa.String(63), nullable=False),
-    sa.Column("email", sa.String(191), nullable=False),
-    sa.Column("expires_at", UtcTime, nullable=False),
-)
-
 # A row without an e-mail address is a gateway's: Tenure itself.
 token_table = sa.Table(
     "identity_api_token",
@@ -65,15 +65,6 @@ token_table = sa.Table(
     sa.Column("name", sa.String(191), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime),
-)
-
-attempt_table = sa.Table(
-    "identity_login_attempt",
-    metadata,
-    sa.Column("workspace", sa.String(63), primary_key=True),
-    sa.Column("source", sa.String(64), primary_key=True),
-    sa.Column("since", UtcTime, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
 )
 
 
@@ -148,9 +139,10 @@ def retire_key(connection: Connection, kid: str, now: datetime) -> str | None:
 # -- people ---------------------------------------------------------------------------------------------------------
 
 
-def _person(row: Row[Any]) -> Person:
+def as_person(row: Row[Any]) -> Person:
+    """A row of ``person_table``."""
     roles = frozenset(Role(name) for name in msgspec.json.decode(row.roles))
-    return Person(row.workspace, row.email, roles, row.created_at)
+    return Person(row.workspace, row.email, roles, row.created_at, row.home or row.workspace)
 
 
 def person(connection: Connection, workspace: str, email: str) -> Person | None:
@@ -158,7 +150,12 @@ def person(connection: Connection, workspace: str, email: str) -> Person | None:
     row = connection.execute(
         sa.select(person_table).where(person_table.c.workspace == workspace, person_table.c.email == email)
     ).first()
-    return None if row is None else _person(row)
+    return None if row is None else as_person(row)
+
+
+def known_at_home(connection: Connection, place: Person) -> bool:
+    """Whether the workspace that says who this is still knows the person."""
+    return place.home == place.workspace or person(connection, place.home, place.email) is not None
 
 
 def people(connection: Connection, workspace: str) -> list[Person]:
@@ -168,20 +165,56 @@ def people(connection: Connection, workspace: str) -> list[Person]:
         .where(person_table.c.workspace == workspace)
         .order_by(person_table.c.created_at, person_table.c.email)
     )
-    return [_person(row) for row in rows]
+    return [as_person(row) for row in rows]
 
 
 def put_person(connection: Connection, person: Person) -> None:
     """Adds a person, or gives one other roles."""
     roles = msgspec.json.encode(sorted(person.roles)).decode()
+    values = {name: getattr(person, name) for name in ("workspace", "email", "created_at", "home")}
     connection.execute(
         insert(connection, person_table)
-        .values(workspace=person.workspace, email=person.email, roles=roles, created_at=person.created_at)
-        .on_conflict_do_update(index_elements=["workspace", "email"], set_={"roles": roles})
+        .values(**values, roles=roles)
+        .on_conflict_do_update(index_elements=["workspace", "email"], set_={"roles": roles, "home": person.home})
     )
 
 
-# -- login codes and sessions ---------------------------------------------------------------------------------------
+def places(connection: Connection, home: str, email: str) -> list[Person]:
+    """Every place of one person, by the workspace's name."""
+    rows = connection.execute(
+        sa.select(person_table)
+        .where(
+            person_table.c.email == email,
+            sa.or_(person_table.c.home == home, sa.and_(person_table.c.home == "", person_table.c.workspace == home)),
+        )
+        .order_by(person_table.c.workspace)
+    )
+    return [as_person(row) for row in rows]
+
+
+def drop_person(connection: Connection, workspace: str, email: str) -> None:
+    """Takes a person's place away, with the codes and API tokens for it."""
+    for table in (person_table, code_table, token_table):
+        connection.execute(sa.delete(table).where(table.c.workspace == workspace, table.c.email == email))
+
+
+# -- workspaces -----------------------------------------------------------------------------------------------------
+
+
+def add_workspace(connection: Connection, workspace: Workspace) -> bool:
+    """Makes a workspace; False when there is one of this name."""
+    values = {"workspace": workspace.name, "created_at": workspace.created_at, "created_by": workspace.created_by}
+    statement = insert(connection, workspace_table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement.returning(workspace_table.c.workspace)).first() is not None
+
+
+def workspaces(connection: Connection) -> list[Workspace]:
+    """Every workspace of the installation, by name. For what serves all of them; nobody is shown this list."""
+    rows = connection.execute(sa.select(workspace_table).order_by(workspace_table.c.workspace))
+    return [Workspace(row.workspace, row.created_at, row.created_by) for row in rows]
+
+
+# -- login codes ----------------------------------------------------------------------------------------------------
 
 
 def add_code(connection: Connection, hashed: str, person: Person, now: datetime, expires_at: datetime) -> None:
@@ -214,54 +247,6 @@ def claim_code(connection: Connection, hashed: str, now: datetime) -> Person | N
         .returning(code_table.c.workspace, code_table.c.email)
     ).first()
     return None if row is None else person(connection, row.workspace, row.email)
-
-
-def failures(connection: Connection, workspace: str, source: str, since: datetime) -> int:
-    """Failed logins from one place."""
-    found = connection.execute(
-        sa.select(attempt_table.c.failures).where(
-            attempt_table.c.workspace == workspace, attempt_table.c.source == source, attempt_table.c.since >= since
-        )
-    ).scalar()
-    return int(found or 0)
-
-
-def add_failure(connection: Connection, workspace: str, source: str, now: datetime, window: timedelta) -> None:
-    """Counts a failed login, and forgets the counts whose window is over."""
-    connection.execute(sa.delete(attempt_table).where(attempt_table.c.since < now - window))
-    connection.execute(
-        insert(connection, attempt_table)
-        .values(workspace=workspace, source=source, since=now, failures=1)
-        .on_conflict_do_update(index_elements=["workspace", "source"], set_={"failures": attempt_table.c.failures + 1})
-    )
-
-
-def add_session(connection: Connection, hashed: str, person: Person, now: datetime, expires_at: datetime) -> None:
-    """Remembers a session, and forgets those that are over."""
-    connection.execute(sa.delete(session_table).where(session_table.c.expires_at <= now))
-    connection.execute(
-        sa.insert(session_table).values(
-            hash=hashed, workspace=person.workspace, email=person.email, expires_at=expires_at
-        )
-    )
-
-
-def drop_session(connection: Connection, hashed: str) -> None:
-    """Ends a session."""
-    connection.execute(sa.delete(session_table).where(session_table.c.hash == hashed))
-
-
-def actor_of_session(connection: Connection, hashed: str, now: datetime) -> Actor | None:
-    """Whose session this is, with the roles the person has now."""
-    row = connection.execute(
-        sa.select(person_table)
-        .join(
-            session_table,
-            (session_table.c.workspace == person_table.c.workspace) & (session_table.c.email == person_table.c.email),
-        )
-        .where(session_table.c.hash == hashed, session_table.c.expires_at > now)
-    ).first()
-    return None if row is None else _person(row).actor
 
 
 # -- API tokens -----------------------------------------------------------------------------------------------------
@@ -324,4 +309,4 @@ def actor_of_token(connection: Connection, hashed: str, now: datetime) -> Actor 
     if row.email is None:
         return Actor(row.workspace, "gateway:local", frozenset({Role.GATEWAY}))
     found = person(connection, row.workspace, row.email)
-    return None if found is None else found.actor
+    return None if found is None or not known_at_home(connection, found) else found.actor

@@ -11,23 +11,20 @@ from tenure.base import events
 from tenure.base.room import World
 from tenure.identity import store
 from tenure.identity.model import ApiToken, secret_hash
-from tenure.identity.service import PERSON_TOKEN, need_person
+from tenure.identity.people import need_person, own_address, place
+from tenure.identity.service import PERSON_TOKEN
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event
 
 
-def _own_address(actor: Actor) -> str:
-    kind, _, email = actor.name.partition(":")
-    if kind != "person":
-        raise Refused("not_a_person", "Only people have API tokens.", fix="Log in as a person.", status=403)
-    return email
-
-
-def create_token(world: World, actor: Actor, name: str, ttl_s: int | None = None) -> tuple[str, ApiToken]:
+def create_token(
+    world: World, actor: Actor, name: str, ttl_s: int | None = None, *, workspace: str = ""
+) -> tuple[str, ApiToken]:
     """A new API token of the person who asks, for ever or for ``ttl_s`` seconds: (the secret, shown once; what is
-    kept). Raises Refused for a name or a lifetime that will not do."""
-    email = _own_address(actor)
+    kept). It is good in one workspace: this one, or another that the person belongs to. Raises Refused for a name or a
+    lifetime that will not do, and 404 for a workspace that the person does not belong to."""
+    email = own_address(actor)
     if not 1 <= len(name) <= 100 or not name.isprintable() or "@" in name:
         raise Refused("bad_name", "A token's name is 1 to 100 printable characters without @.", status=422)
     if ttl_s is not None and not 1 <= ttl_s <= 10 * 366 * 86_400:
@@ -36,6 +33,8 @@ def create_token(world: World, actor: Actor, name: str, ttl_s: int | None = None
     with world.begin() as conn:
         now = world.clock()
         person = need_person(conn, actor.workspace, email)
+        if workspace not in ("", person.workspace):
+            person = place(conn, actor, workspace)
         expires = None if ttl_s is None else now + timedelta(seconds=ttl_s)
         kept = ApiToken(new_id(), person.email, name, now, expires)
         store.add_token(
@@ -52,7 +51,7 @@ def create_token(world: World, actor: Actor, name: str, ttl_s: int | None = None
             id=new_id(),
             type="api_token.created",
             time=now,
-            workspace=actor.workspace,
+            workspace=person.workspace,
             actor=actor.name,
             data={"token_id": kept.id, "name": name},
         )
@@ -62,13 +61,13 @@ def create_token(world: World, actor: Actor, name: str, ttl_s: int | None = None
 
 def list_tokens(conn: Connection, actor: Actor) -> list[ApiToken]:
     """The API tokens of the person who asks, without their secrets."""
-    return store.tokens(conn, actor.workspace, _own_address(actor))
+    return store.tokens(conn, actor.workspace, own_address(actor))
 
 
 def revoke_token(world: World, actor: Actor, token_id: str) -> None:
     """Ends an API token of the person who asks. Raises Refused when there is none of this id."""
     with world.begin() as conn:
-        if not store.drop_token(conn, actor.workspace, _own_address(actor), token_id):
+        if not store.drop_token(conn, actor.workspace, own_address(actor), token_id):
             raise Refused(
                 "no_such_token", f"You have no token {token_id}.", fix="See `tenure tokens list`.", status=404
             )

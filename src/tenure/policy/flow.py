@@ -1,4 +1,4 @@
-"""Watches the policies folder: what a person saves runs about a second later."""
+"""Watches the policies folder of every workspace: what a person saves runs about a second later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from tenure.base import log
+from tenure.base.config import Config
 from tenure.base.room import World
+from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Role
 from tenure.policy import service
@@ -27,58 +29,71 @@ def watcher(workspace: str) -> Actor:
 
 
 class Watch:
-    """Compares names, times and sizes first, so that an idle second costs no transaction. That memory is a short cut
+    """Compares names, times and sizes first, so that an idle second costs no write. That memory is a short cut
     only: whether there is anything to load is decided against the database."""
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
-        self._known: _Signature | None = None
+        self._config: Config | None = None
+        self._known: dict[str, _Signature] = {}
 
     def start(self, world: World) -> None:
-        """At the start of the control plane: the shipped policies at the very first one, then a load. A broken
-        folder does not stop the start; the last good version runs."""
-        self._folder = world.config.policies
-        self._known = None
-        service.install_defaults(world)
-        self._load(world)
+        """At the start of the control plane: the shipped policies to whom they are new, then a load. A broken folder
+        does not stop the start; the last good version runs."""
+        self._config = world.config
+        self._known = {}
+        with world.read() as connection:
+            workspaces = _workspaces(connection, world.config)
+        for workspace in workspaces:
+            service.install_defaults(world, workspace)
+            self._load(world, workspace)
 
-    def find(self, _connection: Connection, _now: datetime) -> Sequence[str]:
-        """The folder, when it may have changed."""
-        if self._folder is not None and self._signature() == self._known:
-            return ()
-        return ("folder",)
+    def find(self, connection: Connection, _now: datetime) -> Sequence[str]:
+        """The workspaces that are new, or whose folder may have changed."""
+        assert self._config is not None  # noqa: S101 (a Room is started before its Flows run)
+        config = self._config
+        return [
+            workspace
+            for workspace in _workspaces(connection, config)
+            if self._known.get(workspace) != _signature(service.folder_of(config, workspace))
+        ]
 
-    def step(self, world: World, _key: str) -> bool:
-        """Loads the folder if its content is new and has settled: half a checkout must not run for a second."""
-        self._folder = world.config.policies
-        signature = self._signature()
-        before = service.folder_digest(self._folder)
-        if before == service.seen(world):
-            self._known = signature
+    def step(self, world: World, workspace: str) -> bool:
+        """Loads a folder if its content is new and has settled: half a checkout must not run for a second."""
+        folder = service.folder_of(world.config, workspace)
+        if service.seen(world, workspace) is None:
+            service.install_defaults(world, workspace)
+        signature = _signature(folder)
+        before = service.folder_digest(folder)
+        if before == service.seen(world, workspace):
+            self._known[workspace] = signature
             return False
         time.sleep(SETTLE_S)
-        if service.folder_digest(self._folder) != before:
+        if service.folder_digest(folder) != before:
             return False
-        self._load(world)
-        self._known = signature
+        self._load(world, workspace)
+        self._known[workspace] = signature
         return True
 
-    def _load(self, world: World) -> None:
+    def _load(self, world: World, workspace: str) -> None:
         try:
-            loaded = service.reload(world, watcher(world.config.workspace))
+            loaded = service.reload(world, watcher(workspace))
         except Refused as error:
-            logger.warning("policies refused, the last good version stays", problem=error.message)
+            logger.warning("policies refused, the last good version stays", workspace=workspace, problem=error.message)
         else:
             if loaded.changed:
-                logger.info("policies loaded", version=loaded.version, files=len(loaded.files))
+                logger.info("policies loaded", workspace=workspace, version=loaded.version, files=len(loaded.files))
 
-    def _signature(self) -> _Signature:
-        assert self._folder is not None  # noqa: S101 (both callers look first)
-        found = []
-        for path in sorted(self._folder.glob("*.cedar")):
-            try:
-                stat = path.stat()
-            except OSError:
-                continue  # gone or unreadable since: the signature differs, and the load will say why
-            found.append((path.name, stat.st_mtime_ns, stat.st_size))
-        return tuple(found)
+
+def _workspaces(connection: Connection, config: Config) -> list[str]:
+    return list(dict.fromkeys((config.workspace, *identity.workspaces(connection))))
+
+
+def _signature(folder: Path) -> _Signature:
+    found = []
+    for path in sorted(folder.glob("*.cedar")):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # gone or unreadable since: the signature differs, and the load will say why
+        found.append((path.name, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

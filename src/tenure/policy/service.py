@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from tenure.base import events
+from tenure.base.config import Config
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -42,30 +43,36 @@ class Loaded:
     changed: bool
 
 
-def install_defaults(world: World) -> list[str]:
-    """Copies the shipped policies into the folder at the very first start, and returns their names.
+def folder_of(config: Config, workspace: str) -> Path:
+    """Where a workspace's Cedar files are: the policies folder for the installation's own, and a folder of the
+    workspace's name in it for every other."""
+    return config.policies if workspace == config.workspace else config.policies / workspace
+
+
+def install_defaults(world: World, workspace: str) -> list[str]:
+    """Copies the shipped policies into the workspace's folder the very first time, and returns their names.
 
     A folder of the person's own (TENURE_POLICIES) that has policies is left as it is; in our own folder, files
     that are there already stay. Raises Refused when the folder cannot be written.
     """
-    config = world.config
+    folder = folder_of(world.config, workspace)
     with world.read() as connection:
-        if any(state.version for state in store.states(connection, config.workspace)):
+        if any(state.version for state in store.states(connection, workspace)):
             return []
-    if config.policy_dir and list(config.policies.glob("*.cedar")):
+    if world.config.policy_dir and list(folder.glob("*.cedar")):
         return []
     written = []
     try:
-        config.policies.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(resources.files("tenure.policy").joinpath("defaults").iterdir(), key=lambda item: item.name):
-            target = config.policies / file.name
+            target = folder / file.name
             if file.name.endswith(".cedar") and not target.exists():
                 target.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
                 written.append(file.name)
     except OSError as error:
         raise Refused(
             "policy_folder_unwritable",
-            f"The policies folder {config.policies} cannot be written: {error.strerror}.",
+            f"The policies folder {folder} cannot be written: {error.strerror}.",
             fix="Give the folder to the user who runs Tenure, or name another in TENURE_POLICIES.",
         ) from error
     return written
@@ -105,10 +112,10 @@ def _seen(files: Sequence[tuple[str, str]], faults: Sequence[Fault]) -> str:
 
 
 def reload(world: World, actor: Actor) -> Loaded:
-    """Loads the folder. Raises Refused ``policy_invalid`` with every fault, after noting it (``policy.rejected``, once
-    for each content of the folder); what ran before goes on running."""
-    workspace = world.config.workspace
-    files, faults = read_folder(world.config.policies)
+    """Loads the folder of the actor's workspace. Raises Refused ``policy_invalid`` with every fault, after noting it
+    (``policy.rejected``, once for each content of the folder); what ran before goes on running."""
+    workspace = actor.workspace
+    files, faults = read_folder(folder_of(world.config, workspace))
     seen = _seen(files, faults)
     refusal: Refused | None = None
     bundle: Bundle | None = None
@@ -170,10 +177,10 @@ def _event(actor: Actor, kind: str, *, workspace: str, now: datetime, version: s
     )
 
 
-def seen(world: World) -> str | None:
-    """The digest of the folder as it was last looked at, or None before the first time."""
+def seen(world: World, workspace: str) -> str | None:
+    """The digest of a workspace's folder as it was last looked at, or None before the first time."""
     with world.read() as connection:
-        state = next(iter(store.states(connection, world.config.workspace)), None)
+        state = next(iter(store.states(connection, workspace)), None)
     return state.seen if state else None
 
 

@@ -60,12 +60,16 @@ _PLAIN = {
     "key.created": "a new signing key is in use",
     "login_link.created": "a login link was made",
     "key.retired": "a signing key was retired",
+    "person.entered": "switched to this workspace",
+    "person.joined": "joined from another workspace",
+    "person.removed": "somebody is no longer let in",
     "policy.loaded": "new policies are in force",
     "policy.rejected": "broken policies were refused, the ones before stay in force",
     "release.approved": "a new release is current",
     "release.created": "a new release was recorded",
     "release.rejected": "a new release was dropped",
     "token.issued": "was given a credential",
+    "workspace.created": "this workspace was made",
 }
 
 

@@ -43,6 +43,34 @@ async def login(request: Request) -> Response:
     return answer
 
 
+@router.post("/workspaces")
+async def create_workspace(request: Request) -> Response:
+    """Makes a workspace."""
+    fields = await form(request)
+    await api_of(request).post("/v1/workspaces", {"name": fields.get("name", "").strip()})
+    return go(request, "/workspaces?done=made")
+
+
+@router.post("/workspaces/join")
+async def join_workspace(request: Request) -> Response:
+    """Takes a place in another workspace with its login code, or the whole link that holds it."""
+    fields = await form(request)
+    code = fields.get("code", "").strip()
+    await api_of(request).post("/v1/workspaces/join", {"code": code.partition("code=")[2] or code})
+    return go(request, "/workspaces?done=joined")
+
+
+@router.post("/workspaces/{name}/enter")
+async def enter_workspace(request: Request, name: str) -> Response:
+    """Goes on in another workspace, in a new session."""
+    await form(request)
+    _, headers = await api_of(request).post(f"/v1/workspaces/{quote(name, safe='')}/enter")
+    answer = RedirectResponse("/", 303)
+    if cookie := headers.get("set-cookie"):
+        answer.headers["set-cookie"] = cookie
+    return answer
+
+
 @router.post("/logout")
 async def logout(request: Request) -> Response:
     """Ends the session, on the server and in the browser."""

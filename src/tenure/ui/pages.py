@@ -288,6 +288,14 @@ async def people(request: Request) -> Response:
     return render(request, "people.html", frame=around, people=items(answer, "people", "items"))
 
 
+@router.get("/workspaces")
+async def workspaces(request: Request, done: str = "") -> Response:
+    """The workspaces that the person belongs to, and the way from one to another."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get("/v1/workspaces"))
+    return render(request, "workspaces.html", frame=around, places=items(answer, "workspaces"), done=done)
+
+
 @router.get("/keys")
 async def keys(request: Request) -> Response:
     """The keys of the keyboard, for those whose browser runs no scripts."""

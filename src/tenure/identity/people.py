@@ -1,0 +1,180 @@
+"""The verbs for workspaces and for who belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from tenure.base import events
+from tenure.base.http import require
+from tenure.base.room import World
+from tenure.identity import session_store, store
+from tenure.identity.model import Person, Workspace, email_address, human_roles, workspace_name
+from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id
+from tenure.kernel.values import PEOPLE, Actor, Event, Role
+
+
+def own_address(actor: Actor) -> str:
+    """The address of the person who asks. Raises Refused for anybody else."""
+    kind, _, email = actor.name.partition(":")
+    if kind != "person":
+        raise Refused("not_a_person", "Only people can do this.", fix="Log in as a person.", status=403)
+    return email
+
+
+def list_people(conn: Connection, workspace: str) -> list[Person]:
+    """Everybody of a workspace, in the order they came."""
+    return store.people(conn, workspace)
+
+
+def need_person(conn: Connection, workspace: str, email: str) -> Person:
+    """The person with this address. Raises Refused when there is none."""
+    person = store.person(conn, workspace, email_address(email))
+    if person is None:
+        raise Refused("no_such_person", f"There is no {email}.", fix="Add them: `tenure people add`.", status=404)
+    return person
+
+
+def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> Person:
+    """Lets somebody in, or gives somebody other roles. Twice the same changes nothing. Operators only; the last
+    operator cannot give the role up."""
+    require(actor, Role.OPERATOR)
+    address, wanted = email_address(email), human_roles(list(roles))
+    with world.begin() as conn:
+        store.alone(conn, store.person_table)
+        now = world.clock()
+        known = store.person(conn, actor.workspace, address)
+        if known is not None and known.roles == wanted:
+            return known
+        if Role.OPERATOR not in wanted:
+            _keep_an_operator(conn, actor.workspace, address)
+        home, since = (known.home, known.created_at) if known else (actor.workspace, now)
+        person = Person(actor.workspace, address, wanted, since, home)
+        store.put_person(conn, person)
+        tell_person(conn, person, actor.name, now, new=known is None)
+    return person
+
+
+def remove_person(world: World, actor: Actor, email: str) -> None:
+    """Takes a person's place away. Sessions and API tokens for it end at once, and so do those in other workspaces that
+    took this one's word for who the person is. Operators only; the last one stays."""
+    require(actor, Role.OPERATOR)
+    with world.begin() as conn:
+        store.alone(conn, store.person_table)
+        person = need_person(conn, actor.workspace, email)
+        _keep_an_operator(conn, actor.workspace, person.email)
+        store.drop_person(conn, person.workspace, person.email)
+        session_store.drop_sessions(conn, person.workspace, person.email)
+        _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
+
+
+def _keep_an_operator(conn: Connection, workspace: str, leaving: str) -> None:
+    operators = [p.email for p in store.people(conn, workspace) if Role.OPERATOR in p.roles]
+    if operators == [leaving]:
+        raise Refused(
+            "last_operator",
+            f"{leaving} is the only operator.",
+            fix="Make somebody else an operator first.",
+            status=409,
+        )
+
+
+def tell_person(conn: Connection, person: Person, by: str, now: datetime, *, new: bool) -> None:
+    """The Event of a place that was given or changed."""
+    data: dict[str, object] = {"email": person.email, "roles": sorted(person.roles)}
+    _tell(conn, "person.created" if new else "person.changed", person.workspace, by, now, data)
+
+
+def _tell(  # noqa: PLR0917 (the parts of one fact)
+    conn: Connection, kind: str, workspace: str, by: str, now: datetime, data: dict[str, object]
+) -> None:
+    events.append(conn, [Event(id=new_id(), type=kind, time=now, workspace=workspace, actor=by, data=data)])
+
+
+# -- workspaces -----------------------------------------------------------------------------------------------------
+
+
+def ensure_workspace(conn: Connection, name: str, by: str, now: datetime) -> None:
+    """Makes a workspace unless there is one of this name."""
+    if store.add_workspace(conn, Workspace(name, now, by)):
+        _tell(conn, "workspace.created", name, by, now, {"name": name})
+
+
+def create_workspace(world: World, actor: Actor, name: str) -> Person:
+    """Makes a workspace and the place in it of the person who made it, with every role. Takes an operator of the
+    installation's own workspace, the one that TENURE_WORKSPACE names. Raises Refused 409 for a name that is taken."""
+    require(actor, Role.OPERATOR)
+    installations_own(world, actor)
+    email, wanted = own_address(actor), workspace_name(name)
+    with world.begin() as conn:
+        now = world.clock()
+        maker = need_person(conn, actor.workspace, email)
+        if not store.add_workspace(conn, Workspace(wanted, now, actor.name)):
+            raise Refused("workspace_exists", f"There is a workspace {wanted}.", fix="Choose another name.", status=409)
+        _tell(conn, "workspace.created", wanted, actor.name, now, {"name": wanted})
+        place = Person(wanted, email, frozenset(PEOPLE), now, maker.home)
+        store.put_person(conn, place)
+        tell_person(conn, place, actor.name, now, new=True)
+    return place
+
+
+def installations_own(world: World, actor: Actor) -> None:
+    """Raises Refused for whoever is not of the workspace that the installation belongs to: signing keys and the list of
+    workspaces are of all, and no workspace may change them for the others."""
+    if actor.workspace != world.config.workspace:
+        raise Refused(
+            "not_permitted",
+            "This concerns the whole installation, not your workspace.",
+            fix="Ask whoever runs the installation.",
+            status=403,
+        )
+
+
+def places(conn: Connection, actor: Actor) -> list[Person]:
+    """The workspaces that the person who asks belongs to, each with the roles there."""
+    person = need_person(conn, actor.workspace, own_address(actor))
+    return store.places(conn, person.home, person.email)
+
+
+def place(conn: Connection, actor: Actor, workspace: str) -> Person:
+    """The place in another workspace of the person who asks. Raises Refused 404, whether there is no such workspace or
+    the person does not belong to it."""
+    found = [one for one in places(conn, actor) if one.workspace == workspace]
+    if not found:
+        raise Refused(
+            "unknown_workspace",
+            f"You belong to no workspace {workspace}.",
+            fix="`tenure workspaces list` shows those that you belong to.",
+            status=404,
+        )
+    return found[0]
+
+
+def join(world: World, actor: Actor, code_hash: str) -> Person:
+    """Takes the place that a login code of another workspace stands for, as the person who is logged in: from now on
+    that workspace takes the word of this person's home for who it is. It needs both, the session and the code, so that
+    neither workspace can make itself a way into the other. Raises Refused (401) for a code that is no good, and 409
+    for one that was made for another address."""
+    with world.begin() as conn:
+        me = need_person(conn, actor.workspace, own_address(actor))
+        invited = store.claim_code(conn, code_hash, world.clock())
+        if invited is None:
+            raise Refused(
+                "bad_code", "This login code is unknown, used, or too old.", fix="Ask for a new one.", status=401
+            )
+        if invited.email != me.email:
+            raise Refused(
+                "other_person",
+                "This login code was made for another address than the one you are logged in with.",
+                fix="Ask for a place under the address that you log in with.",
+                status=409,
+            )
+        joined = Person(invited.workspace, invited.email, invited.roles, invited.created_at, me.home)
+        session_store.drop_sessions(conn, joined.workspace, joined.email)
+        store.put_person(conn, joined)
+        data: dict[str, object] = {"email": me.email, "home": me.home}
+        _tell(conn, "person.joined", joined.workspace, actor.name, world.clock(), data)
+    return joined

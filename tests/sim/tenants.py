@@ -1,0 +1,190 @@
+"""One installation with three workspaces: its own, one that is full of everything, and one that looks at it.
+
+All that belongs to the full one has MARK in its name, so that a trace of it anywhere else can be told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import sqlalchemy as sa
+
+from tenure.app.server import COOKIE
+from tenure.base.clock import system_clock
+from tenure.base.db import metadata
+from tenure.base.room import World
+from tenure.client import Client
+from tenure.kernel.ids import new_id, session_trace, stable_id
+from tenure.kernel.values import Event
+from tests.sim.console import TOOLS, Console, held, refused, running, tripped
+from tests.sim.manifests import manifest
+from tests.sim.telemetry import chat, tool_call
+
+MARK = "zebra"
+FULL, OTHER, OWN = "zebra-works", "heron-works", "default"
+_SERVERS = {"files": {"command": ["files"]}, "payments": {"command": ["payments"]}}
+
+
+@dataclass(frozen=True)
+class Insider:
+    """Somebody who has every role in a workspace: a browser's cookie and a program's token."""
+
+    workspace: str
+    email: str
+    cookie: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """The running installation. ``ids``: what can be named in the full workspace, by what it is; ``strangers``: those
+    who have every role elsewhere."""
+
+    console: Console
+    ids: Mapping[str, str]
+    zoe: Insider
+    strangers: Mapping[str, Insider]
+
+    def kept(self) -> dict[str, list[str]]:
+        """Every row of the full workspace, and every span of it."""
+        world: World = self.console.app.state.world
+        with world.read() as conn:
+            found = {
+                table.name: sorted(map(repr, conn.execute(sa.select(table).where(table.c.workspace == FULL))))
+                for table in metadata.sorted_tables
+                if "workspace" in table.c
+            }
+        with Client(self.console.url, self.zoe.token) as client:
+            found["told"] = [repr(one) for one in client.get("/v1/events", dict, limit=1000)["events"]]
+        return found
+
+
+def body_of(name: str) -> dict[str, Any]:
+    """A manifest with tools."""
+    return manifest(name, "http://127.0.0.1:9/v1", servers=_SERVERS, tools=TOOLS)
+
+
+def _insider(console: Console, workspace: str, email: str, code: str) -> Insider:
+    answer = httpx2.post(f"{console.url}/v1/login", json={"code": code}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    cookie = str(answer.cookies[COOKIE])
+    headers = {"Cookie": f"{COOKIE}={cookie}", "x-tenure-csrf": "1"}
+    made = httpx2.post(f"{console.url}/v1/tokens", json={"name": "shell"}, headers=headers, trust_env=False)
+    return Insider(workspace, email, cookie, made.json()["token"])
+
+
+def _founded(console: Console, workspace: str, email: str) -> Insider:
+    """A workspace whose only person is ``email``: whoever made it is gone from it."""
+    console.client.post("/v1/workspaces", dict, {"name": workspace})
+    made = console.client.post("/v1/tokens", dict, {"name": workspace, "workspace": workspace})
+    with Client(console.url, made["token"]) as maker:
+        maker.post("/v1/people", dict, {"email": email, "roles": ["owner", "operator", "approver", "auditor"]})
+        link = maker.post(f"/v1/people/{email}/login-link", dict)
+    found = _insider(console, workspace, email, link["code"])
+    with Client(console.url, found.token) as client:
+        client.request("DELETE", "/v1/people/operator@localhost", dict)
+    return found
+
+
+def _until(found: Callable[[], Any]) -> Any:
+    """As soon as it is true; the background work of the control plane is what is waited for."""
+    flag = threading.Event()
+    for _ in range(400):
+        if result := found():
+            return result
+        flag.wait(0.05)
+    raise AssertionError("did not happen in time")
+
+
+def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
+    """Something of everything in the full workspace; returns what can be named."""
+    agent, session = f"{MARK}-clerk", f"{MARK}-session"
+    trace, _ = session_trace("default", session)  # as ``tests.sim.telemetry`` names it
+    policies.mkdir(parents=True, exist_ok=True)
+    (policies / f"{MARK}.cedar").write_text(f'@id("{MARK}") permit(principal, action, resource);\n')
+    with Client(console.url, zoe.token) as client:
+        loaded = client.post("/v1/policies/reload", dict)
+        client.put(f"/v1/agents/{agent}", dict, body_of(agent))
+        reason = f"{MARK} asks"
+        client.post(f"/v1/agents/{agent}/transitions", dict, {"to": "approved", "reason": reason})
+        _until(lambda: client.get(f"/v1/agents/{agent}", dict)["state"] == "provisioned")
+        client.post(f"/v1/agents/{agent}/transitions", dict, {"to": "staging", "reason": reason})
+        changed = body_of(agent)
+        changed["spec"]["instructions"] = f"Do what the {MARK} says."
+        pending = client.put(f"/v1/agents/{agent}", dict, changed)["agent"]["pending_release"]
+        instance = client.post(f"/v1/agents/{agent}/instances", dict, {"on_behalf_of": zoe.email})
+        now = system_clock() - timedelta(seconds=30)
+        kept: Mapping[str, Any] = {"agent": agent, "session": session, "workspace": FULL}
+        wait = held(now, {"invoice": MARK, "amount_cents": 5}, **kept)
+        for event in (
+            chat(now, **kept),
+            tool_call(now, f"files/{MARK}", **kept),
+            refused(now, **kept),
+            wait,
+            tripped(now, agent),
+        ):
+            console.send(replace(event, workspace=FULL, session=session, agent=agent))
+        outcome = Event(
+            id=stable_id(MARK),
+            type="import.outcome",
+            time=now,
+            workspace=FULL,
+            actor=f"agent:{agent}",
+            agent=agent,
+            session=session,
+            data={"tenure.source": f"{MARK}-bench", "tenure.task": "t", "tenure.trial": 0, "tenure.success": True},
+        )
+        client.post("/v1/imports/events", dict, [msgspec.to_builtins(outcome)])
+        client.post("/v1/people", dict, {"email": f"ann@{MARK}.example", "roles": ["viewer"]})
+        token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
+        _until(lambda: client.get("/v1/approvals", list))
+        _until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
+        _until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
+        approval = client.get("/v1/approvals", list)[0]["id"]
+        session_id = next(iter(client.get("/v1/sessions", dict)["sessions"]))
+    assert session_id
+    return {
+        "agent": agent,
+        "approval": approval,
+        "digest": pending,
+        "email": zoe.email,
+        "instance": instance["instance"],
+        "agent token": instance["token"],
+        "session": session,
+        "token": token,
+        "trace": trace,
+        "version": loaded["version"],
+        "workspace": FULL,
+    }
+
+
+@contextmanager
+def tenants(folder: Path) -> Iterator[Tenants]:
+    """A control plane with its data in ``folder``."""
+    with running(folder) as console:
+        own = _insider(console, OWN, "operator@localhost", console.login_code)
+        zoe = _founded(console, FULL, f"zoe@{MARK}.example")
+        hal = _founded(console, OTHER, "hal@heron.example")
+        ids = _fill(console, zoe, folder / "policies" / FULL)
+        for stranger in (own, hal):
+            with Client(console.url, stranger.token) as client:
+                client.put("/v1/agents/otter", dict, body_of("otter"))
+        yield Tenants(console, ids, zoe, {"own": own, "other": hal})
+
+
+def twin(value: str) -> str:
+    """Another name of the same shape, which nothing has."""
+    if value.startswith("sha256:"):
+        return "sha256:" + hashlib.sha256(value.encode()).hexdigest()
+    if len(value) == 32 and "-" not in value:
+        return new_id()
+    return value.replace(MARK, "quail")

@@ -199,12 +199,14 @@ def resources_and_prompts(server: MCPServer) -> None:
     async def test_trigger_tool_change(ctx: Context) -> str:
         """Tells that there are other tools."""
         await ctx.notify_tools_changed()
+        await ctx.session.send_tool_list_changed()  # to the session; at 2026-07-28 it is dropped
         return "told"
 
     @server.tool()
     async def test_trigger_prompt_change(ctx: Context) -> str:
         """Tells that there are other prompts."""
         await ctx.notify_prompts_changed()
+        await ctx.session.send_prompt_list_changed()
         return "told"
 
     @server.prompt()

@@ -105,6 +105,10 @@ class Site:
         key = f"default/{name}"
         self._replace(agents={**self._snapshot.agents, key: replace(self._snapshot.agents[key], **changes)})
 
+    def fact(self, name: str) -> AgentFact:
+        """The fact of an agent."""
+        return self._snapshot.agents[f"default/{name}"]
+
     def decide(self, approval: str, state: str) -> None:
         """Decides on an approval: granted or rejected."""
         fact = replace(self._snapshot.approvals[approval], state=state, decided_by="person:op@example.com")
@@ -152,6 +156,7 @@ class Site:
 
     async def stop(self) -> None:
         """Drains and stops."""
+        self.handler.end_streams()
         await self._server.drain(1.0)
         await self.handler.stop()
         await self.spool.stop(2.0)

@@ -24,9 +24,12 @@ def wild(how: str) -> None:
     if how == "deaf":
         time.sleep(3600)
     print("this line is no message", flush=True)
+    watched = Watched(modern=how == "watched-anew")
     for line in sys.stdin:
         message = json.loads(line)
         method = message.get("method")
+        if how.startswith("watched") and watched.take(message):
+            continue
         if method == "initialize":
             version = {"protocolVersion": "2025-06-18", "capabilities": {}}
             _say(message, result={**version, "serverInfo": {"name": "wild", "version": "1"}})
@@ -34,6 +37,49 @@ def wild(how: str) -> None:
             _say(message, result={"tools": _wild_tools(how)})
         elif method == "tools/call":
             _wild_call(how, message)
+
+
+class Watched:
+    """A resource that changes whenever the tool is called, which says how often it was subscribed to. ``modern``: it
+    speaks 2026-07-28 only."""
+
+    def __init__(self, *, modern: bool) -> None:
+        self.modern = modern
+        self.count = {"subscribed": 0, "unsubscribed": 0}
+        self.listening: Any = None
+
+    def take(self, message: dict[str, Any]) -> bool:
+        """Whether it was about subscriptions."""
+        method = message.get("method", "")
+        if method == "initialize" and self.modern:
+            _say(message, error={"code": -32601, "message": "no sessions here"})
+        elif method == "server/discover":
+            _say(message, result={"supportedVersions": ["2026-07-28"], "capabilities": {}})
+        elif method == "subscriptions/listen":
+            wanted = message["params"]["notifications"]
+            self.count["subscribed"] += len(wanted.get("resourceSubscriptions", []))
+            self.listening = message["id"]
+            tag = {"io.modelcontextprotocol/subscriptionId": message["id"]}
+            _tell("notifications/subscriptions/acknowledged", notifications=wanted, _meta=tag)
+        elif method in ("resources/subscribe", "resources/unsubscribe"):
+            if "refused" in message["params"]["uri"]:
+                _say(message, error={"code": -32602, "message": "not this one"})
+            else:
+                self.count[method.removeprefix("resources/") + "d"] += 1
+                _say(message, result={})
+        elif method == "tools/call" and message["params"]["arguments"]["n"] >= 0:
+            tag = {"io.modelcontextprotocol/subscriptionId": self.listening}
+            _tell("notifications/resources/updated", uri="watched://it", _meta=tag)
+            _say(message, result={"content": [{"type": "text", "text": json.dumps(self.count)}]})
+        elif method == "tools/call":
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            return False
+        return True
+
+
+def _tell(method: str, **params: Any) -> None:
+    print(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}), flush=True)
 
 
 def _say(message: dict[str, Any], **answer: Any) -> None:

@@ -58,6 +58,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Drains: running calls first, then what was recorded of them."""
+        self._mcp.end_streams()
         await self._server.drain(self._config.drain_s)
         await self._mcp.stop()
         await self.spool.stop(min(2.0, self._config.drain_s))

@@ -31,6 +31,7 @@ META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT = "io.modelcontextprotocol/clientInfo"
 META_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+META_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 META_SERVER = "io.modelcontextprotocol/serverInfo"
 META_DECISION = "tenure/decision"
 META_APPROVAL = "tenure/approval"
@@ -202,9 +203,14 @@ def error_of(message: bytes) -> int | None:
     return int(error["code"]) if error is not None else None
 
 
-def sse(message: bytes) -> bytes:
-    """One message as one server-sent event."""
-    return b"event: message\r\ndata: " + message + b"\r\n\r\n"
+WORKING = b": working\r\n\r\n"
+"""What a silent event stream says so that it is known to live."""
+
+
+def sse(message: bytes, identity: str = "") -> bytes:
+    """One message as one server-sent event. An empty one with an id says only where a client can go on from."""
+    head = b"id: %s\r\n" % identity.encode() if identity else b""
+    return head + b"event: message\r\ndata: " + message + b"\r\n\r\n"
 
 
 def initialize_result(params: JsonObject, capabilities: JsonObject, instructions: str) -> dict[str, Any]:

@@ -3,9 +3,9 @@ revision, and what a message from it can be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.line import Line
@@ -32,6 +32,26 @@ class Limits:
     list_age_s: float = 60.0  # a list is asked for anew when it is older and somebody lists
     ask_s: float = 110.0  # so long a client, or the person before it, may take to answer what a server asks
     rounds: int = 10  # a server may ask so many times before it answers one request
+    subscriptions: int = 100  # resources that one session, or one listening client, may subscribe to
+    detached_s: float = 300.0  # so long subscriptions outlive their session's event stream
+
+
+CHANGES: Mapping[str, str] = {
+    "notifications/tools/list_changed": "toolsListChanged",
+    "notifications/prompts/list_changed": "promptsListChanged",
+    "notifications/resources/list_changed": "resourcesListChanged",
+}
+"""What servers tell of their lists, and what 2026-07-28 calls it in a filter."""
+UPDATED = "notifications/resources/updated"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Where a connection takes what its server tells outside of any request. ``heard`` is given one of CHANGES, or
+    UPDATED, and its params; ``lost`` is called when nothing more will be heard: the stream or the process has ended."""
+
+    heard: Callable[[str, JsonObject], None]
+    lost: Callable[[], None]
 
 
 class Connection(Protocol):
@@ -63,6 +83,10 @@ class Connection(Protocol):
     async def notify(self, method: str, params: JsonObject) -> None:
         """Sends a notification. Raises Failed as ``request`` does."""
 
+    async def watch(self, uris: frozenset[str]) -> Mapping[str, str]:
+        """Subscribes to changes of lists and to exactly ``uris``, instead of what it was before. Says of each URI why
+        the server did not take it: empty when it did. Raises Failed as ``request`` does."""
+
     async def close(self) -> None:
         """Ends the connection, and the process behind it if there is one."""
 
@@ -73,6 +97,41 @@ def is_answer(message: JsonObject) -> bool:
     if error is None:
         return isinstance(message.get("result"), dict)
     return isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
+
+
+def is_change(method: object) -> TypeGuard[str]:
+    """Whether ``method`` tells of a change."""
+    return method in CHANGES or method == UPDATED
+
+
+def listen_params(uris: frozenset[str], version: str) -> JsonObject:
+    """The params of ``subscriptions/listen`` for everything that can change."""
+    wanted: dict[str, Json] = dict.fromkeys(CHANGES.values(), True)
+    if uris:
+        wanted["resourceSubscriptions"] = sorted(uris)
+    return {"_meta": codec.upstream_meta({}, version=version), "notifications": wanted}
+
+
+def acknowledged(params: Json, uris: frozenset[str]) -> dict[str, str]:
+    """What a server acknowledged of ``uris``, as ``Connection.watch`` says it."""
+    told = params.get("notifications") if isinstance(params, dict) else None
+    taken = told.get("resourceSubscriptions") if isinstance(told, dict) else None
+    known = taken if isinstance(taken, list) else []
+    return {uri: "" if uri in known else "The server takes no subscription to it." for uri in uris}
+
+
+async def subscribe_each(
+    connection: Connection, watched: dict[str, str], uris: frozenset[str], limits: Limits
+) -> dict[str, str]:
+    """``Connection.watch`` where every resource is subscribed to by itself; ``watched`` is what it returned before."""
+    for uri in frozenset(watched) - uris:
+        del watched[uri]
+        await connection.request("resources/unsubscribe", {"uri": uri}, timeout_s=limits.start_s)
+    for uri in uris:
+        if watched.get(uri) != "":
+            answer = await connection.request("resources/subscribe", {"uri": uri}, timeout_s=limits.start_s)
+            watched[uri] = "" if "result" in answer else str(answer["error"]["message"])[:300]
+    return dict(watched)
 
 
 def answer_to(message: JsonObject) -> bytes:

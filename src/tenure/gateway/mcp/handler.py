@@ -17,7 +17,8 @@ from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
-from tenure.gateway.mcp.session import DEFAULT_LEVEL, LEVELS, capabilities_of, flags_of, owns_session, session_id
+from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_session, session_id
+from tenure.gateway.mcp.subscriptions import Subscriptions
 from tenure.gateway.mcp.upstream import Servers, identity_of
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.upstream import Client
@@ -31,9 +32,10 @@ _QUEUE = 256
 _ENDED_KEPT = 4096
 _GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_ALLOW = (("allow", "POST, DELETE"),)
+_ALLOW = (("allow", "GET, POST, DELETE"),)
 _STREAM = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
-_WORKING = b": working\r\n\r\n"
+_SUBSCRIBING = frozenset({"resources/subscribe", "subscriptions/listen"})
+_FAR = METHODS | _SUBSCRIBING | {"tools/call"}
 _Item: TypeAlias = tuple[bytes, bool]  # (a message, whether it is the answer)
 
 
@@ -48,16 +50,21 @@ class McpHandler:
         self._attempts = Attempts(pipeline, self._servers, self._limits)
         self._calls = ToolCalls(self._attempts)
         self._offers = Offers(self._attempts)
+        self._subscriptions = Subscriptions(self._attempts, self._offers, self._limits)
         self._running: dict[tuple[str, str | int], asyncio.Task[bytes]] = {}
         self._tasks: set[asyncio.Task[bytes]] = set()
         self._waiting: dict[tuple[str, str | int], asyncio.Future[JsonObject]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._levels: OrderedDict[str, str] = OrderedDict()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begins to follow the Snapshot: servers that no agent needs any more are stopped."""
         self._keeper = asyncio.create_task(self._keep())
+        self._subscriptions.start()
+
+    def end_streams(self) -> None:
+        """Ends what would never end by itself, so that the gateway can be drained."""
+        self._subscriptions.end()
 
     async def stop(self) -> None:
         """Cancels what still runs and ends every upstream server."""
@@ -67,6 +74,7 @@ class McpHandler:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._subscriptions.stop()
         await self._servers.stop()
         self._client.close()
 
@@ -94,6 +102,8 @@ class McpHandler:
             session = "" if modern else headers.get("mcp-session-id", "")
             if request.method == "DELETE" and not modern:
                 return self._end_session(principal, session)
+            if request.method == "GET" and session:
+                return self._follow(principal, session, headers)
             if request.method != "POST":
                 return Response(405, headers=_ALLOW)
             message = codec.read_message(request.body, headers)
@@ -108,11 +118,19 @@ class McpHandler:
         if session and (session in self._ended or not owns_session(principal, session)):
             raise Refused("no_session", "There is no such session.", fix="Send `initialize` again.", status=404)
 
+    def _follow(self, principal: Principal, session: str, headers: Mapping[str, str]) -> Response:
+        """The event stream of a session."""
+        self._check_session(principal, session)
+        if "text/event-stream" not in headers.get("accept", ""):
+            return Response(406)
+        return self._subscriptions.follow(principal, session, headers.get("last-event-id", ""))
+
     def _end_session(self, principal: Principal, session: str) -> Response:
         self._check_session(principal, session)
         if not session:
             return Response(405, headers=_ALLOW)
         self._ended[session] = None
+        self._subscriptions.forget(session)
         if len(self._ended) > _ENDED_KEPT:
             self._ended.popitem(last=False)
         for (owner, _), task in list(self._running.items()):
@@ -136,8 +154,8 @@ class McpHandler:
                     task.cancel()
             return Response(202)
         try:
-            if message.method == "tools/call" or message.method in METHODS:
-                return await self._call(message, principal, headers, session)
+            if message.method in _FAR:
+                return await self._far(message, principal, headers, session)
             extra: tuple[tuple[str, str], ...] = ()
             if message.method == "initialize":
                 flags = flags_of(message.params.get("capabilities"))
@@ -146,6 +164,19 @@ class McpHandler:
         except Refused as refused:
             return _refusal(refused, headers, message)
         return Response(200, codec.result_message(message.id, result), headers=extra)
+
+    async def _far(self, message: Message, principal: Principal, headers: Mapping[str, str], session: str) -> Response:
+        """Answers what is decided on and goes to a server."""
+        if message.method == "subscriptions/listen" and message.modern:
+            if "text/event-stream" not in headers.get("accept", ""):
+                return Response(406)
+            return await self._subscriptions.listen(message, principal, headers)
+        if message.method == "resources/subscribe" and session:
+            return Response(200, await self._subscriptions.subscribe(message, principal, headers, session))
+        if message.method in _SUBSCRIBING:
+            text = f"{message.method} is not offered here."
+            raise Refused("method_not_found", text, fix="Subscribe in a session, or with 2026-07-28 by listening.")
+        return await self._call(message, principal, headers, session)
 
     async def _simple(self, message: Message, principal: Principal, session: str) -> JsonObject:
         """The result of every method that no server is asked for by name."""
@@ -162,7 +193,9 @@ class McpHandler:
         elif method == "ping":
             return {}
         elif method == "logging/setLevel" and session:
-            return self._set_level(session, message.params.get("level"))
+            return self._set_level(principal, session, message.params.get("level"))
+        elif method == "resources/unsubscribe" and session:
+            return self._subscriptions.unsubscribe(message, session)
         raise Refused("method_not_found", f"{method[:100]} is not offered here.", fix=f"Offered: {', '.join(offered)}.")
 
     async def _list(self, message: Message, principal: Principal) -> JsonObject:
@@ -175,14 +208,11 @@ class McpHandler:
         listed = codec.list_result(key, items, unavailable)
         return codec.modern_result(listed, cacheable=True) if message.modern else listed
 
-    def _set_level(self, session: str, level: Json) -> JsonObject:
-        """How much of what servers log is told. Kept here only: after a restart it is the default again."""
+    def _set_level(self, principal: Principal, session: str, level: Json) -> JsonObject:
+        """How much of what servers log is told."""
         if not isinstance(level, str) or level not in LEVELS:
             raise Refused("invalid_params", f"No such level: {level!r}.", fix=f"Levels are {', '.join(LEVELS)}.")
-        self._levels[session] = level
-        self._levels.move_to_end(session)
-        if len(self._levels) > _ENDED_KEPT:
-            self._levels.popitem(last=False)
+        self._subscriptions.set_level(principal, session, level)
         return {}
 
     # -- requests that go to a server
@@ -198,7 +228,7 @@ class McpHandler:
 
         line = Line(put if streams else None, message.meta.get("progressToken"), session, waiting=self._waiting)
         line.capabilities = capabilities_of(session)
-        line.level = None if message.modern else self._levels.get(session, DEFAULT_LEVEL)
+        line.level = None if message.modern else self._subscriptions.level(session)
         task = asyncio.create_task(self._run(message, principal, headers, line))
         key = (session, message.id if message.id is not None else "")
         self._tasks.add(task)
@@ -250,13 +280,13 @@ def _outcome(task: asyncio.Task[bytes], message: Message) -> bytes:
 
 async def _stream(first: bytes, queue: asyncio.Queue[_Item], ping_s: float) -> AsyncIterator[bytes]:
     """The messages of a call as server-sent events, up to its answer."""
-    yield codec.sse(first) if first else _WORKING
+    yield codec.sse(first) if first else codec.WORKING
     while True:
         try:
             async with asyncio.timeout(ping_s):
                 message, final = await queue.get()
         except TimeoutError:
-            yield _WORKING
+            yield codec.WORKING
             continue
         yield codec.sse(message)
         if final:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.upstream import Server
 from tenure.gateway.pipeline import NoLongerAllowed
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed, Refused
@@ -22,7 +23,10 @@ from tenure.policy.model import GRANT
 METHODS = frozenset({"resources/read", "prompts/get", "completion/complete"})
 """Requests that are decided on and go to one server."""
 _CONTENT = {"resources/read": "contents", "prompts/get": "messages", "completion/complete": "completion"}
+_OF_RESOURCES = ("resources/read", "resources/subscribe", "subscriptions/listen")
 _URI_LIMIT = 4096
+Act: TypeAlias = Callable[[Attempt, Server, Verdict], Awaitable[JsonObject]]
+"""What is done when it was decided that it may be; returns the response message. Raises Failed, NoLongerAllowed."""
 _Pick: TypeAlias = Callable[[AgentFact, ServerFact, JsonObject], JsonObject | None]
 
 
@@ -46,12 +50,12 @@ def prompt_grant(agent: AgentFact, name: str) -> tuple[ServerFact, str] | None:
 
 def capabilities(agent: AgentFact | None) -> dict[str, Any]:
     """What an agent's virtual server offers it."""
-    out: dict[str, Any] = {"tools": {}}
+    out: dict[str, Any] = {"tools": {"listChanged": True}}
     servers = agent.servers if agent is not None else ()
     if any(server.resources for server in servers):
-        out["resources"] = {}
+        out["resources"] = {"subscribe": True, "listChanged": True}
     if any(server.prompts for server in servers):
-        out["prompts"] = {}
+        out["prompts"] = {"listChanged": True}
     if len(out) > 1:
         out["completions"] = {}
     return out
@@ -111,13 +115,21 @@ class Offers:
     async def call(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
         """The response to one of ``METHODS``. Raises Refused (``invalid_params``) for what names nothing that was
         granted or is not well formed."""
+
+        async def send(attempt: Attempt, server: Server, verdict: Verdict) -> JsonObject:
+            answer: JsonObject = await self._attempts.send(
+                attempt, server, verdict, _own_names(message, attempt.name), line
+            )
+            return answer
+
+        return await self.ask(message, principal, headers, send)
+
+    async def ask(self, message: Message, principal: Principal, headers: Mapping[str, str], act: Act) -> bytes:
+        """Finds what is meant, decides on it, does it and records it. Raises Refused as ``call`` does."""
         agent = self._attempts.agent(principal)
         what, name, arguments = _meant(message)
         grant = _grant(agent, what, name) if agent is not None else None
-        place, params = f"{what}/{name[:200]}", message.params
-        if grant is not None:
-            place = f"{what}/{grant[1]}"
-            params = _own_names(message, grant[1])
+        place = f"{what}/{grant[1] if grant is not None else name[:200]}"
         server_name = grant[0].name if grant is not None else ""
         attempt = self._attempts.begin(message, principal, headers, server_name, place, arguments)
         try:
@@ -127,7 +139,7 @@ class Offers:
             server = self._attempts.server(agent, server_name) if agent is not None else None
             if server is None:
                 return self._failed(attempt, Failed("no_server", f"No server {server_name} is configured."))
-            answer = await self._attempts.send(attempt, server, verdict, params, line)
+            answer = await act(attempt, server, verdict)
         except NoLongerAllowed as newer:
             attempt.verdict = newer.verdict
             return self._refuse(attempt, newer.verdict, what, name)
@@ -143,11 +155,12 @@ class Offers:
         if told is not None:
             self._attempts.record(attempt, {"error.type": str(told["code"]), "gen_ai.tool.call.result": kept(told)})
             return codec.error_message(attempt.message.id, told)
-        result, method = answer["result"], attempt.message.method
-        content = result.get(_CONTENT[method])
+        method = attempt.message.method
+        result: dict[str, Any] = answer["result"]
+        key = _CONTENT.get(method, "")
         wanted = dict if method == "completion/complete" else list
-        if result.get("resultType") != "input_required" and not isinstance(content, wanted):
-            return self._failed(attempt, Failed("upstream_garbage", f"The result has no {_CONTENT[method]}."))
+        if key and result.get("resultType") != "input_required" and not isinstance(result.get(key), wanted):
+            return self._failed(attempt, Failed("upstream_garbage", f"The result has no {key}."))
         shown = {key: value for key, value in result.items() if key != "_meta"}
         self._attempts.record(attempt, {"gen_ai.tool.call.result": kept(shown)})
         final = result.get("resultType") != "input_required"
@@ -193,7 +206,7 @@ def _meant(message: Message) -> tuple[str, str, JsonObject]:
             raise Refused("invalid_params", "`ref` and `argument` must be objects.")
         what = "resources" if ref.get("type") == "ref/resource" else "prompts"
         name, given = ref.get("uri" if what == "resources" else "name"), {"argument": argument}
-    elif message.method == "resources/read":
+    elif message.method in _OF_RESOURCES:
         what, name, given = "resources", params.get("uri"), {}
     else:
         what, name, given = "prompts", params.get("name"), params.get("arguments") or {}
@@ -202,9 +215,9 @@ def _meant(message: Message) -> tuple[str, str, JsonObject]:
     return what, name, {**given, "uri": name} if what == "resources" else given
 
 
-def _own_names(message: Message, name: str) -> JsonObject:
-    """The params with the server's own name of a prompt."""
-    params = message.params
+def _own_names(message: Message, place: str) -> JsonObject:
+    """The params with the server's own name of a prompt, out of its place ``prompts/<name>``."""
+    params, name = message.params, place.partition("/")[2]
     if message.method == "prompts/get":
         return {**params, "name": name}
     ref = params.get("ref")

@@ -5,9 +5,15 @@ A session's id says whom it belongs to and what its client can do, so that no ga
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import Principal
@@ -33,6 +39,39 @@ def owns_session(principal: Principal, session: str) -> bool:
     """Whether ``session`` was opened by this very instance."""
     parts = session.split(".")
     return len(parts) == 3 and session == session_id(principal, parts[0], parts[1])
+
+
+RESUME_BYTES = 4096
+"""How long the id of an event may be: it comes back in a header, and proxies take 8 KB of those."""
+_UNPACKED = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What the id of an event tells a gateway that has never seen the session: ``seq`` counts what the process ``boot``
+    has told; ``level`` is that of log messages; ``uris`` are subscribed to. It is the client's own word and opens
+    nothing: every subscription is decided on again."""
+
+    boot: str
+    seq: int
+    level: str
+    uris: tuple[str, ...] = ()
+
+
+def resume_id(state: Resume) -> str:
+    """``state`` as the id of an event."""
+    packed = zlib.compress(msgspec.json.encode([state.boot, state.seq, state.level, state.uris]), 9)
+    return base64.urlsafe_b64encode(packed).decode()
+
+
+def read_resume_id(text: str) -> Resume | None:
+    """The state in a ``Last-Event-ID``; None for what is not one of ours."""
+    try:
+        unpacked = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text[: RESUME_BYTES * 2]), _UNPACKED)
+        boot, seq, level, uris = msgspec.json.decode(unpacked, type=tuple[str, int, str, tuple[str, ...]])
+    except (binascii.Error, zlib.error, msgspec.DecodeError, UnicodeError, ValueError):
+        return None
+    return Resume(boot, seq, level, uris) if level in LEVELS else None
 
 
 def flags_of(capabilities: Json) -> str:

@@ -15,10 +15,21 @@ import msgspec
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Limits, answer_to, is_answer, with_token
+from tenure.gateway.mcp.connection import (
+    Limits,
+    News,
+    acknowledged,
+    answer_to,
+    is_answer,
+    is_change,
+    listen_params,
+    subscribe_each,
+    with_token,
+)
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.standing import ACKNOWLEDGED
 from tenure.kernel.errors import Failed
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import ServerFact
 
 _log = log.get("gateway.mcp")
@@ -54,11 +65,14 @@ def _ended(code: int) -> str:
 class StdioConnection:
     """One child process and the requests that run in it. Every failure ends all of them with the same Failed."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, changed: Callable[[], None]) -> None:
+    def __init__(self, fact: ServerFact, limits: Limits, news: News) -> None:
         self.version = ""
         self._fact = fact
         self._limits = limits
-        self._changed = changed
+        self._news = news
+        self._watched: dict[str, str] = {}
+        self._listening = 0  # the id of the request that subscribes, at 2026-07-28
+        self._acknowledged: asyncio.Future[Json] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -139,6 +153,43 @@ class StdioConnection:
         """See Connection."""
         await self._send(codec.notification(method, params))
 
+    async def watch(self, uris: frozenset[str]) -> dict[str, str]:
+        """See Connection."""
+        if self.version in codec.MODERN_VERSIONS:
+            return await self._listen(uris)
+        return await subscribe_each(self, self._watched, uris, self._limits)
+
+    async def _listen(self, uris: frozenset[str]) -> dict[str, str]:
+        """Subscribes anew, then ends the subscription before it. The request is answered when the server ends it."""
+        before, self._last = self._listening, self._last + 1
+        self._listening = self._last
+        self._acknowledged = asyncio.get_running_loop().create_future()
+        params = listen_params(uris, self.version)
+        await self._send(codec.request_message(self._listening, "subscriptions/listen", params))
+        try:
+            async with asyncio.timeout(self._limits.start_s):
+                told = await self._acknowledged
+        except TimeoutError:
+            raise Failed("upstream_timeout", "The server does not acknowledge a subscription.") from None
+        if before:
+            self._cancel(before, "subscribed anew")
+        return acknowledged(told, uris)
+
+    def _told_of_subscription(self, params: JsonObject, answer: JsonObject | None = None) -> None:
+        """The acknowledgement of our subscription, or an ``answer``: it was refused, or has ended."""
+        waiting = self._acknowledged
+        if waiting is None or waiting.done():
+            if answer is not None:
+                self._news.lost()
+        elif answer is None:
+            meta = params.get("_meta")
+            if isinstance(meta, dict) and meta.get(codec.META_SUBSCRIPTION) == self._listening:
+                waiting.set_result(params)
+        else:
+            told = answer.get("error")
+            text = str(told.get("message"))[:300] if isinstance(told, dict) else "it ended the subscription at once"
+            waiting.set_exception(Failed("upstream_refused", f"The server takes no subscriptions: {text}"))
+
     def _cancel(self, identity: int, reason: str) -> None:
         process = self._process
         if self._dead is None and process is not None and process.stdin is not None:
@@ -196,8 +247,11 @@ class StdioConnection:
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
             self._noise += 1
             return
-        identity, method = message.get("id"), message.get("method")
-        if method is None:
+        identity, method, params = message.get("id"), message.get("method"), message.get("params")
+        params = params if isinstance(params, dict) else {}
+        if method is None and identity is not None and identity == self._listening:
+            self._told_of_subscription({}, message)
+        elif method is None:
             future = self._waiting.get(identity) if type(identity) is int else None
             if future is None or future.done():
                 return  # the answer to a request that was cancelled meanwhile
@@ -208,12 +262,14 @@ class StdioConnection:
         elif identity is not None:
             self._reply(answer_to(message))
         elif method == "notifications/progress":
-            self._tell_progress(message.get("params"))
-        elif isinstance(method, str) and method.endswith("/list_changed"):
-            self._changed()
+            self._tell_progress(params)
+        elif is_change(method):
+            self._news.heard(method, params)
+        elif method == ACKNOWLEDGED:
+            self._told_of_subscription(params)
 
-    def _tell_progress(self, params: object) -> None:
-        if isinstance(params, dict) and type(params.get("progressToken")) is int:
+    def _tell_progress(self, params: dict[str, Any]) -> None:
+        if type(params.get("progressToken")) is int:
             line = self._lines.get(params["progressToken"])
             if line is not None:
                 line.tell("notifications/progress", params)
@@ -240,6 +296,9 @@ class StdioConnection:
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(Failed(code, problem, retry=True))
+            if self._acknowledged is not None and not self._acknowledged.done():
+                self._acknowledged.set_exception(Failed(code, problem, retry=True))
+            self._news.lost()
         return self._dead
 
     def _signal(self, number: int) -> None:

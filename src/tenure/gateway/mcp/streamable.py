@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Limits, ask_client, is_answer, with_token
+from tenure.gateway.mcp.connection import (
+    Limits,
+    News,
+    answer_to,
+    ask_client,
+    is_answer,
+    is_change,
+    listen_params,
+    subscribe_each,
+    with_token,
+)
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.standing import SILENCE_S, Standing, decoded, is_stream, messages
 from tenure.gateway.upstream import Client, Reply, UpstreamError
-from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.errors import Failed
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ServerFact
 
 _KINDS = {
@@ -31,12 +40,14 @@ _ACCEPT = "application/json, text/event-stream"
 class StreamableConnection:
     """One upstream by URL. At revisions with sessions it holds a session, which the upstream may end at any time."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, client: Client, changed: Callable[[], None]) -> None:
+    def __init__(self, fact: ServerFact, limits: Limits, client: Client, news: News) -> None:
         self.version = ""
         self._fact = fact
         self._limits = limits
         self._client = client
-        self._changed = changed
+        self._news = news
+        self._standing = Standing(limits.message_bytes, news, lambda asked: self._later(self._send(answer_to(asked))))
+        self._watched: dict[str, str] = {}
         self._session = ""
         self._last = 0
         self._open = True
@@ -87,15 +98,15 @@ class StreamableConnection:
         kind = reply.header("content-type").partition(";")[0].strip().lower()
         if method == "initialize" and reply.status == 200:
             self._session = reply.header("mcp-session-id")
-        if kind == "text/event-stream" and reply.status == 200:
-            async for message in self._events(reply):
+        if is_stream(reply) and reply.status == 200:
+            async for message in messages(reply, self._limits.message_bytes):
                 if "method" not in message and message.get("id") == identity:
                     return _checked(message)
                 await self._take(message, line, identity)
             raise Failed("upstream_died", "The event stream ended before the answer.", retry=True)
         body = await reply.read(self._limits.message_bytes)
         lost = reply.status == 404 and bool(self._session)
-        answer = _decoded(body) if kind == "application/json" and not lost else None
+        answer = decoded(body) if kind == "application/json" and not lost else None
         if isinstance(answer, dict) and ("result" in answer or "error" in answer):
             return _checked(answer)
         raise self._problem(reply.status, kind)
@@ -110,19 +121,6 @@ class StreamableConnection:
             return Failed("upstream_refused", f"The server answered HTTP {status}.", retry=status >= 500)
         return Failed("upstream_garbage", f"The answer (HTTP {status}, {kind or 'no content type'}) is not JSON-RPC.")
 
-    async def _events(self, reply: Reply) -> AsyncIterator[dict[str, Any]]:
-        cutter = codec.EventCutter(self._limits.message_bytes)
-        while chunk := await reply.next_chunk():
-            try:
-                events = cutter.feed(chunk)
-            except Refused as error:
-                raise Failed("upstream_garbage", error.message) from error
-            for data in events:
-                message = _decoded(data)
-                if not isinstance(message, dict):
-                    raise Failed("upstream_garbage", "An event is not a JSON-RPC message.")
-                yield message
-
     async def _take(self, message: JsonObject, line: Line | None, identity: int) -> None:
         """What arrives on a request's stream before its answer."""
         method, params = message.get("method"), message.get("params")
@@ -133,8 +131,8 @@ class StreamableConnection:
                 line.tell(method, params)
         elif method == "notifications/message" and isinstance(params, dict) and line is not None:
             line.tell(method, params)
-        elif isinstance(method, str) and method.endswith("/list_changed"):
-            self._changed()
+        elif is_change(method):
+            self._news.heard(method, params if isinstance(params, dict) else {})
 
     async def _reply(self, message: JsonObject, line: Line | None) -> None:
         await self._send(await ask_client(message, line, self._fact.asks, self._limits.ask_s))
@@ -156,6 +154,37 @@ class StreamableConnection:
         except UpstreamError as error:
             raise Failed(_KINDS.get(error.kind, "upstream_unavailable"), f"{error}.", retry=True) from error
 
+    async def watch(self, uris: frozenset[str]) -> dict[str, str]:
+        """See Connection."""
+        try:
+            async with asyncio.timeout(self._limits.start_s):
+                if self.version in codec.MODERN_VERSIONS:
+                    return await self._listen(uris)
+                return await self._subscribe(uris)
+        except TimeoutError:
+            raise Failed("upstream_timeout", "The server does not answer a subscription.", retry=True) from None
+        except UpstreamError as error:
+            raise Failed(_KINDS.get(error.kind, "upstream_unavailable"), f"{error}.", retry=True) from error
+
+    async def _listen(self, uris: frozenset[str]) -> dict[str, str]:
+        self._last += 1
+        method, params = "subscriptions/listen", listen_params(uris, self.version)
+        message = codec.request_message(self._last, method, params)
+        headers = {**codec.modern_headers(self.version, method, params), "accept": _ACCEPT}
+        reply = await self._post(message, headers, SILENCE_S, None, replay=True)
+        return await self._standing.listen(reply, self._last, uris)
+
+    async def _subscribe(self, uris: frozenset[str]) -> dict[str, str]:
+        if not self._standing.open:
+            reply = await self._exchange("GET", {"accept": "text/event-stream"}, b"", SILENCE_S)
+            if reply.status == 200 and is_stream(reply):
+                self._standing.follow(reply)
+            else:  # a server need not have such a stream; then it tells of changes while it answers, or not at all
+                reply.close()
+                if reply.status in (401, 403) or reply.status >= 500 or (reply.status == 404 and self._session):
+                    raise self._problem(reply.status, "")
+        return await subscribe_each(self, self._watched, uris, self._limits)
+
     async def _post(
         self,
         message: bytes,
@@ -166,6 +195,18 @@ class StreamableConnection:
         replay: bool,
     ) -> Reply:
         headers = {"content-type": "application/json", "accept": _ACCEPT, **extra}
+        return await self._exchange("POST", headers, message, timeout_s, admit, replay=replay)
+
+    async def _exchange(
+        self,
+        verb: str,
+        headers: dict[str, Any],
+        message: bytes,
+        timeout_s: float,
+        admit: Callable[[], None] | None = None,
+        *,
+        replay: bool = True,
+    ) -> Reply:
         if self._session:
             headers["mcp-session-id"] = self._session
         if self.version and "mcp-protocol-version" not in headers:
@@ -178,7 +219,7 @@ class StreamableConnection:
             headers["authorization"] = f"Bearer {secret}"
         return await self._client.send(
             self._base,
-            "POST",
+            verb,
             self._path,
             headers.items(),
             message,
@@ -195,6 +236,7 @@ class StreamableConnection:
     async def close(self) -> None:
         """Ends the session upstream, if there is one."""
         self._open = False
+        self._standing.close()
         if self._session:
             headers = {"mcp-session-id": self._session, "mcp-protocol-version": self.version}
             secret = os.environ.get(self._fact.credential_env or "")
@@ -210,13 +252,6 @@ class StreamableConnection:
 def _ignore(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         task.exception()  # what cannot be delivered is no news: the request that it belongs to fails by itself
-
-
-def _decoded(body: bytes) -> Json:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Failed("upstream_garbage", f"The answer is not JSON: {error}") from error
 
 
 def _checked(message: dict[str, Any]) -> dict[str, Any]:

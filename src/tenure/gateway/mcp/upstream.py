@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.connection import Connection, Limits, negotiate
+from tenure.gateway.mcp.connection import CHANGES, Connection, Limits, News, negotiate
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
 from tenure.gateway.mcp.streamable import StreamableConnection
 from tenure.gateway.mcp.tools import Tool, param_headers, read_tool
+from tenure.gateway.mcp.watch import Watch
 from tenure.gateway.upstream import Client
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
@@ -50,6 +51,10 @@ class Server:
         self._others: dict[str, tuple[float, tuple[JsonObject, ...]]] = {}
         self._listing = asyncio.Lock()
         self._stopped = False
+        self._news = News(self._heard, self._lost)
+        # over HTTP there is nothing to start, so even those who only listen are connected again
+        self.watch = Watch(self._connected, self._present, limits, eager=fact.url is not None)
+        """Who is told of its changes, and what it is subscribed to for them."""
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -144,9 +149,13 @@ class Server:
                 meta.setdefault(codec.META_LOG_LEVEL, line.level)
         return codec.upstream_meta(meta, version=version, traceparent=traceparent)
 
-    async def _connected(self) -> Connection:
+    def _present(self) -> Connection | None:
         connection = self._connection
-        if connection is not None and connection.alive:
+        return connection if connection is not None and connection.alive else None
+
+    async def _connected(self) -> Connection:
+        connection = self._present()
+        if connection is not None:
             return connection
         if self._stopped:
             raise Failed("upstream_unavailable", "The gateway has stopped this server: no agent needs it any more.")
@@ -171,9 +180,9 @@ class Server:
         await asyncio.sleep(max(0.0, pause))
         connection: StdioConnection | StreamableConnection
         if self._fact.url is not None:
-            connection = StreamableConnection(self._fact, self._limits, self._client, self._changed)
+            connection = StreamableConnection(self._fact, self._limits, self._client, self._news)
         else:
-            connection = StdioConnection(self._fact, self._limits, self._changed)
+            connection = StdioConnection(self._fact, self._limits, self._news)
         try:
             async with asyncio.timeout(self._limits.start_s):
                 if isinstance(connection, StdioConnection):
@@ -192,6 +201,7 @@ class Server:
             raise
         self._connection, self._since, self._listed = connection, loop.time(), loop.time()
         _log.info("mcp_server_started", server=self._fact.name, version=connection.version, tools=len(self._tools))
+        self.watch.connected()
         return connection
 
     async def _lay_down(self, now: float) -> None:
@@ -214,9 +224,16 @@ class Server:
         self._failures += 1
         _log.warning("mcp_server_failed", server=self._fact.name, problem=problem, failures=self._failures)
 
-    def _changed(self) -> None:
-        self._listed = float("-inf")
+    def _heard(self, method: str, params: JsonObject) -> None:
+        if method in CHANGES:
+            self._listed = float("-inf")
+            self._others.clear()
+        self.watch.tell(method, params)
+
+    def _lost(self) -> None:
+        self._listed = float("-inf")  # it may have announced something meanwhile
         self._others.clear()
+        self.watch.lost()
 
     async def _list(self, connection: Connection) -> dict[str, Tool]:
         out: dict[str, Tool] = {}
@@ -254,6 +271,7 @@ class Server:
     async def stop(self) -> None:
         """Ends the connection and the process, for good."""
         self._stopped = True
+        await self.watch.stop()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.sim.control import ControlSim
 from tests.sim.gateway import GatewayProcess, ProviderProcess, agent_fact, default_policies
+from tests.sim.model_clients import CLIENTS
 
 MODELS = (
     *("echo", "tool", "slow", "half", "hang", "reset", "garbage", "junk", "error-500", "error-429", "redirect"),
@@ -109,3 +110,24 @@ def build(tmp_path: Path, provider: ProviderProcess) -> Iterator[Callable[..., H
 def house(build: Callable[..., House]) -> House:
     """A House with nothing special about it."""
     return build()
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda kind: kind.__name__)
+def kind(request: Any) -> Any:
+    """Each of the three clients."""
+    return request.param
+
+
+@pytest.fixture
+def connect(house: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a client of the house's agent."""
+    clients: list[Any] = []
+
+    def make(kind: Any, retries: int = 0) -> Any:
+        client = kind(house.gateway.url, house.control.token("clerk"), retries)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()

@@ -51,6 +51,14 @@ class Config:
     upstream_timeout_s: float = _setting(
         300.0, "TENURE_UPSTREAM_TIMEOUT", "Seconds a model provider may stay silent before a call is given up"
     )
+    answer_timeout_s: float = _setting(
+        3600.0,
+        "TENURE_ANSWER_TIMEOUT",
+        "Seconds until an answer of a model provider must be whole, unless the agent's manifest says otherwise",
+    )
+    stream_max_bytes: int = _setting(
+        256 << 20, "TENURE_STREAM_MAX_BYTES", "Longest stream of a model provider that is passed on, in bytes"
+    )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"

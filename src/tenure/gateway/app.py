@@ -12,6 +12,7 @@ from tenure.base.config import Config
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
 from tenure.gateway.llm.codec import Fault
+from tenure.gateway.llm.forward import Bounds
 from tenure.gateway.llm.handler import LlmHandler
 from tenure.gateway.llm.openai.codec import error_body
 from tenure.gateway.llm.routes import SERVED
@@ -36,10 +37,10 @@ class Gateway:
         folder = config.data_dir / "spool" / _NAME
         self.facts = Facts()
         self.spool = Spool(folder, config.spool_max_bytes, _NAME)
-        self._client = Client(config.upstream_timeout_s)
+        self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
         self._pipeline = Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen"))
-        self._llm = LlmHandler(self._pipeline, self._client)
+        self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(self._pipeline)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)

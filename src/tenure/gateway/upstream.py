@@ -14,6 +14,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tenure.gateway.wire import Connection, Reply, UpstreamError
+from tenure.kernel.snapshot import Timeouts
 
 __all__ = ["Client", "Reply", "Target", "UpstreamError", "target"]
 
@@ -21,6 +22,7 @@ _IDLE_MAX_S = 30.0  # providers close idle connections after 60 s or more; a you
 _IDLE_PER_HOST = 256
 _OPEN_PER_HOST = 2048
 _CONNECT_S = 10.0
+_ANY_TIME = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class _Host:
             connection.abort()
         return None
 
-    async def connect(self) -> Connection:
+    async def connect(self, timeout_s: float = _CONNECT_S) -> Connection:
         """A new connection. Raises UpstreamError."""
         if self._open >= _OPEN_PER_HOST:
             raise UpstreamError("busy", f"{self._open} connections to {self._where.address} are open already")
@@ -81,7 +83,7 @@ class _Host:
         self._open += 1
         shown = f"{self._where.address}:{self._where.port}"
         try:
-            async with asyncio.timeout(_CONNECT_S):
+            async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
                     lambda: Connection(self.idle, self.lost),
                     self._where.address,
@@ -90,7 +92,7 @@ class _Host:
                 )
         except TimeoutError:
             self._open -= 1
-            raise UpstreamError("connect_timeout", f"{shown} did not accept within {_CONNECT_S:g} s") from None
+            raise UpstreamError("connect_timeout", f"{shown} did not accept within {timeout_s:g} s") from None
         except (OSError, ssl.SSLError) as error:
             self._open -= 1
             raise UpstreamError("connect_failed", f"cannot connect to {shown}: {error}") from None
@@ -120,10 +122,12 @@ class _Host:
 
 
 class Client:
-    """``timeout_s``: how long an upstream may stay silent, before its head and between two chunks."""
+    """``timeout_s``: how long an upstream may stay silent, before its head and between two chunks. ``answer_s``: how
+    long it may take until its answer is whole; 0 for ever."""
 
-    def __init__(self, timeout_s: float = 300.0) -> None:
+    def __init__(self, timeout_s: float = 300.0, answer_s: float = 0.0) -> None:
         self._timeout_s = timeout_s
+        self._answer_s = answer_s
         self._hosts: dict[tuple[str, str, int], _Host] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -147,6 +151,7 @@ class Client:
         *,
         admit: Callable[[], None] | None = None,
         timeout_s: float | None = None,
+        timeouts: Timeouts = _ANY_TIME,
         replay: bool = True,
     ) -> Reply:
         """Sends a request to ``base_url`` + ``path`` and returns when the head of the answer is there.
@@ -154,36 +159,42 @@ class Client:
         ``admit`` is called immediately before the bytes are written, with no await between, and may raise to stop it:
         connecting takes time in which a breaker can trip. A pooled connection that turns out to be closed before any
         byte came back is replaced once, unless ``replay`` is false: for a request whose effect must not happen twice.
-        Raises UpstreamError.
+        ``timeouts`` go before ``timeout_s``, which bounds every silence. Raises UpstreamError.
         """
         where = target(base_url)
         host = self._host(where)
         data = _head(where, method, path, headers, len(body)) + body
         timeout = timeout_s or self._timeout_s
-        loop = asyncio.get_running_loop()
-        connection = host.take(loop.time())
+        within = (timeouts.first_byte_s or timeout, timeouts.idle_s or timeout, timeouts.total_s or self._answer_s)
+        begun = asyncio.get_running_loop().time()
+        connection = host.take(begun)
         if connection is not None:
             _admitted(admit, host, connection)
             try:
-                return await self._exchange(connection, data, timeout)
+                return await self._exchange(connection, data, begun, within)
             except UpstreamError as error:
                 if not replay or error.kind != "reset" or connection.answered:
                     raise
-        connection = await host.connect()
+        connection = await host.connect(timeouts.connect_s or _CONNECT_S)
         _admitted(admit, host, connection)
-        return await self._exchange(connection, data, timeout)
+        return await self._exchange(connection, data, begun, within)
 
     @staticmethod
-    async def _exchange(connection: Connection, data: bytes, timeout_s: float) -> Reply:
-        head = connection.send(data, timeout_s)
-        timer = asyncio.get_running_loop().call_later(timeout_s, connection.timed_out, timeout_s)
+    async def _exchange(connection: Connection, data: bytes, begun: float, within: tuple[float, float, float]) -> Reply:
+        first_s, idle_s, total_s = within
+        head = connection.send(data, idle_s)
+        silence = min(first_s, total_s) if total_s else first_s
+        timer = asyncio.get_running_loop().call_later(silence, connection.timed_out, silence)
         try:
-            return await head
+            reply = await head
         except asyncio.CancelledError:
             connection.abort()
             raise
         finally:
             timer.cancel()
+        if total_s:
+            reply.end_by(begun + total_s, total_s)
+        return reply
 
     def close(self) -> None:
         """Closes idle connections; those in use close with their replies."""

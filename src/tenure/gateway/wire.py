@@ -19,7 +19,7 @@ _MAX_HEAD = 64 << 10
 
 class UpstreamError(Exception):
     """The upstream could not be reached or broke off. ``kind`` is the ``error.type`` of the Event: connect_failed,
-    connect_timeout, timeout, reset, garbage, too_large or busy."""
+    connect_timeout, timeout, reset, garbage, too_large, too_long or busy."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,7 +30,10 @@ class Reply:
     """A response whose head has arrived. Read it with ``read`` or iterate over its chunks; ``close`` it if you stop
     early, which closes the connection."""
 
-    __slots__ = ("_chunks", "_connection", "_error", "_finished", "_size", "_timeout_s", "_waiter", "headers", "status")
+    __slots__ = (
+        *("_chunks", "_connection", "_deadline", "_error", "_finished", "_limit", "_size", "_timeout_s", "_waiter"),
+        *("headers", "status"),
+    )
 
     def __init__(self, connection: Connection, timeout_s: float) -> None:
         self.status = 0
@@ -42,6 +45,8 @@ class Reply:
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timeout_s = timeout_s
+        self._deadline = 0.0
+        self._limit = 0.0
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that lower-case name."""
@@ -64,8 +69,14 @@ class Reply:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def end_by(self, deadline: float, limit_s: float) -> None:
+        """From ``deadline`` on (the event loop's time; 0: never) the next chunk is an error that says ``limit_s``."""
+        self._deadline, self._limit = deadline, limit_s
+
     async def next_chunk(self) -> bytes:
         """The bytes that have arrived since the last call, waiting for some; empty at the end. Raises UpstreamError."""
+        if self._deadline and not self._finished and asyncio.get_running_loop().time() >= self._deadline:
+            self._too_long()
         while not self._chunks:
             if self._finished:
                 if self._error is not None:
@@ -85,7 +96,11 @@ class Reply:
     async def _more(self) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(self._timeout_s, self._timed_out)
+        silent = loop.time() + self._timeout_s
+        if self._deadline and self._deadline < silent:
+            timer = loop.call_at(self._deadline, self._too_long)
+        else:
+            timer = loop.call_at(silent, self._timed_out)
         try:
             await self._waiter
         except asyncio.CancelledError:
@@ -97,6 +112,13 @@ class Reply:
     def _timed_out(self) -> None:
         connection = self._connection
         self._end(UpstreamError("timeout", f"the upstream sent nothing for {self._timeout_s:g} s"))
+        if connection is not None:
+            connection.abort()
+
+    def _too_long(self) -> None:
+        connection = self._connection
+        self._chunks.clear()
+        self._end(UpstreamError("too_long", f"the answer was not whole within {self._limit:g} s"))
         if connection is not None:
             connection.abort()
 

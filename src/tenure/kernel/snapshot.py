@@ -27,12 +27,43 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a model's upstream may take, in seconds; 0 for as long as the gateway grants to any."""
+
+    connect_s: float = 0.0
+    first_byte_s: float = 0.0
+    idle_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """``calls`` at once to one upstream; ``queue`` further ones wait, each at most ``wait_s`` seconds."""
+
+    calls: int
+    queue: int = 100
+    wait_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFact:
-    """A model the agent may ask for, and the upstream that serves it. ``provider`` is what the manifest calls it."""
+    """A model the agent may ask for, and the upstream that serves it. ``name`` is the provider's, and the resource that
+    policies speak of; ``asked`` is what the agent calls it. ``provider`` is what the manifest calls it, ``wire`` which
+    API it speaks (empty: its provider's). ``fallbacks`` are ``asked`` of others, in the order to try them."""
 
     name: str
     upstream: Upstream
     provider: str = ""
+    alias: str = ""
+    wire: str = ""
+    fallbacks: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    concurrency: Concurrency | None = None
+
+    @property
+    def asked(self) -> str:
+        """The name that the agent asks for it by."""
+        return self.alias or self.name
 
 
 @dataclass(frozen=True, slots=True)

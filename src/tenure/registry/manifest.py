@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Autonomy
+from tenure.kernel.wires import Wire, wire_of
 
 API_VERSION = "tenure/v1"
 
@@ -68,6 +69,7 @@ Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_l
 Text = Annotated[str, Field(min_length=1, max_length=8_000)]
 Address = Annotated[str, Field(min_length=8, max_length=2_000), AfterValidator(_web_address)]
 Level = Annotated[int, Field(ge=1, le=4)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Money = Annotated[
     str,
     BeforeValidator(_money),
@@ -86,6 +88,24 @@ class Metadata(_Part):
     workspace: Label | None = Field(None, description="Workspace; the one you work in when left out")
 
 
+class Timeouts(_Part):
+    """How long an answer may take; what is left out is as long as the gateway grants to any model."""
+
+    connect_s: Seconds | None = Field(None, description="Seconds until its upstream accepts the connection")
+    first_byte_s: Seconds | None = Field(None, description="Seconds until the answer begins")
+    idle_s: Seconds | None = Field(None, description="Seconds that a begun answer may pause")
+    total_s: Seconds | None = Field(None, description="Seconds until the answer is whole, however it comes")
+
+
+class Concurrency(_Part):
+    """How many calls one gateway has under way at the upstream at once: those of all agents with such a limit for it
+    are counted together."""
+
+    calls: Annotated[int, Field(ge=1, le=100_000)] = Field(description="Calls at once; further ones wait")
+    queue: Annotated[int, Field(ge=0, le=100_000)] = Field(100, description="Calls that may wait; 0 to wait for none")
+    wait_s: Seconds = Field(10.0, description="Seconds that a call waits at most")
+
+
 class Model(_Part):
     """A model the agent may ask for, and the address of the model API that serves it."""
 
@@ -100,6 +120,30 @@ class Model(_Part):
     credential_env: Variable | None = Field(
         None, description="Variable of the gateway's environment that holds the provider's key"
     )
+    alias: Line | None = Field(
+        None, description="What the agent asks for, as in fast; the gateway puts the model's name in its place"
+    )
+    wire: Wire | None = Field(
+        None, description="API that its upstream speaks: openai, anthropic or gemini; the provider's when left out"
+    )
+    fallbacks: list[Line] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Others of this agent's models, by alias or name, of the same wire: tried in this order when it "
+        "cannot be reached, is silent, overloaded (429) or fails (5xx), before any of an answer has reached the agent",
+    )
+    timeouts: Timeouts | None = Field(None, description="How long an answer may take")
+    concurrency: Concurrency | None = Field(None, description="How many calls its upstream gets at once")
+
+    @property
+    def asked(self) -> str:
+        """The name that the agent asks for it by."""
+        return self.alias or self.name
+
+    @property
+    def spoken(self) -> Wire:
+        """The wire that its upstream speaks."""
+        return self.wire or wire_of(self.provider)
 
 
 class Server(_Part):

@@ -10,7 +10,16 @@ from typing import Any
 
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject, digest
-from tenure.kernel.snapshot import AgentFact, BreakerFact, ModelFact, ServerFact, ToolFact, Upstream
+from tenure.kernel.snapshot import (
+    AgentFact,
+    BreakerFact,
+    Concurrency,
+    ModelFact,
+    ServerFact,
+    Timeouts,
+    ToolFact,
+    Upstream,
+)
 from tenure.kernel.values import Actor, Autonomy, LifecycleState, Role
 from tenure.registry.manifest import Manifest, manifest_schema
 
@@ -255,15 +264,25 @@ def agent_fact(agent: AgentRecord) -> AgentFact:
         owner=agent.owner,
         purpose=spec["purpose"],
         risk_tier=agent.risk_tier,
-        models=tuple(
-            ModelFact(model["name"], Upstream(model["base_url"], model.get("credential_env")), model["provider"])
-            for model in (spec["model"], *spec.get("models", ()))
-        ),
+        models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
         tools=tuple(_tool(tool) for tool in spec.get("tools", ())),
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
+    )
+
+
+def _model(model: JsonObject) -> ModelFact:
+    return ModelFact(
+        name=model["name"],
+        upstream=Upstream(model["base_url"], model.get("credential_env")),
+        provider=model["provider"],
+        alias=model.get("alias", ""),
+        wire=model.get("wire", ""),
+        fallbacks=tuple(model.get("fallbacks", ())),
+        timeouts=Timeouts(**model.get("timeouts", {})),
+        concurrency=Concurrency(**model["concurrency"]) if "concurrency" in model else None,
     )
 
 

@@ -23,6 +23,7 @@ from tenure.registry.manifest import (
     TOOL,
     VARIABLE,
     Manifest,
+    Model,
     Server,
     Spec,
 )
@@ -152,11 +153,7 @@ def _contradictions(manifest: Manifest, document: int) -> list[Fault]:
             found.append((["spec", "tools", index, "name"], f"grants {tool.name} a second time", "keep one of the two"))
         seen.add(tool.name)
     found += _meeting_names(spec)
-    names: set[str] = {spec.model.name}
-    for index, model in enumerate(spec.models):
-        if model.name in names:
-            found.append((["spec", "models", index, "name"], f"lists {model.name} a second time", "remove it"))
-        names.add(model.name)
+    found += _model_faults(spec)
     for index, dependency in enumerate(spec.dependencies):
         where: list[str | int] = ["spec", "dependencies", index]
         if (dependency.agent is None) == (dependency.system is None):
@@ -193,6 +190,36 @@ def _meeting_names(spec: Spec) -> list[tuple[list[str | int], str, str]]:
                 found.append(
                     (path, f"would be seen as {seen}, as {other} is", "give one of the servers another prefix")
                 )
+    return found
+
+
+def _model_faults(spec: Spec) -> list[tuple[list[str | int], str, str]]:
+    """Models that would be asked for by one name, and fallbacks that lead nowhere or to an API that cannot be meant."""
+    found: list[tuple[list[str | int], str, str]] = []
+    models: dict[tuple[str | int, ...], Model] = {("spec", "model"): spec.model}
+    models |= {("spec", "models", at): model for at, model in enumerate(spec.models)}
+    known: dict[str, Model] = {}
+    for place, model in models.items():
+        if model.asked in known:
+            what, hint = f"lists {model.asked} a second time", "remove it, or give one of the two an alias"
+            found.append(([*place, "alias" if model.alias else "name"], what, hint))
+        known.setdefault(model.asked, model)
+    for place, model in models.items():
+        if model.alias and any(other.alias and other.name == model.alias for other in models.values()):
+            what = f"is also the name of a model: who asks for {model.alias} could mean either"
+            found.append(([*place, "alias"], what, "choose another alias"))
+        for at, name in enumerate(model.fallbacks):
+            where: list[str | int] = [*place, "fallbacks", at]
+            other = known.get(name)
+            if other is None:
+                hint = nearest(name, known) or "list it in spec.models"
+                found.append((where, f"names the model {name}, which is not declared", hint))
+            elif other is model or name in model.fallbacks[:at]:
+                found.append((where, f"names {name} a second time", "remove it"))
+            elif other.spoken != model.spoken:
+                what = f"names {name}, which speaks the {other.spoken} API and not {model.spoken}"
+                hint = f"requests are not translated: name a model that speaks {model.spoken}, or set its wire"
+                found.append((where, what, hint))
     return found
 
 

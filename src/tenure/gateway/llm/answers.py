@@ -9,7 +9,7 @@ from typing import Any
 from tenure.gateway.http import Response
 from tenure.gateway.llm import codec
 from tenure.gateway.llm.codec import Fault, Wire
-from tenure.gateway.llm.forward import media, returned
+from tenure.gateway.llm.forward import Bounds, media, returned
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
@@ -17,13 +17,15 @@ from tenure.gateway.upstream import Reply, UpstreamError
 from tenure.kernel.errors import Refused
 
 _RETRY_AFTER_S = 2
+_STATUS = {"timeout": 504, "connect_timeout": 504, "too_long": 504, "busy": 503}
 
 
 class Answers:
     """Makes the Response of a call, and tells the pipeline what came of it when the last byte is on its way."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, bounds: Bounds) -> None:
         self._pipeline = pipeline
+        self._bounds = bounds
 
     def whole(self, run: Run, reply: Reply, body: bytes) -> Response:
         """An answer that is all here; it is read for the record after it is on its way."""
@@ -47,14 +49,16 @@ class Answers:
 
         async def chunks() -> AsyncIterator[bytes]:
             nonlocal problem, size
-            standing = run.decided
+            standing = run.permitted
             try:
                 while chunk := await reply.next_chunk():
-                    standing = self._pipeline.standing(run.call, run.principal, standing)
+                    standing = self._pipeline.standing(run.acting, run.principal, standing)
                     if run.first_chunk is None:
                         run.first_chunk = time.perf_counter() - run.begun
-                    yield chunk
                     size += len(chunk)
+                    if is_events:
+                        self._bounds.check(size)
+                    yield chunk
                     if size <= codec.CAPTURE_MAX:
                         captured.append(chunk)
                 problem = {} if size <= codec.CAPTURE_MAX else {"tenure.capture.truncated": True}
@@ -68,13 +72,15 @@ class Answers:
                 problem = {"error.type": error.kind, "error.message": str(error)}
                 if is_events:
                     # Said in the client's own protocol first; then the connection is broken off for all others.
-                    yield wire.broken(_upstream_fault(run, status_of(error), error.kind, str(error)))
+                    yield wire.broken(_upstream_fault(run, error))
                 raise
             finally:
                 reply.close()
+                run.ended()
 
         def done() -> None:
             reply.close()
+            run.ended()
             if operation is PASS:
                 problem["http.response.body.size"] = size
             self.tell(run, operation.streamed(b"".join(captured)) | problem, status=reply.status)
@@ -92,11 +98,12 @@ class Answers:
             headers += (("x-should-retry", "false"),)
         return Response(fault.status, run.route.wire.error(fault), headers, done=lambda: self.tell(run, {}))
 
-    def failed(self, run: Run, status: int, kind: str, problem: str) -> Response:
-        """The answer to a call that no upstream answered; ``kind`` is the ``error.type`` of the Event."""
-        fault = _upstream_fault(run, status, kind, problem)
-        facts = {"error.type": kind, "error.message": fault.message}
-        headers = (("x-tenure-call-id", run.call.id),)
+    def failed(self, run: Run, error: UpstreamError) -> Response:
+        """The answer to a call that no upstream answered."""
+        fault = _upstream_fault(run, error)
+        status, facts = fault.status, {"error.type": error.kind, "error.message": fault.message}
+        retry = run.retry_after or ({"retry-after": str(_RETRY_AFTER_S)} if error.kind == "busy" else {})
+        headers = (("x-tenure-call-id", run.call.id), *retry.items())
         return Response(status, run.route.wire.error(fault), headers, done=lambda: self.tell(run, facts, status=status))
 
     def tell(self, run: Run, seen: Mapping[str, Any], *, status: int | None = None, took: float | None = None) -> None:
@@ -116,14 +123,10 @@ class Answers:
         self._pipeline.record(run.call, run.principal, run.decided, run.started, int(duration * 1e6), data)
 
 
-def status_of(error: UpstreamError) -> int:
-    """The HTTP status that tells of it."""
-    return 504 if error.kind in ("timeout", "connect_timeout") else 503 if error.kind == "busy" else 502
-
-
-def _upstream_fault(run: Run, status: int, kind: str, problem: str) -> Fault:
-    text = f"The model's upstream failed: {problem}."
-    return Fault(status, "upstream_error", f"upstream_{kind}", text, {"decision_id": run.call.id})
+def _upstream_fault(run: Run, error: UpstreamError) -> Fault:
+    status = _STATUS.get(error.kind, 502)
+    text = f"The model's upstream failed: {error}."
+    return Fault(status, "upstream_error", f"upstream_{error.kind}", text, {"decision_id": run.call.id})
 
 
 def refused(wire: Wire, error: Refused) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -60,13 +61,28 @@ class Fault:
     more: JsonObject = field(default_factory=dict)
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """A JSON object with another text as its ``model``. Every other value keeps its very bytes."""
+    return replaced(body, {"model": msgspec.json.encode(model)})
+
+
+def replaced(body: bytes | msgspec.Raw, values: Mapping[str, bytes]) -> bytes:
+    """A JSON object with the values of some members replaced by others, which are JSON already."""
+    members = {name: values.get(name, value) for name, value in _members.decode(body).items()}
+    return b"{%s}" % b",".join(msgspec.json.encode(name) + b":" + value for name, value in members.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One endpoint of a provider's API. ``name`` is ``gen_ai.operation.name``.
 
     ``read`` makes an Ask of (body, the model that the path names or ``""``) and raises Refused (400). The other three
     make attributes of an Event and never raise: ``asked`` of the request, ``answered`` of a whole answer, ``streamed``
-    of the bytes of a stream. ``streams``: the content types that are passed on chunk by chunk, None for all.
+    of the bytes of a stream. ``renamed`` is a body that names another model and says the same in all else. ``streams``:
+    the content types that are passed on chunk by chunk, None for all.
     """
 
     name: str
@@ -75,6 +91,7 @@ class Operation:
     answered: Callable[[bytes], dict[str, Any]]
     streamed: Callable[[bytes], dict[str, Any]]
     streams: frozenset[str] | None = EVENT_STREAM
+    renamed: Callable[[bytes, str], bytes] = renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,24 @@ def read_object(body: bytes, what: str) -> dict[str, Any]:
     value = decode_json(body)
     if not isinstance(value, dict):
         raise wrong(what, "the body must be a JSON object", "Send a JSON object.")
+    if names_models(body, value):
+        raise wrong(what, "it has more than one `model`", "Name one model.")
     return value
+
+
+def names_models(body: bytes, value: JsonObject) -> bool:
+    """Whether an object (``value``, read from ``body``) has several members that a reader could take for ``model``:
+    readers differ in which of two equal ones counts, and some do not look at the case of letters. What is decided here
+    must be what the upstream reads."""
+    if any(len(name) == 5 and name != "model" and name.lower() == "model" for name in value):
+        return True
+    if body.count(b'"model"') < 2 and b"\\u006" not in body:  # no second one, nor one spelled with escapes
+        return False
+    try:
+        members = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return True
+    return len([name for name, _ in members if name == "model"]) > 1
 
 
 def model_of(value: JsonObject, what: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from tenure.base import log
 from tenure.gateway.http import Request
@@ -10,6 +12,7 @@ from tenure.gateway.llm import codec
 from tenure.gateway.llm.codec import Wire
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
+from tenure.gateway.llm.slots import Slots
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.snapshot import ModelFact, Upstream
 
@@ -31,28 +34,71 @@ _NOT_RETURNED = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The longest answers that are taken, in bytes: whole ones, which are held in memory, and streams of events."""
+
+    whole: int = 64 << 20
+    stream: int = 256 << 20
+
+    def check(self, size: int) -> None:
+        """Raises UpstreamError for a stream that has become too long."""
+        if size > self.stream:
+            raise UpstreamError("too_large", f"the answer is longer than {self.stream} bytes")
+
+
 class Forwarder:
     """Sends calls to upstreams. The providers' keys are in ``environ``, and go nowhere but into a request's header."""
 
-    def __init__(self, client: Client, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, bounds: Bounds, environ: Mapping[str, str]) -> None:
         self._client = client
+        self._bounds = bounds
         self._environ = environ
+        self._slots = Slots()
 
-    async def send(self, request: Request, run: Run, served: ModelFact, admit: Callable[[], None]) -> Reply:
-        """The reply of the upstream that serves a model, when its head is there. ``admit`` is asked immediately before
-        the bytes go out, and may raise. Raises UpstreamError."""
-        route = run.route
+    async def exchange(
+        self, request: Request, run: Run, served: ModelFact, admit: Callable[[], None]
+    ) -> tuple[Reply, bytes | None]:
+        """The whole answer of the upstream that serves a model, or the head of one that is passed on as it comes.
+        ``admit`` is asked immediately before the bytes go out, and may raise. Raises UpstreamError."""
+        limit = served.concurrency
+        if limit is None:
+            return await self._exchange(request, run, served, admit)
+        await self._slots.enter(served.upstream, limit)
+        body: bytes | None = b""
+        try:
+            reply, body = await self._exchange(request, run, served, admit)
+        finally:
+            if body is None:
+                run.leave = partial(self._slots.leave, served.upstream)
+            else:
+                self._slots.leave(served.upstream)
+        return reply, body
+
+    async def _exchange(
+        self, request: Request, run: Run, served: ModelFact, admit: Callable[[], None]
+    ) -> tuple[Reply, bytes | None]:
+        route, operation = run.route, run.route.operation
+        path, body = route.path, request.body
+        if served.name != run.ask.model and run.ask.model:  # asked for by another name, or another model than asked for
+            path, body = route.path_to(served.name), operation.renamed(body, served.name)
         reply = await self._client.send(
             route.base(served.upstream.base_url),
             request.method,
-            f"{route.path}?{run.query}" if run.query else route.path,
+            f"{path}?{run.query}" if run.query else path,
             self._headers(request, served.upstream, route.wire),
-            request.body,
-            replay=route.operation is not PASS or request.method == "GET",
+            body,
+            replay=operation is not PASS or request.method == "GET",
+            timeouts=served.timeouts,
             admit=admit,
         )
         _refuse_redirect(reply)
-        return reply
+        if _is_stream(run, reply):
+            return reply, None
+        whole = await reply.read(self._bounds.whole)
+        if operation is not PASS:
+            _refuse_nonsense(reply, whole)
+        return reply, whole
 
     def _headers(self, request: Request, upstream: Upstream, wire: Wire) -> list[tuple[str, str]]:
         named = request.headers.get("connection", "").lower()
@@ -68,7 +114,7 @@ class Forwarder:
         return headers
 
 
-def is_stream(run: Run, reply: Reply) -> bool:
+def _is_stream(run: Run, reply: Reply) -> bool:
     """Whether an answer is passed on chunk by chunk."""
     streams = run.route.operation.streams
     if reply.status >= 300 or reply.status == 204:
@@ -89,9 +135,9 @@ def _refuse_redirect(reply: Reply) -> None:
         raise UpstreamError("garbage", f"the upstream redirects ({reply.status}), which is not followed")
 
 
-def refuse_nonsense(reply: Reply, body: bytes) -> None:
+def _refuse_nonsense(reply: Reply, body: bytes) -> None:
     """A success that is no JSON object (a proxy's HTML page) would break the agent's client; an error says what it is.
-    Looking at one byte is enough to tell them apart. Raises UpstreamError."""
+    Looking at one byte is enough to tell them apart."""
     if reply.status < 300 and not body.lstrip().startswith(b"{"):
         raise UpstreamError("garbage", "the upstream answered with something else than a JSON object")
 

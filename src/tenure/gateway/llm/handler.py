@@ -11,9 +11,10 @@ from urllib.parse import unquote_plus
 
 from tenure.gateway.http import Request, Response, decode_json
 from tenure.gateway.llm import codec, routes
-from tenure.gateway.llm.answers import Answers, refused, status_of
+from tenure.gateway.llm.answers import Answers, refused
+from tenure.gateway.llm.attempts import Attempts, find
 from tenure.gateway.llm.codec import Fault, Wire
-from tenure.gateway.llm.forward import Forwarder, is_stream, refuse_nonsense
+from tenure.gateway.llm.forward import Bounds, Forwarder
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.routes import Models, Route
 from tenure.gateway.llm.run import Run
@@ -23,17 +24,18 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact
 from tenure.kernel.values import CallKind, Principal
 
-_ANSWER_MAX = 64 << 20
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")  # RFC 7240 section 4.3
 
 
 class LlmHandler:
     """Everything under ``/v1``, ``/v1beta`` and ``/v1alpha``."""
 
-    def __init__(self, pipeline: Pipeline, client: Client, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, pipeline: Pipeline, client: Client, bounds: Bounds, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._pipeline = pipeline
-        self._forwarder = Forwarder(client, environ)
-        self._answers = Answers(pipeline)
+        self._attempts = Attempts(pipeline, Forwarder(client, bounds, environ))
+        self._answers = Answers(pipeline, bounds)
 
     async def handle(self, request: Request) -> Response:
         """The answer to one request, in the caller's own protocol whatever comes of it."""
@@ -59,7 +61,8 @@ class LlmHandler:
     def _models(self, route: Models, principal: Principal) -> Response:
         """The models that the agent may ask for; asks no upstream."""
         agent = self._agent(principal)
-        names = [model.name for model in agent.models] if agent is not None else []
+        facts = agent.models if agent is not None else ()
+        names = list(dict.fromkeys(name for fact in facts for name in (fact.asked, fact.name)))
         if not route.name:
             return Response(200, route.wire.models(names))
         if route.name in names:
@@ -72,16 +75,20 @@ class LlmHandler:
     ) -> Response:
         """One call, streaming or not."""
         pipeline = self._pipeline
-        resource, facts, query = ask.model, {}, request.query
+        agent = self._agent(principal)
+        asked, facts, query = find(agent, ask.model), {}, request.query
         if query:
             query = _without_key(query, token)
         if route.operation is PASS:
             # What no codec knows is decided as the model it names, or as one of the same provider: an agent without a
             # model there has no business there.
             endpoint = f"{request.method} {request.path}"
-            resource = resource or _own(self._agent(principal), route.wire) or endpoint
+            asked = _own(agent, route.wire) if not ask.model else asked
             ask = replace(ask, arguments={**ask.arguments, "operation": endpoint, "query": query})
             facts = {"http.request.method": request.method, "url.path": request.path}
+        elif asked is not None and asked.name != ask.model:
+            ask = replace(ask, arguments={**ask.arguments, "alias": ask.model})  # policies speak of the model itself
+        resource = asked.name if asked is not None else ask.model or f"{request.method} {request.path}"
         call = pipeline.call(CallKind.LLM, resource, ask.arguments, principal, request.headers, ask.end_user)
         run = Run(route, ask, len(request.body), call, principal)
         run.query, run.facts = query, facts
@@ -95,30 +102,25 @@ class LlmHandler:
             raise
         if not run.verdict.allowed:
             return self._answers.refusal(run)
-        return await self._act(request, run)
+        if run.verdict.agent is not agent:  # the facts have changed while a person was asked
+            asked = find(run.verdict.agent, ask.model) if ask.model else asked
+        return await self._act(request, run, asked if asked is not None and asked.name == resource else None)
 
-    async def _act(self, request: Request, run: Run) -> Response:
-        run.served = served = _served(run.decided.agent, run.call.resource)
-        if served is None:
-            return self._answers.failed(run, 502, "no_upstream", f"nothing serves the model {run.call.resource}")
+    async def _act(self, request: Request, run: Run, asked: ModelFact | None) -> Response:
+        if asked is None:
+            problem = UpstreamError("no_upstream", f"nothing serves the model {run.call.resource}")
+            return self._answers.failed(run, problem)
         try:
-            reply = await self._forwarder.send(
-                request, run, served, lambda: self._pipeline.admit(run.call, run.principal, run.decided)
-            )
-            if is_stream(run, reply):
-                return self._answers.streaming(run, reply)
-            body = await reply.read(_ANSWER_MAX)
-            if run.route.operation is not PASS:
-                refuse_nonsense(reply, body)
+            reply, body = await self._attempts.reach(request, run, asked)
         except NoLongerAllowed as change:
             run.verdict = change.verdict
             return self._answers.refusal(run)
         except UpstreamError as error:
-            return self._answers.failed(run, status_of(error), error.kind, str(error))
+            return self._answers.failed(run, error)
         except asyncio.CancelledError:
             self._answers.tell(run, {"error.type": "client_disconnected"})
             raise
-        return self._answers.whole(run, reply, body)
+        return self._answers.streaming(run, reply) if body is None else self._answers.whole(run, reply, body)
 
 
 def _read(request: Request, route: Route) -> codec.Ask:
@@ -148,17 +150,13 @@ def _without_key(query: str, token: str | None) -> str:
     return "&".join(pair for pair in query.split("&") if not is_key(pair))
 
 
-def _served(agent: AgentFact | None, model: str) -> ModelFact | None:
-    return next((fact for fact in agent.models if fact.name == model), None) if agent is not None else None
-
-
-def _own(agent: AgentFact | None, wire: Wire) -> str | None:
+def _own(agent: AgentFact | None, wire: Wire) -> ModelFact | None:
     """The first of the agent's models whose provider speaks that wire."""
 
     def is_of(fact: ModelFact) -> bool:
-        return routes.speaks(wire, codec.provider(fact.upstream.base_url, fact.provider, "")[0])
+        return routes.speaks(wire, fact.wire or codec.provider(fact.upstream.base_url, fact.provider, "")[0])
 
-    return next((fact.name for fact in agent.models if is_of(fact)), None) if agent is not None else None
+    return next((fact for fact in agent.models if is_of(fact)), None) if agent is not None else None
 
 
 def _prefer_wait(value: str | None) -> float | None:

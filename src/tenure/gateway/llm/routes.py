@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from tenure.gateway.http import Request
 from tenure.gateway.llm.anthropic import codec as anthropic
@@ -14,6 +14,7 @@ from tenure.gateway.llm.gemini import codec as gemini
 from tenure.gateway.llm.opaque import codec as opaque
 from tenure.gateway.llm.openai import codec as openai
 from tenure.gateway.llm.responses import codec as responses
+from tenure.kernel import wires
 from tenure.kernel.errors import Refused
 
 
@@ -26,6 +27,14 @@ class Route:
     operation: Operation
     path: str
     model: str = ""
+
+    def path_to(self, model: str) -> str:
+        """The path, with ``model`` in place of the one that it names, if it does."""
+        if not self.model or model == self.model:
+            return self.path
+        prefix, verb = _PREFIX.match(self.path), self.path.rpartition(":")[2]
+        place = model if model.startswith("tunedModels/") else f"models/{quote(model, safe='')}"
+        return f"{prefix[0] if prefix else ''}/{place}:{verb}"
 
     def base(self, base_url: str) -> str:
         """The address that ``path`` is added to: that of the manifest, without its version where ``path`` has one."""
@@ -52,12 +61,6 @@ _PREFIX = re.compile(r"/v1(?:beta|alpha)?(?=/)")
 _OF_MODEL = re.compile(r"/(models|tunedModels)/([^/:]+)(?::([A-Za-z]+))?")
 _SEGMENTS = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-
-# What a manifest may call the provider that speaks a wire; every other provider speaks OpenAI's.
-_SPOKEN_BY = {
-    "anthropic": frozenset({"anthropic"}),
-    "gcp.gemini": frozenset({"google", "gemini", "gcp.gemini", "vertex", "gcp.vertex_ai"}),
-}
 
 
 def find(request: Request) -> Route | Models:
@@ -102,9 +105,8 @@ def wire_of(request: Request) -> Wire:
 
 
 def speaks(wire: Wire, provider: str) -> bool:
-    """Whether a provider, as a manifest names it, speaks this wire by itself."""
-    spoken = _SPOKEN_BY.get(wire.provider)
-    return provider in spoken if spoken is not None else not any(provider in names for names in _SPOKEN_BY.values())
+    """Whether a provider, as a manifest or its wire names it, speaks this wire by itself."""
+    return wires.wire_of(provider) == wires.wire_of(wire.provider)
 
 
 def _refuse_detours(path: str) -> None:

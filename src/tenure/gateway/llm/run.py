@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +17,17 @@ from tenure.kernel.values import Call, Principal
 
 class Run:
     """What is known of a call so far; ``told`` once it is recorded. ``query`` is that of the request without a key,
-    ``first_chunk`` the seconds to the first piece of a stream, ``facts`` attributes of its Event beside its codec's."""
+    ``first_chunk`` the seconds to the first piece of a stream, ``facts`` attributes of its Event beside its codec's.
+
+    ``served`` is the model that was tried last, ``acting`` the call as it is made of that model and ``permit`` what
+    allows it: ``call`` and ``verdict`` themselves, unless a fallback took its place. ``attempts`` tells of each model
+    that was tried or passed over, ``retry_after`` what the first of them said about when to ask again. ``leave`` gives
+    back the place at the upstream that a stream still holds.
+    """
 
     __slots__ = (
-        *("ask", "begun", "call", "facts", "first_chunk", "principal", "query", "route", "served", "size", "started"),
-        *("told", "verdict"),
+        *("acting", "ask", "attempts", "begun", "call", "facts", "first_chunk", "leave", "permit", "principal"),
+        *("query", "retry_after", "route", "served", "size", "started", "told", "verdict"),
     )
 
     def __init__(self, route: Route, ask: codec.Ask, size: int, call: Call, principal: Principal) -> None:
@@ -33,6 +40,11 @@ class Run:
         self.started = datetime.now(UTC)
         self.begun = time.perf_counter()
         self.verdict: Verdict | None = None
+        self.acting = call
+        self.permit: Verdict | None = None
+        self.attempts: list[dict[str, Any]] = []
+        self.retry_after: dict[str, str] = {}
+        self.leave: Callable[[], None] | None = None
         self.served: ModelFact | None = None
         self.first_chunk: float | None = None
         self.facts: dict[str, Any] = {}
@@ -44,6 +56,17 @@ class Run:
         assert self.verdict is not None  # noqa: S101 (asked only after decide)
         return self.verdict
 
+    @property
+    def permitted(self) -> Verdict:
+        """What allows the call as it is made."""
+        return self.permit or self.decided
+
+    def ended(self) -> None:
+        """Nothing more of an answer comes."""
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
+
     def asked(self) -> dict[str, Any]:
         """The attributes of the Event that the request alone tells."""
         ask, operation = self.ask, self.route.operation
@@ -54,6 +77,9 @@ class Run:
         if self.served is not None:
             known = codec.provider(self.served.upstream.base_url, self.served.provider, self.route.wire.provider)
             out["gen_ai.provider.name"], out["server.address"] = known
+            out["tenure.model.served"] = self.served.name
+        if self.attempts:
+            out["tenure.attempts"] = self.attempts
         out.update(self.facts)
         if self.size <= codec.CAPTURE_MAX or operation is PASS:  # which has a bound of its own
             out.update(operation.asked(ask))

@@ -16,6 +16,7 @@ from tenure.gateway.llm.codec import (
     answer,
     parsed,
     read_object,
+    replaced,
     responded,
     rows,
     sse_objects,
@@ -27,6 +28,8 @@ from tenure.gateway.llm.codec import (
 )
 from tenure.kernel.json import Json, JsonObject
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 _STATUS = {  # google.rpc.Code, as Google's APIs map it to HTTP
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -53,6 +56,22 @@ def _agreed(value: JsonObject, model: str, what: str) -> None:
     for name in (part["model"] for part in asked if "model" in part):
         if not isinstance(name, str) or name.removeprefix("models/") != model.removeprefix("models/"):
             raise wrong(what, "its body names another model than its path", "Leave `model` out of the body.")
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """The body with another model in the places that name one: itself and the requests in it, which must agree with the
+    path. Every other value keeps its very bytes."""
+    name = msgspec.json.encode(model if "/" in model else f"models/{model}")
+    value = _members.decode(body)
+    new = {"model": name} if "model" in value else {}
+    for key in ("generateContentRequest", "generate_content_request"):
+        if key in value:
+            new[key] = replaced(value[key], {"model": name})
+    if "requests" in value:
+        new["requests"] = b"[%s]" % b",".join(
+            replaced(one, {"model": name}) for one in _items.decode(value["requests"])
+        )
+    return replaced(body, new) if new else body
 
 
 def _reader(operation: str, stream: bool) -> Callable[[bytes, str], Ask]:
@@ -265,9 +284,9 @@ def model_body(name: str) -> bytes:
 WIRE = Wire("gcp.gemini", "x-goog-api-key", "", error_body, broken, model_list, model_body, keeps_version=True)
 _GENERATE, _COUNT = _reader("generate_content", stream=False), _reader("count_tokens", stream=False)
 _EMBED = _reader("embeddings", stream=False)
-_EMBEDDINGS = Operation("embeddings", _EMBED, asked, embeddings_attributes, stream_attributes)
+_EMBEDDINGS = Operation("embeddings", _EMBED, asked, embeddings_attributes, stream_attributes, renamed=renamed)
 OPERATIONS: Mapping[str, Operation] = {
-    "generateContent": Operation("generate_content", _GENERATE, asked, attributes, stream_attributes),
+    "generateContent": Operation("generate_content", _GENERATE, asked, attributes, stream_attributes, renamed=renamed),
     "streamGenerateContent": Operation(
         "generate_content",
         _reader("generate_content", stream=True),
@@ -275,8 +294,9 @@ OPERATIONS: Mapping[str, Operation] = {
         attributes,
         stream_attributes,
         EVENT_STREAM | {"application/json"},  # without alt=sse it is an array that grows
+        renamed,
     ),
-    "countTokens": Operation("count_tokens", _COUNT, asked, count_attributes, stream_attributes),
+    "countTokens": Operation("count_tokens", _COUNT, asked, count_attributes, stream_attributes, renamed=renamed),
     "embedContent": _EMBEDDINGS,
     "batchEmbedContents": _EMBEDDINGS,
 }

@@ -6,7 +6,8 @@ import base64
 import re
 from typing import Any
 
-from tenure.gateway.llm.codec import Ask, Operation, parsed
+from tenure.gateway.llm import codec
+from tenure.gateway.llm.codec import Ask, Operation, names_models, parsed, table
 from tenure.kernel.errors import Refused
 
 KEPT = 64 << 10
@@ -25,14 +26,28 @@ def read(body: bytes, path_model: str) -> Ask:
     value = parsed(body) if body.lstrip()[:1] == b"{" else None
     named = {path_model} if path_model else set()
     if isinstance(value, dict):
+        if names_models(body, value):
+            raise _two_models()
         if isinstance(value.get("model"), str):
             named.add(value["model"].removeprefix("models/") if path_model else value["model"])
     else:
         named.update(name.decode("utf-8", "replace") for name in _FORM_FIELD.findall(body))
     if len(named) > 1:
-        raise Refused("two_models", "The request names more than one model.", fix="Name one model.", status=400)
+        raise _two_models()
     stream = isinstance(value, dict) and value.get("stream") is True
     return Ask(next(iter(named), ""), stream, {"stream": stream}, None, {"bytes": body})
+
+
+def _two_models() -> Refused:
+    return Refused("two_models", "The request names more than one model.", fix="Name one model.", status=400)
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """The body with another model where ``read`` found one; the same body where that is none."""
+    if body.lstrip()[:1] == b"{":
+        return codec.renamed(body, model) if "model" in table(parsed(body)) else body
+    found = _FORM_FIELD.search(body)
+    return body if found is None else body[: found.start(1)] + model.encode() + body[found.end(1) :]
 
 
 def asked(ask: Ask) -> dict[str, Any]:
@@ -65,4 +80,4 @@ def _kept(side: str, body: bytes) -> dict[str, Any]:
     return out
 
 
-PASS = Operation("pass_through", read, asked, answered, answered, streams=None)
+PASS = Operation("pass_through", read, asked, answered, answered, streams=None, renamed=renamed)

@@ -63,7 +63,7 @@ def test_a_wire_can_be_other_than_the_providers() -> None:
     [
         (BIG, [BIG], "spec.models[0].name", "lists gpt-big a second time", "an alias"),
         ({**BIG, "alias": "x"}, [{**SMALL, "alias": "x"}], "spec.models[0].alias", "lists x a second time", "alias"),
-        ({**BIG, "alias": "gpt-small"}, [{**SMALL, "alias": "s"}], "spec.model.alias", "also the name of a model", "another alias"),
+        ({**BIG, "alias": "gpt-small"}, [{**SMALL, "alias": "s"}], "spec.model.alias", "also the name", "another"),
         ({**BIG, "fallbacks": ["gpt-smal"]}, [SMALL], "spec.model.fallbacks[0]", "not declared", "mean gpt-small?"),
         ({**BIG, "fallbacks": ["gpt-big"]}, [], "spec.model.fallbacks[0]", "names gpt-big a second", "remove"),
         ({**BIG, "fallbacks": ["gpt-small"] * 2}, [SMALL], "spec.model.fallbacks[1]", "a second time", "remove"),

@@ -19,6 +19,7 @@ from tenure.app.main import app as command_line
 from tenure.app.server import create_app
 from tenure.app.wiring import ROOMS
 from tenure.base.config import Config
+from tenure.base.scan.rules import CLASSES, NAMES
 from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 from tenure.registry.model import manifest_schema
 
@@ -100,6 +101,22 @@ def requirements_page() -> str:
     return NOTE + "\n".join(lines) + "\n"
 
 
+def findings_page() -> str:
+    """Every class and rule that a policy can look for."""
+    lines = [
+        "# Findings",
+        "",
+        "What prompts, answers, arguments and results are scanned for. Policies name a class",
+        "",
+    ]
+    lines[2] += " (`secret`) or a rule (`secret/jwt`) in `context.findings` and `context.returned`."
+    lines += ["| class | what it is | rules |", "|---|---|---|"]
+    for kind, words in CLASSES.items():
+        names = sorted(name for name in NAMES if name.startswith(f"{kind}/"))
+        lines.append(f"| `{kind}` | {words} | {', '.join(f'`{name}`' for name in names)} |")
+    return NOTE + "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: where it is and what it says."""
     openapi = create_app(Config(data_dir=Path("docs-only"))).openapi()
@@ -108,6 +125,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(),
         DOCS / "commands.md": commands_page(),
         DOCS / "requirements.md": requirements_page(),
+        DOCS / "findings.md": findings_page(),
         DOCS / "openapi.json": json.dumps(openapi, indent=1, sort_keys=True) + "\n",
         DOCS / "agent.schema.json": json.dumps(manifest_schema(), indent=1) + "\n",
     }

@@ -46,12 +46,17 @@ CONDITIONS = [
     'unless { context.approved || (context.strings.hasTag("a.b") && context.strings.getTag("a.b") like "x*") }',
     'when { context.longs.hasTag("l.length") && context.longs.getTag("l.length") > 1 }',
     'when { principal.state == "staging" }',
+    'when { context.findings.contains("contact") }',
+    'when { context.findings.containsAny(["secret", "contact/email"]) && !context.findings.isEmpty() }',
+    'when { context.returned.contains("contact") }',
 ]
 policies = st.lists(
     st.tuples(st.sampled_from(["permit", "permit", "forbid"]), st.sampled_from(SCOPES), st.sampled_from(CONDITIONS)),
     max_size=8,
 )
-scalars = st.sampled_from([None, 0, 1, 1.0, True, False, 2, 1.25, 1.23456, 2**63, "x", "y", "x" * 300, [1, 2]])
+scalars = st.sampled_from(
+    [None, 0, 1, 1.0, True, False, 2, 1.25, 1.23456, 2**63, "x", "y", "x" * 300, [1, 2], "a@b.org"]
+)
 arguments = st.fixed_dictionaries(
     {},
     optional={

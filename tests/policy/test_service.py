@@ -87,7 +87,7 @@ def test_the_shipped_policies_come_with_the_first_start_only(world: World) -> No
     watch = Watch()
     watch.start(world)
     names = sorted(path.name for path in world.config.policies.glob("*"))
-    assert names == ["00-grants.cedar", "10-oversight.cedar", "mine.cedar"]
+    assert names == ["00-grants.cedar", "10-oversight.cedar", "20-findings.cedar", "mine.cedar"]
     running = service.show(world, "default")
     assert running.last_problem is None
     assert [name for name, _ in running.files] == names
@@ -103,7 +103,7 @@ def test_a_folder_of_the_persons_own_is_left_alone(world: World, tmp_path: Path)
     elsewhere = replace(world, config=replace(world.config, policy_dir=str(own)))
     assert service.install_defaults(elsewhere, "default") == []
     (own / "only.cedar").unlink()
-    assert service.install_defaults(elsewhere, "default") == ["00-grants.cedar", "10-oversight.cedar"]
+    assert service.install_defaults(elsewhere, "default") == ["00-grants.cedar", "10-oversight.cedar", "20-findings.cedar"]
 
 
 def test_the_watcher_loads_what_changed_and_survives_what_is_broken(world: World) -> None:

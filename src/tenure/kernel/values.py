@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import Json, JsonObject
 
 
 class LifecycleState(StrEnum):
@@ -99,7 +99,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is attempted. ``resource`` is ``<model>`` for an llm call and ``<server>/<tool>`` for a tool call."""
+    """What is attempted. ``resource`` is ``<model>`` for an llm call and ``<server>/<tool>`` for a tool call.
+
+    ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
+    JSON values, or bytes that are none. Policies see what is found in them, never themselves."""
 
     id: str
     kind: CallKind
@@ -109,6 +112,8 @@ class Call:
     span_id: str = ""
     parent_span_id: str | None = None
     end_user: str | None = None
+    content: Json = None
+    returned: Json = None
 
 
 @dataclass(frozen=True, slots=True)

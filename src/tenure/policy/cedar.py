@@ -15,6 +15,7 @@ from typing import Any
 import cedarpy
 from cedarpy import pst
 
+from tenure.base.scan.rules import NAMES
 from tenure.policy.arguments import BAGS, TAG_TYPE, segments
 
 SCHEMA = """
@@ -42,6 +43,8 @@ type Attempt = {
   session: String,
   on_behalf_of?: String,
   unrepresentable: Bool,
+  findings: Set<String>,
+  returned: Set<String>,
   longs: Longs,
   decimals: Decimals,
   strings: Strings,
@@ -51,7 +54,11 @@ type Attempt = {
 action call_tool appliesTo { principal: [Agent], resource: [Tool], context: Attempt };
 action call_model appliesTo { principal: [Agent], resource: [Model], context: Attempt };
 """
-OBLIGATIONS = frozenset({"approve", "notify"})
+OBLIGATIONS = frozenset({"approve", "notify", "redact"})
+REDACT = "redact:"
+"""Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
+FINDINGS = ("findings", "returned")
+"""What was found in what goes out, and in what came back."""
 SYSTEM_PREFIX = "system/"
 
 _schema = cedarpy.Schema.from_str(SCHEMA)
@@ -231,8 +238,15 @@ def _annotation_problems(rule: Rule) -> list[str]:
         problems.append(
             f'@id("{rule.id}"): ids that begin with {SYSTEM_PREFIX} belong to the rules that cannot be changed'
         )
-    if rule.obligation and rule.obligation not in OBLIGATIONS:
-        problems.append(f'@obligation("{rule.obligation}") is not known; there are {", ".join(sorted(OBLIGATIONS))}')
+    redacted = rule.obligation.removeprefix(REDACT) if rule.obligation.startswith(REDACT) else ""
+    if rule.obligation and rule.obligation not in OBLIGATIONS and redacted not in NAMES:
+        known = ", ".join(sorted(OBLIGATIONS))
+        problems.append(f'@obligation("{rule.obligation}") is not known; there are {known}, and redact:<finding>')
+    if rule.obligation.startswith("redact") and str(rule.node.effect) != "permit":
+        problems.append(f'@obligation("{rule.obligation}") on a forbid: what is forbidden is not sent, redacted or not')
+    unknown = sorted(name for clause in rule.node.clauses for name in _looked_for(clause.expr) if name not in NAMES)
+    if unknown:
+        problems.append(f"looks for {', '.join(unknown)}, which is no class of findings and no rule (docs/findings.md)")
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
             '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
@@ -256,6 +270,17 @@ def _reads(node: Any) -> Reads:
     for child in _children(node):
         reads |= _reads(child)
     return reads
+
+
+def _looked_for(node: Any) -> list[str]:
+    """The names that an expression looks for among findings, as far as they are written out."""
+    found: list[str] = []
+    if isinstance(node, pst.BinaryOp) and node.op in ("contains", "contains_all", "contains_any"):
+        left = node.left
+        if isinstance(left, pst.GetAttr) and _is_context(left.base) and left.attr in FINDINGS:
+            texts = node.right.elements if isinstance(node.right, pst.Set) else (node.right,)
+            found = [text.value for text in texts if isinstance(text, pst.StringLit)]
+    return found + [name for child in _children(node) for name in _looked_for(child)]
 
 
 def _children(node: Any) -> list[Any]:

@@ -13,15 +13,17 @@ from typing import Any
 
 import cedarpy
 
+from tenure.base.scan.rules import CLASSES
+from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
-from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.json import Json, JsonObject, digest
 from tenure.kernel.snapshot import AgentFact, WorkspaceFact
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
-from tenure.policy.cedar import SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
+from tenure.policy.cedar import REDACT, SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
 
 __all__ = ["DEFAULT_DENY", "NOT_VIOLATIONS", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
-__all__ += ["bundle_version", "compile_bundle", "decide", "is_violation"]
+__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions"]
 
 STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
 CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
@@ -52,6 +54,15 @@ _MEMO_TEXT = 256  # a longer argument is not worth keeping in a key
 def is_violation(decision: Decision) -> bool:
     """Whether a refusal counts toward the breaker: true for denials by policy, grant or argument type only."""
     return decision.effect is Effect.DENY and not NOT_VIOLATIONS.intersection(decision.policies)
+
+
+def redactions(decision: Decision) -> frozenset[str]:
+    """The classes and rules whose findings a decision wants taken out of what is sent."""
+    return frozenset(
+        name
+        for word in decision.obligations
+        for name in (CLASSES if word == "redact" else (word.removeprefix(REDACT),) if word.startswith(REDACT) else ())
+    )
 
 
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
@@ -174,9 +185,7 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
     if autonomy is None:
         what = "tool" if call.kind is CallKind.TOOL else "model" if call.kind is CallKind.LLM else call.kind.value
         return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
-    part = known.slices.get(place)
-    if part is None:
-        part = known.slices[place] = _slice(bundle, agent, call)
+    part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     for path, _, bags in part.paths:
         if path in given and not bags.intersection(carry(given[path])):
@@ -195,6 +204,22 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
             known.memo.clear()
         known.memo[key] = decision
     return decision
+
+
+def facts_read(call: Call, agent: AgentFact | None, bundle: Bundle | None) -> frozenset[str]:
+    """The facts of the context that the policies in scope of a Call look at: what none of them reads need not be found
+    out, and what came back need not wait for a decision on it."""
+    if agent is None or bundle is None or call.kind not in _ACTIONS:
+        return frozenset()
+    return _part(bundle, _known(bundle, agent), call).reads.facts
+
+
+def _part(bundle: Bundle, known: _Known, call: Call) -> Slice:
+    place = (call.kind, call.resource)
+    part = known.slices.get(place)
+    if part is None:
+        part = known.slices[place] = _slice(bundle, known.fact, call)
+    return part
 
 
 def _known(bundle: Bundle, agent: AgentFact) -> _Known:
@@ -273,10 +298,16 @@ def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str) -> di
         "autonomy": autonomy,
         "session": principal.session if "session" in reads else "",
         "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
+        "findings": _found([call.arguments, call.content]) if "findings" in reads else (),
+        "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),
     }
     if principal.on_behalf_of is not None and "on_behalf_of" in reads:
         attempt["on_behalf_of"] = principal.on_behalf_of
     return attempt
+
+
+def _found(value: Json) -> tuple[str, ...]:
+    return tuple(sorted(words(look(value))))
 
 
 def _memo_key(place: Any, approved: bool, attempt: Mapping[str, Any], given: Mapping[str, Any]) -> Any:

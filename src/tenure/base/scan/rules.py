@@ -9,13 +9,18 @@ Sources of the token formats: GitHub's "secret scanning patterns", the providers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tenure.base.scan import checks
 
-CLASSES = ("secret", "personal", "contact", "exfiltration", "injection")
-"""Keys to something; who somebody is; how to reach somebody; ways out for data; attacks on the model or its reader."""
+CLASSES: Mapping[str, str] = {
+    "secret": "Keys, tokens and passwords",
+    "personal": "Numbers that say who somebody is, or whose money",
+    "contact": "Addresses and telephone numbers",
+    "exfiltration": "Ways out for data: sinks, data in addresses, commands that send files",
+    "injection": "Attacks on the model or on who reads its answer: orders, hidden text, phishing",
+}
 FLAGGING = frozenset({"secret", "exfiltration", "injection"})
 """Classes that flag a call in the live feed. Personal data is the daily work of many agents: it is only noted."""
 

@@ -103,7 +103,11 @@ def test_a_folder_of_the_persons_own_is_left_alone(world: World, tmp_path: Path)
     elsewhere = replace(world, config=replace(world.config, policy_dir=str(own)))
     assert service.install_defaults(elsewhere, "default") == []
     (own / "only.cedar").unlink()
-    assert service.install_defaults(elsewhere, "default") == ["00-grants.cedar", "10-oversight.cedar", "20-findings.cedar"]
+    assert service.install_defaults(elsewhere, "default") == [
+        "00-grants.cedar",
+        "10-oversight.cedar",
+        "20-findings.cedar",
+    ]
 
 
 def test_the_watcher_loads_what_changed_and_survives_what_is_broken(world: World) -> None:
@@ -188,4 +192,4 @@ def test_every_workspace_has_policies_of_its_own(world: World) -> None:
     with world.begin() as connection:
         people.ensure_workspace(connection, "gamma", "system:test", world.clock())
     durable.run_due(world, Flow("policy.watch", watch.find, watch.step), "h")
-    assert len(service.show(world, "gamma").files) == 2, "a new workspace begins with the shipped policies"
+    assert len(service.show(world, "gamma").files) == 3, "a new workspace begins with the shipped policies"

@@ -21,6 +21,7 @@ from tenure.base.room import Room, World
 from tenure.breaker.model import trip_id
 from tenure.breaker.react import CONSUMER as BREAKER
 from tenure.breaker.room import ROOM
+from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
 from tests.sim.manifests import manifest
@@ -102,6 +103,20 @@ def test_a_consumer_that_fails_holds_up_neither_the_others_nor_the_facts(watched
     tell(world)
     engine.settle()
     assert tripped(publisher)
+
+
+def test_a_consumer_that_never_comes_to_an_end_does_not_hold_up_the_facts(watched: World) -> None:
+    def breed(connection: Connection, event: Event) -> None:
+        events.append(connection, [replace(event, id=new_id(), type="call.completed")])
+
+    busy = Consumer("busy", breed)
+    world = replace(watched, consumers=frozenset({"busy", "breaker"}))
+    publisher = Publisher(world)
+    engine = Engine(world, (Room("busy", consumers=(busy,)), ROOM), publisher)
+    engine.settle()
+    tell(world)
+    while not tripped(publisher):
+        engine.settle()
 
 
 @pytest.mark.req("R055")

@@ -18,12 +18,14 @@ from tenure.policy import cli as policy
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
 from tenure.telemetry import cli as telemetry
+from tenure.tools import cli as tools
 
 COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
     runtime.register,
     approvals.register,
     breaker.register,
+    tools.register,
     policy.register,
     telemetry.register,
     audit.register,

@@ -15,10 +15,14 @@ from typing import Any
 
 from tenure.app.publish import Publisher
 from tenure.base import durable, events, log
+from tenure.base.events import Consumer
 from tenure.base.room import Flow, Room, World
 
 logger = log.get("engine")
 
+_BATCHES = 4
+"""So many batches a consumer takes before the facts are looked at: however much it has before it, a suspension or a
+tool that was switched off does not wait behind."""
 _UNSETTLED = -1
 """Instead of the number of the Event up to which all is done: something is left to do, whether there is news or not."""
 
@@ -73,17 +77,20 @@ class Engine:
         if await asyncio.to_thread(self.settle):
             self._publisher.announce()
 
-    def settle(self) -> bool:
+    def settle(self, *, wholly: bool = False) -> bool:
         """Lets every consumer take what is new, then the Snapshot; says whether a fact changed. A consumer that fails
-        is asked again later, and holds up neither the others nor a suspension on its way to the gateways."""
+        is asked again later, and holds up neither the others nor a suspension on its way to the gateways; nor does one
+        that has much before it, unless ``wholly``."""
         with self._world.read() as connection:
             newest = events.head(connection)
         if newest == self._settled:
             return False
         for consumer in (consumer for room in self._rooms for consumer in room.consumers):
             try:
-                while events.consume(self._world.db, consumer):
-                    self._world.bell.ring()
+                while more := _take(self._world, consumer):
+                    if not wholly:
+                        break
+                newest = _UNSETTLED if more else newest
             except Exception as error:  # noqa: BLE001 (whatever ails one room, the others go on)
                 logger.warning("a consumer failed, trying again", consumer=consumer.name, error=repr(error))
                 newest = _UNSETTLED
@@ -103,3 +110,12 @@ class Engine:
             except Exception as error:  # noqa: BLE001 (as above: the next step starts from state and facts)
                 logger.warning("a step failed, trying again", flow=flow.name, error=repr(error))
             await asyncio.sleep(flow.every)
+
+
+def _take(world: World, consumer: Consumer) -> bool:
+    """Lets a consumer take some batches; says whether there may be more, and then has rung for the next turn."""
+    for _ in range(_BATCHES):
+        if not events.consume(world.db, consumer):
+            return False
+        world.bell.ring()
+    return True

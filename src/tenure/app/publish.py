@@ -16,6 +16,7 @@ from tenure.identity import service as identity
 from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference, is_empty
 from tenure.policy import service as policy
 from tenure.registry import service as registry
+from tenure.tools import service as tools
 
 HEARTBEAT_S = 2.0
 _LOOK = 5000  # Events; when more are new, the facts are built without reading them
@@ -54,7 +55,7 @@ class Publisher:
                 keys=identity.public_keys(connection),
                 issuer=identity.issuer(world.config),
                 workspaces=workspaces,
-                agents=agents,
+                agents=tools.governed(connection, agents),
                 approvals=approvals.facts(connection, now),
             )
 

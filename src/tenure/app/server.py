@@ -141,7 +141,9 @@ async def _start(app: FastAPI, world: World, rooms: Sequence[Room]) -> Engine:
             await asyncio.to_thread(room.start, world)
     publisher = app.state.publisher = Publisher(world)
     engine = Engine(world, rooms, publisher)
-    await asyncio.to_thread(engine.settle)  # no gateway may hear of facts that forget what was told before a crash
+    await asyncio.to_thread(
+        engine.settle, wholly=True
+    )  # no gateway may hear of facts that forget what was told before a crash
     engine.start()
     return engine
 

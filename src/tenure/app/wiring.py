@@ -12,7 +12,8 @@ from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.telemetry.room import ROOM as TELEMETRY
+from tenure.tools.room import ROOM as TOOLS
 
 # Rooms are started in this order and stopped in the reverse, and their consumers take each batch of Events in it:
 # what decides calls comes before what only tells of them.
-ROOMS: tuple[Room, ...] = (REGISTRY, IDENTITY, POLICY, APPROVALS, BREAKER, RUNTIME, AUDIT, TELEMETRY, EVALUATION)
+ROOMS: tuple[Room, ...] = (REGISTRY, IDENTITY, POLICY, TOOLS, APPROVALS, BREAKER, RUNTIME, AUDIT, TELEMETRY, EVALUATION)

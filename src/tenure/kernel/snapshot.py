@@ -73,6 +73,7 @@ class ServerFact:
     ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on. ``prefix`` is
     put before the names of its tools and prompts (None: ``<name>__``). Granted besides tools: ``resources`` (patterns
     of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
+    ``off``: all of it is switched off, and why; empty while it is on.
     """
 
     name: str
@@ -86,15 +87,23 @@ class ServerFact:
     resources: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
+    off: str = ""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What makes two descriptions, in whatever manifests and under whatever names, the same server."""
+        return (self.url,) if self.url else (*self.command, self.cwd or "", *map("=".join, sorted(self.env.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFact:
-    """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``."""
+    """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``. ``off``: it is
+    switched off, and why; empty while it is on."""
 
     server: str
     name: str
     autonomy: Autonomy = Autonomy.AUTONOMOUS
+    off: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class AgentFact:
         """Everything that it may ask of its servers: tools by their names, resources as ``resources/<pattern>`` and
         prompts as ``prompts/<name>``."""
         beside = (
-            ToolFact(server.name, f"{what}/{name}")
+            ToolFact(server.name, f"{what}/{name}", off=server.off)
             for server in self.servers
             for what, names in (("resources", server.resources), ("prompts", server.prompts))
             for name in names

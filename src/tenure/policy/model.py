@@ -17,8 +17,8 @@ from tenure.base.scan.rules import CLASSES
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject, digest
-from tenure.kernel.snapshot import AgentFact, WorkspaceFact
-from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
+from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
+from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
 from tenure.policy.cedar import REDACT, SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
 
@@ -27,6 +27,7 @@ __all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_viol
 
 STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
 CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
+TOOL_DISABLED = "system/tool-disabled"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY = "system/default-deny"
 SYSTEM_RULES: Mapping[str, str] = {
@@ -36,13 +37,16 @@ SYSTEM_RULES: Mapping[str, str] = {
     CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
     BREAKER: "The agent's breaker is tripped",
     GRANT: "The model, tool, resource or prompt is not granted in the agent's manifest",
+    TOOL_DISABLED: "The tool, or all of its server, is switched off",
     NO_POLICY: "The workspace has no valid policies",
     ARGUMENTS: "A policy reads an argument that the call gives in another type",
     POLICY_ERROR: "A policy failed while it was asked",
     DEFAULT_DENY: "No policy permits the call",
 }
 """Every id a Decision can name that is not in a policy file."""
-NOT_VIOLATIONS = frozenset({STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, NO_POLICY, POLICY_ERROR})
+NOT_VIOLATIONS = frozenset(
+    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, NO_POLICY, POLICY_ERROR}
+)
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
@@ -77,7 +81,7 @@ class _Known:
     fact: AgentFact
     base: Any
     plain: Any
-    grants: dict[tuple[CallKind, str], str]
+    grants: dict[tuple[CallKind, str], ToolFact]
     slices: dict[tuple[CallKind, str], Slice] = field(default_factory=dict)
     memo: dict[Any, Decision] = field(default_factory=dict)
 
@@ -181,16 +185,18 @@ def _standing(principal: Principal, agent: AgentFact | None, tripped: bool, vers
 def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, approved: bool) -> Decision:
     known = _known(bundle, agent)
     place = (call.kind, call.resource)
-    autonomy = known.grants.get(place)
-    if autonomy is None:
+    grant = known.grants.get(place)
+    if grant is None:
         what = "tool" if call.kind is CallKind.TOOL else "model" if call.kind is CallKind.LLM else call.kind.value
         return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
+    if grant.off:
+        return _deny(TOOL_DISABLED, f"{call.resource} is switched off: {grant.off}", bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     for path, _, bags in part.paths:
         if path in given and not bags.intersection(carry(given[path])):
             return _deny(ARGUMENTS, _mismatch(part, path, given[path], bags), bundle.version)
-    attempt = _attempt(call, principal, part, autonomy)
+    attempt = _attempt(call, principal, part, grant.autonomy.value)
     key = _memo_key(place, approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
@@ -235,8 +241,8 @@ def _known(bundle: Bundle, agent: AgentFact) -> _Known:
 
 def _learn(agent: AgentFact) -> _Known:
     granted = agent.granted
-    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool.autonomy.value for tool in granted}
-    grants |= {(CallKind.LLM, model.name): Autonomy.AUTONOMOUS.value for model in agent.models}
+    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
+    grants |= {(CallKind.LLM, model.name): ToolFact("", model.name) for model in agent.models}
     tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in granted]
     models = [_uid("Model", model.name) for model in agent.models]
     attributes = {

@@ -35,6 +35,7 @@ __all__ = [
     "Placed",
     "Session",
     "Span",
+    "ToolUse",
     "Trace",
     "TraceSummary",
     "decision_span",
@@ -366,6 +367,16 @@ class AgentStats:
     output_tokens: int
     tools: int
     last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """How an agent used a tool: ``recent`` calls within the window that was asked for, and the last one ever."""
+
+    agent: str
+    resource: str
+    recent: int
+    last: datetime
 
 
 # --- the live feed --------------------------------------------------------------------------------------------------

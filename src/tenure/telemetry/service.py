@@ -23,6 +23,7 @@ from tenure.telemetry.model import (
     Outcome,
     Session,
     Span,
+    ToolUse,
     Trace,
     TraceSummary,
     span_of,
@@ -366,6 +367,12 @@ def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
     since = world.clock() - window
     where = Where(workspace=actor.workspace).add("time_us >= ?", store.micros(since))
     return _current(world).stats(where)
+
+
+def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
+    """Every tool that every agent has called, with how often in the last ``window``; as far as the trace store has
+    read, so that asking costs nothing when much happens."""
+    return _store(world).tool_uses(actor.workspace, store.micros(world.clock() - window))
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tenure.base.events import Logged
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.values import Event, Status
-from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, TraceSummary, outcome_of, span_of
+from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, ToolUse, TraceSummary, outcome_of, span_of
 
 tool_use = sa.Table(
     "tool_use",
@@ -325,6 +325,16 @@ class TraceStore:
             if outcome is not None:
                 found[event.workspace, outcome.source, outcome.session or event.id] = outcome
         return list(found.values())
+
+    def tool_uses(self, workspace: str, since_us: int) -> list[ToolUse]:
+        """Every tool that every agent of a workspace has called, with how often since ``since_us``."""
+        sql = """
+            SELECT agent, resource, count(*) FILTER (time_us >= ?), max(time_us) FROM event
+            WHERE workspace = ? AND type = 'call.completed' AND agent IS NOT NULL AND resource IS NOT NULL
+                  AND name LIKE 'execute_tool %'
+            GROUP BY agent, resource"""
+        rows = self._all(sql, [since_us, workspace])
+        return [ToolUse(agent, resource, recent, _time(last)) for agent, resource, recent, last in rows]
 
     def stats(self, where: Where) -> list[AgentStats]:
         """Each agent's calls that meet ``where``, in figures."""

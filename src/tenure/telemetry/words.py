@@ -99,6 +99,9 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because(f"breaker reset by {_by(event)}", data.get("reason"))
         case "breaker.tripped":
             return _because("breaker tripped, every call is refused", data.get("reason"))
+        case "tool.disabled" | "tool.enabled":
+            word = "off" if event.type == "tool.disabled" else "on again"
+            return _because(f"{data.get('resource')} switched {word} by {_by(event)}", data.get("reason"))
         case "agent.transitioned":
             change = " → ".join(str(data[end]) for end in ("from", "to") if data.get(end))
             return _because(change, data.get("reason"))

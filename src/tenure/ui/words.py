@@ -79,6 +79,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "release.created": ("got a new release", ""),
     "release.rejected": ("keeps its release: the new one was dropped", ""),
     "token.issued": ("was given a credential", ""),
+    "tool.disabled": ("switched off", ""),
+    "tool.enabled": ("switched on again", ""),
 }
 _BY_A_PERSON = frozenset(
     {

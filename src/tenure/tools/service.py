@@ -1,0 +1,138 @@
+"""The verbs of tools: list, switch off, switch on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import Connection
+
+from tenure.base import events
+from tenure.base.http import require
+from tenure.base.room import World
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.ids import new_id
+from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.values import Actor, Event, LifecycleState, Role, Status
+from tenure.registry import service as registry
+from tenure.telemetry import service as telemetry
+from tenure.tools import store
+from tenure.tools.model import Standing, Switch, Switchboard, meant, parse, standings
+
+RECENT = timedelta(hours=1)
+_GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
+_MAX_REASON = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A grant as it stands, and its use: ``recent`` calls in the last hour and the last one ever; None while the trace
+    store does not answer."""
+
+    standing: Standing
+    recent: int | None = None
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What switching came to. ``changed`` is False when it was so already; ``reached``: the grants under the switch."""
+
+    switch: Switch
+    changed: bool
+    reached: tuple[Standing, ...]
+
+
+def governed(connection: Connection, agents: Mapping[str, AgentFact]) -> dict[str, AgentFact]:
+    """Agents' facts, by their keys, with what is switched off marked in them."""
+    board = Switchboard(store.switches(connection), agents.values())
+    return {key: board.applied(fact) for key, fact in agents.items()}
+
+
+def find(world: World, actor: Actor) -> list[Granted]:
+    """Every grant of every agent that is not gone, by agent in the manifest's order, with its use."""
+    with world.read() as connection:
+        agents = _agents(connection, actor.workspace)
+        board = Switchboard(store.switches(connection, actor.workspace), agents.values())
+    return _with_use(world, actor, standings(agents.values(), board))
+
+
+def reach(world: World, actor: Actor, resource: str, agent: str = "") -> list[Granted]:
+    """What switching ``resource`` off or on would reach. Raises Refused as ``switch_off``."""
+    switch = Switch(actor.workspace, *parse(resource), agent, "", actor.name, world.clock())
+    with world.read() as connection:
+        found = meant(_agents(connection, actor.workspace), switch)
+    return _with_use(world, actor, found)
+
+
+def switches(world: World, actor: Actor) -> list[Switch]:
+    """What is off, the newest first."""
+    with world.read() as connection:
+        return store.switches(connection, actor.workspace)
+
+
+def switch_off(world: World, actor: Actor, resource: str, agent: str, reason: str) -> Switched:
+    """Switches a tool (``server/tool``) or a server (``server/*``) off, for one agent or, with an empty name, for all:
+    no gateway lets a call of it through from the next Snapshot on. Raises Refused: 403 for whoever may not, 404 for
+    what nobody was granted, 422 for a name that is none, 400 without a reason."""
+    return _switch(world, actor, resource, agent, reason, off=True)
+
+
+def switch_on(world: World, actor: Actor, resource: str, agent: str, reason: str) -> Switched:
+    """Takes back exactly that switch; others that cover the same tool stay. Raises Refused as ``switch_off``."""
+    return _switch(world, actor, resource, agent, reason, off=False)
+
+
+def _switch(world: World, actor: Actor, resource: str, agent: str, reason: str, *, off: bool) -> Switched:
+    require(actor, Role.OPERATOR, Role.APPROVER)
+    server, tool = parse(resource)
+    why = reason.strip()
+    if not 0 < len(why) <= _MAX_REASON:
+        raise Refused("reason_required", "This needs a reason; it is kept in the audit.", fix="Say why.")
+    now = world.clock()
+    with world.begin() as tx:
+        agents = _agents(tx, actor.workspace)
+        switch = Switch(actor.workspace, server, tool, agent, why, actor.name, now)
+        known = next((one for one in store.switches(tx, actor.workspace) if _same(one, switch)), None)
+        # What was granted when it was switched off may be granted no longer; it can be switched on all the same.
+        reached = () if known is not None and not off else tuple(meant(agents, switch))
+        changed = store.switch_off(tx, switch) if off else store.switch_on(tx, switch)
+        if changed:
+            events.append(tx, [_event(switch, "tool.disabled" if off else "tool.enabled", reached)])
+    return Switched(known if off and known is not None else switch, changed, reached)
+
+
+def _same(one: Switch, other: Switch) -> bool:
+    return (one.server, one.tool, one.agent) == (other.server, other.tool, other.agent)
+
+
+def _event(switch: Switch, kind: str, reached: tuple[Standing, ...]) -> Event:
+    agents = sorted({standing.agent for standing in reached})
+    return Event(
+        id=new_id(),
+        type=kind,
+        time=switch.since,
+        workspace=switch.workspace,
+        actor=switch.by,
+        agent=switch.agent or None,
+        status=Status.FLAGGED,
+        data={"resource": switch.resource, "reason": switch.reason, **({"agents": agents} if agents else {})},
+    )
+
+
+def _agents(connection: Connection, workspace: str) -> dict[str, AgentFact]:
+    facts = registry.agent_facts(connection)
+    return {key: fact for key, fact in facts.items() if fact.workspace == workspace and fact.state not in _GONE}
+
+
+def _with_use(world: World, actor: Actor, found: list[Standing]) -> list[Granted]:
+    try:
+        uses = {(use.agent, use.resource): use for use in telemetry.tool_uses(world, actor, RECENT)}
+    except Failed:  # what is switched must not hang on what is only told
+        return [Granted(standing) for standing in found]
+    out = []
+    for standing in found:
+        use = uses.get((standing.agent, standing.resource))
+        out.append(Granted(standing, use.recent if use else 0, use.last if use else None))
+    return out

@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "email": "{email}",
     "token_id": "{token}",
     "path": "{folder}/policy.cedar",
+    "resource": "files/read_file",
     "policy show name": "{version}",
     "run command": ["--", "true"],
     "workspaces create name": "Not A Name",

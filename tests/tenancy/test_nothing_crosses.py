@@ -46,6 +46,7 @@ FIELDS: dict[str, Any] = {
     "name": "probe",
     "manifests": [],
     "files": [],
+    "resource": "files/read_file",
 }
 WHOLE = {"put /v1/agents/{name}": {"kind": "Agent"}}  # bodies that are no listed fields
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing

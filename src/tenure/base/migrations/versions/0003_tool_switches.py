@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -269,6 +269,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("name", OPERATIONS)
 @settings(max_examples=150, deadline=None)
 @example(value={"type": []}, kind=None)
+@example(value={"model": "m", "input": [{"content": 5}]}, kind=None)
 @given(value=JSON, kind=st.sampled_from([None, "message_start", "content_block_start", "content_block_delta", "error"]))
 def test_nonsense_is_refused_or_recorded_and_never_a_crash(name: str, value: Any, kind: str | None) -> None:
     operation = OPERATIONS[name]

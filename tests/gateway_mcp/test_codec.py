@@ -43,6 +43,13 @@ def test_a_request_of_either_life_is_read() -> None:
     assert (new.method, new.id, new.modern, new.version) == ("tools/call", 7, True, MODERN)
 
 
+def test_a_refusal_repeats_no_id_that_json_rpc_does_not_know() -> None:
+    for identity in ("[1]", '{"a":1}', "1.5", "true"):
+        with pytest.raises(Refused) as refused:
+            codec.read_message(b'{"jsonrpc":"2.0","id":%s,"method":5}' % identity.encode(), {})
+        assert refused.value.details.get("id") is None
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "code"),
     [

@@ -93,15 +93,16 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Message:
         raise Refused("invalid_request", "The body is not a JSON-RPC 2.0 message.", fix='Send "jsonrpc": "2.0".')
     version = headers.get("mcp-protocol-version", "")
     identity = raw.get("id")
+    if isinstance(identity, bool) or not isinstance(identity, str | int):
+        identity = None  # no refusal may carry it back: JSON-RPC knows no such id
     if "method" not in raw and ("result" in raw or "error" in raw):
         if version in MODERN_VERSIONS:
             raise Refused("invalid_request", "Clients send no responses at this revision.")
-        known = identity if isinstance(identity, str | int) else None
-        return Message("", known, version=version or "2025-03-26", answer=raw)
+        return Message("", identity, version=version or "2025-03-26", answer=raw)
     method, params = raw.get("method"), raw.get("params", {})
     if not isinstance(method, str) or not isinstance(params, dict):
         raise Refused("invalid_request", "`method` must be a string and `params` an object.", details={"id": identity})
-    if "id" in raw and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+    if "id" in raw and identity is None:
         raise Refused("invalid_request", "`id` must be a string or an integer.")
     meta = params.get("_meta")
     declares = isinstance(meta, dict) and META_VERSION in meta

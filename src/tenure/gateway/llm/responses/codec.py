@@ -142,9 +142,7 @@ def _message(item: Json) -> dict[str, Any]:
         return {"role": "unknown", "parts": [{"type": "unparsed", "content": item}]}
     kind = item.get("type", "message")
     if kind == "message":
-        content = item.get("content")
-        parts = [_text(content)] if isinstance(content, str) else [_part(part) for part in content or ()]
-        return {"role": str(item.get("role") or "unknown"), "parts": parts}
+        return {"role": str(item.get("role") or "unknown"), "parts": _parts(item.get("content"))}
     if kind in ("function_call", "custom_tool_call"):
         given = item.get("arguments", item.get("input"))
         read = parsed(given.encode()) if isinstance(given, str) and kind == "function_call" else None
@@ -157,6 +155,12 @@ def _message(item: Json) -> dict[str, Any]:
         texts = [part.get("text") for part in rows(item.get("summary")) + rows(item.get("content"))]
         return {"role": "assistant", "parts": [{"type": "reasoning", "content": text} for text in texts if text]}
     return {"role": "assistant", "parts": [item]}
+
+
+def _parts(content: Json) -> list[JsonObject]:
+    if isinstance(content, list):
+        return [_part(part) for part in content]
+    return [] if content is None else [_text(content) if isinstance(content, str) else _part(content)]
 
 
 def _text(text: Json) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import openai
 import pytest
 
+from demo.processes import until
 from tenure.base.config import Config, environment
 from tests.sim.gateway import ROOT
 from tests.sim.ports import free_port
@@ -97,9 +98,10 @@ def test_a_gateway_without_a_control_plane_refuses_and_says_so(tmp_path: Path, b
 
 def test_sigterm_lets_running_calls_finish_and_ships_what_they_did(house: Any) -> None:
     client = house.client()
+    before = house.provider.seen()["models"].get("wait-200", 0)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = pool.submit(lambda: client.chat.completions.create(model="wait-200", messages=HELLO))
-        time.sleep(0.1)
+        until(lambda: house.provider.seen()["models"].get("wait-200", 0) > before, "the call to reach the provider")
         assert house.gateway.stop() == 0
         assert running.result(5).choices[0].message.content == "You said: hello"
     assert len(house.calls()) == 1

@@ -48,6 +48,8 @@ class ControlSim:
         self.events: list[dict[str, Any]] = []
         self.beating = True
         self.intake_status = 200
+        self.intake_s = 0.0  # seconds that one request takes, whatever becomes of it
+        self.hanging = False  # takes requests and answers none while this holds
         self.discarding = False  # acknowledges without reading, for measurements of the gateway alone
         self._changed = threading.Condition()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -165,6 +167,8 @@ class ControlSim:
                 lines = [line.partition(":") for line in head.split("\r\n")[1:]]
                 headers = {name.lower(): value.strip() for name, _, value in lines if name}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
+                if head.startswith("POST"):
+                    await self._linger()
                 if headers.get("authorization") != "Bearer gateway-secret":
                     _answer(writer, 401, b"{}")
                 elif head.startswith("GET /internal/v1/snapshot"):
@@ -182,6 +186,11 @@ class ControlSim:
                     _answer(writer, 200, b'{"accepted": 1}')
         self._writers.discard(writer)
         writer.close()
+
+    async def _linger(self) -> None:
+        await asyncio.sleep(self.intake_s)
+        while self.hanging:  # noqa: ASYNC110 (another thread says when it is over)
+            await asyncio.sleep(0.01)
 
     def _take(self, body: bytes) -> None:
         events = [msgspec.json.decode(line) for line in body.splitlines()]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -20,6 +21,19 @@ def _blank_secrets(_logger: Any, _method: str, entry: MutableMapping[str, Any]) 
         if any(word in name.lower() for word in _SECRET_NAMES):
             entry[name] = "[blanked]"
     return entry
+
+
+class _Lines:
+    """Standard error, which may be a file on a full disk or closed: a line that cannot be written stops nothing."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure(level: str = "info") -> None:
@@ -37,7 +51,7 @@ def configure(level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Lines())),
         cache_logger_on_first_use=False,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import os
 import signal
 import sys
 
@@ -39,6 +40,7 @@ async def _serve(config: Config) -> None:
     print(f"gateway ready http://{config.host}:{port}", flush=True)
     await stop.wait()
     await gateway.stop()
+    os._exit(0)  # all is said and written; Python would wait for ever for a thread that a hanging disk holds
 
 
 def main() -> int:

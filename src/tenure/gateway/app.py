@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import msgspec
 
@@ -21,7 +20,7 @@ from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.server import Limits, Server
 from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
-from tenure.gateway.upstream import Client
+from tenure.gateway.upstream import Client, UpstreamError
 
 _log = log.get("gateway")
 _NAME = "local"
@@ -39,15 +38,18 @@ class Gateway:
         self.spool = Spool(folder, config.spool_max_bytes, _NAME)
         self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
-        self._pipeline = Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen"))
+        self._first_use = FirstUse(folder / "tools.seen")
+        self._pipeline = Pipeline(self.facts, self.spool, self._first_use)
         self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(self._pipeline)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _token(self) -> str:
-        return Path(self._config.data_dir / "gateway.token").read_text(encoding="ascii").strip()
+    async def _token(self) -> str:
+        path = self._config.data_dir / "gateway.token"
+        text = await asyncio.to_thread(path.read_text, encoding="ascii")  # not here: this disk may hang
+        return text.strip()
 
     async def start(self) -> int:
         """Listens and connects; returns the port. Raises OSError when the address is taken."""
@@ -63,6 +65,7 @@ class Gateway:
         await self._server.drain(self._config.drain_s)
         await self._mcp.stop()
         await self.spool.stop(min(2.0, self._config.drain_s))
+        self._first_use.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -71,11 +74,16 @@ class Gateway:
 
     async def _ship(self, payload: bytes) -> int:
         headers = (
-            ("authorization", f"Bearer {self._token()}"),
+            ("authorization", f"Bearer {await self._token()}"),
             ("content-type", "application/x-ndjson"),
         )
-        reply = await self._control.send(self._config.control_url, "POST", _EVENTS, headers, payload)
-        await reply.read(1 << 20)
+        try:
+            reply = await self._control.send(self._config.control_url, "POST", _EVENTS, headers, payload)
+            await reply.read(1 << 20)
+        except UpstreamError as error:
+            if error.kind == "timeout":
+                return 504
+            raise
         return reply.status
 
     async def handle(self, request: Request) -> Response:
@@ -100,6 +108,7 @@ class Gateway:
             "snapshot_age_s": round(facts.age_s, 3) if facts.current else None,
             "events": msgspec.to_builtins(self.spool.counts),
             "backlog_bytes": self.spool.backlog_bytes,
+            "recorder": self.spool.trouble or "ok",
         }
         return Response(200 if ready else 503, msgspec.json.encode(body))
 

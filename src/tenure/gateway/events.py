@@ -13,7 +13,7 @@ EVENTS: Mapping[str, str] = {
     "call.refused": "A call was denied, or nobody approved it in time; nothing was sent upstream.",
     "approval.requested": "A call is held until a person decides on exactly it.",
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
-    "gateway.dropped": "So many Events could not be kept, and why: the spool was full or its disk failed.",
+    "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 
 _TEXT = 1000  # characters

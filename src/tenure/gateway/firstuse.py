@@ -7,6 +7,7 @@ most a second flag, never a call.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tenure.base import log
@@ -21,6 +22,7 @@ class FirstUse:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: set[tuple[str, str, str]] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="first-use")  # a disk that hangs holds no call up
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
@@ -35,9 +37,16 @@ class FirstUse:
         if key in self._seen:
             return False
         self._seen.add(key)
+        self._thread.submit(self._keep, key)
+        return True
+
+    def _keep(self, key: tuple[str, str, str]) -> None:
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(key) + "\n")
         except OSError as error:
             _log.warning("first_use_not_kept", problem=str(error))
-        return True
+
+    def close(self) -> None:
+        """Lets go of what the disk has not taken."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -5,12 +5,16 @@ All functions here block; the spool calls them from its own thread.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from struct import Struct
+
+from tenure.kernel.errors import Refused
 
 _HEADER = Struct("<II")  # length and CRC-32 of the payload
 _MAX_RECORD = 64 << 20
@@ -50,11 +54,12 @@ def _take(data: bytes) -> tuple[list[bytes], int]:
 
 @dataclass(slots=True)
 class Segment:
-    """``size`` is how much of the file is whole and on disk."""
+    """``size`` is how much of the file is whole and on disk, ``count`` how many records that is."""
 
     number: int
     path: Path
     size: int = 0
+    count: int = 0
 
 
 def recover(folder: Path) -> list[Segment]:
@@ -62,19 +67,42 @@ def recover(folder: Path) -> list[Segment]:
     out: list[Segment] = []
     for path in sorted(folder.glob("*.seg")):
         size = path.stat().st_size
-        whole = 0
+        whole = count = 0
         while whole < size:
             records, after = read(path, whole, size, 4 << 20)
             if not records:
                 break
-            whole = after
+            whole, count = after, count + len(records)
         if whole < size:
             os.truncate(path, whole)
         if whole:
-            out.append(Segment(int(path.stem), path, whole))
+            out.append(Segment(int(path.stem), path, whole, count))
         else:
             path.unlink()
     return out
+
+
+def own(folder: Path) -> int:
+    """Makes ``folder`` and locks it for this process; returns the lock's file. Raises Refused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Refused(
+            "spool_unwritable",
+            f"The spool folder {folder} cannot be written: {error.strerror or error}.",
+            fix="Make it writable, or set TENURE_DATA to another folder.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise Refused(
+            "spool_in_use",
+            f"Another gateway works in {folder}.",
+            fix="Stop it, or set TENURE_DATA to another folder.",
+        ) from None
+    return lock
 
 
 class Writer:
@@ -87,32 +115,47 @@ class Writer:
         self._file: int | None = None
         self._segment: Segment | None = None
 
+    @property
+    def open_number(self) -> int:
+        """The segment that may still grow; 0 when the next record starts another."""
+        segment = self._segment
+        return segment.number if segment is not None else 0
+
     def write(self, records: Sequence[bytes]) -> Segment:
         """Appends framed records and makes them durable. Returns the segment they are in, with its new size. Raises
         OSError, and then none of them counts."""
-        segment = self._segment
-        if segment is not None and segment.size >= self._segment_bytes:
+        if self._segment is not None and self._segment.size >= self._segment_bytes:
             self.seal()
-            segment = None
-        if segment is None or self._file is None:
+        if self._segment is None:
             self._number += 1
-            path = self._folder / f"{self._number:012d}.seg"
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            segment = self._segment = Segment(self._number, path)
-            _sync_folder(self._folder)
+            self._segment = Segment(self._number, self._folder / f"{self._number:012d}.seg")
+        segment = self._segment
         data = b"".join(records)
         try:
+            if self._file is None:
+                self._file = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                _sync_folder(self._folder)
             done = 0
             while done < len(data):
                 done += os.write(self._file, data[done:])
             os.fdatasync(self._file)
         except OSError:
-            # After a failed fsync the kernel may have dropped the pages: this file is written no further.
-            self.seal()
-            os.truncate(segment.path, segment.size)
+            self._give_up(segment)
             raise
         segment.size += len(data)
-        return Segment(segment.number, segment.path, segment.size)
+        segment.count += len(records)
+        return replace(segment)
+
+    def _give_up(self, segment: Segment) -> None:
+        """After a failed fsync the kernel may have dropped the pages: the file is written no further. What cannot be
+        taken back is read again only by another process, and then it is a second delivery of the same Events."""
+        with suppress(OSError):
+            self.seal()
+        with suppress(OSError):
+            if segment.size:
+                os.truncate(segment.path, segment.size)
+            else:
+                segment.path.unlink(missing_ok=True)
 
     def seal(self) -> None:
         """Closes the present segment; the next record starts another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -88,7 +88,7 @@ class Link:
     ``token`` is asked for at every connect, because the control plane may have written a new one.
     """
 
-    def __init__(self, facts: Facts, client: Client, url: str, token: Callable[[], str]) -> None:
+    def __init__(self, facts: Facts, client: Client, url: str, token: Callable[[], Awaitable[str]]) -> None:
         self._facts = facts
         self._client = client
         self._url = url
@@ -112,7 +112,7 @@ class Link:
 
     async def _follow(self) -> AsyncIterator[None]:
         """Yields after every frame that was applied. Raises when the stream breaks or a Delta does not fit."""
-        headers = (("authorization", f"Bearer {self._token()}"), ("accept", "application/x-ndjson"))
+        headers = (("authorization", f"Bearer {await self._token()}"), ("accept", "application/x-ndjson"))
         reply = await self._client.send(self._url, "GET", _PATH, headers, timeout_s=_SILENCE_S)
         try:
             if reply.status != 200:

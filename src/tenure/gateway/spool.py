@@ -1,39 +1,47 @@
 """The spool: Events on disk until the control plane has them.
 
 Appending never waits and never fails. A thread writes what was appended in batches with one fsync each; a task ships
-whole batches in order and deletes a segment when all of it is acknowledged. What does not fit (a full disk, a spool at
-its limit) is dropped, newest first, counted, and told in a ``gateway.dropped`` Event when there is room again: a dead
-recorder never stops a call.
+whole batches in order and deletes a segment when all of it is acknowledged. While the disk takes nothing (it is full,
+fails or hangs) a bounded part waits in memory. What does not fit there, or into a spool at its limit, is dropped,
+newest first, counted, and told in a ``gateway.dropped`` Event when there is room again: a dead recorder never stops a
+call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from tenure.base import log
+from tenure.gateway import losses
 from tenure.gateway.events import pared
-from tenure.gateway.segments import Segment, Writer, framed, read, recover
-from tenure.kernel.errors import Refused
-from tenure.kernel.ids import new_id
-from tenure.kernel.values import Event, Status
+from tenure.gateway.losses import Losses
+from tenure.gateway.segments import Segment, Writer, framed, own, read, recover
+from tenure.kernel.values import Event
 
 _log = log.get("gateway")
 _COMMIT_S = 0.005
 _SHIP_S = 0.1  # lets Events gather; urgent ones do not wait
 _SHIP_BYTES = 256 << 10  # a bigger batch would hold the event loop up while it is sent
 _SEGMENT_BYTES = 4 << 20
+_MEMORY_BYTES = 32 << 20  # of Events that wait for a disk that takes none
+_WRITE_BYTES = 4 << 20  # at once
+_PROBE_BYTES = 64 << 10  # at once after a failure: a disk with little room takes what it can
 _BACKOFF_S = (0.1, 5.0)
 _RETRY_WRITE_S = 1.0
+_READ_ATTEMPTS = 10
+_LATE = (408, 504)  # the batch may be too long for the way
+_STOP_S = 1.0  # for what is pending to reach the disk
+_ALWAYS = frozenset({"breaker.tripped", "gateway.dropped"})
+"""Small, told once, and needed: a trip must be known to whoever serves the agent next."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -43,13 +51,17 @@ Ship = Callable[[bytes], Awaitable[int]]
 
 @dataclass(slots=True)
 class Counts:
-    """What became of Events since the process started. ``recovered`` came from an earlier process."""
+    """What became of Events since the process started. ``recovered`` came from an earlier process.
+
+    Every Event was ``appended`` or ``dropped``. What was appended is in memory or ``durable``; what was durable or
+    recovered is on disk, or ``shipped``, ``refused`` for good by the control plane, or ``damaged`` on disk since."""
 
     appended: int = 0
     durable: int = 0
     shipped: int = 0
     dropped: int = 0
     refused: int = 0
+    damaged: int = 0
     recovered: int = 0
 
 
@@ -59,25 +71,27 @@ class Spool:
     def __init__(self, folder: Path, max_bytes: int, name: str = "local") -> None:
         self.counts = Counts()
         self._folder = folder
-        self._name = name
         self._max_bytes = max_bytes
-        self._lock = _own(folder)
+        self._lock = own(folder)
         self._segments: deque[Segment] = deque(recover(folder))
-        self.counts.recovered = sum(1 for segment in self._segments for _ in _all(segment))
+        self.counts.recovered = sum(segment.count for segment in self._segments)
         newest = self._segments[-1].number if self._segments else 0
         self._writer = Writer(folder, newest, min(_SEGMENT_BYTES, max(1, max_bytes // 4)))
         self._bytes = sum(segment.size for segment in self._segments)
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._kept: set[bytes] = set()  # records on their way to disk that always find room
+        self._write_bytes = _WRITE_BYTES
         self._waiting: list[asyncio.Future[bool]] = []
         self._committing = False
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._urgent = asyncio.Event()
         self._work = asyncio.Event()
-        self._unreported = 0
-        self._dropping_since: datetime | None = None
+        self._losses = Losses(name)
+        self.disk_problem = ""  # why the disk took nothing when it was last asked
         self._shipper: asyncio.Task[None] | None = None
+        self._offset = self._sent = 0  # bytes and records of the first segment that are acknowledged
         if self._segments:
             self._work.set()
 
@@ -85,6 +99,15 @@ class Spool:
     def backlog_bytes(self) -> int:
         """What waits to be shipped."""
         return self._bytes + self._pending_bytes
+
+    @property
+    def trouble(self) -> str:
+        """Why Events wait or are lost at this moment, in words; empty when all is well."""
+        if self.disk_problem:
+            return f"The spool's disk takes nothing: {self.disk_problem}."
+        if self._pending_bytes > _WRITE_BYTES:
+            return "The spool's disk is slower than what is to be recorded."
+        return "The spool has as much as it may hold." if self._losses else ""
 
     def recovered(self, kind: str) -> list[Event]:
         """The Events of a type that an earlier process could not deliver. To be asked before ``start``."""
@@ -95,8 +118,8 @@ class Spool:
     # -- taking Events in
     def append(self, event: Event, *, urgent: bool = False) -> None:
         """Takes an Event; ``urgent`` ships it without gathering more. Never waits, never raises."""
-        if self._dropping_since is not None:
-            self._report_dropped()
+        if self._losses:
+            self._tell_of_losses()
         self._take(event)
         if urgent:
             self._urgent.set()
@@ -104,48 +127,37 @@ class Spool:
         elif self._timer is None and not self._committing:
             self._timer = asyncio.get_running_loop().call_later(_COMMIT_S, self._commit_now)
 
-    def _take(self, event: Event) -> bool:
+    def _take(self, event: Event) -> None:
         try:
             record = framed(_encode(event))
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
             if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:
-                return self._take(pared(event))
-            self._drop()
-            return False
-        # A trip is small, told once, and must be known to whoever serves this agent next: it always finds room.
-        if self.backlog_bytes + len(record) > self._max_bytes and event.type != "breaker.tripped":
-            self._drop()
-            return False
+                self._take(pared(event))
+            else:
+                self._drop(losses.NOT_JSON)
+            return
+        if event.type in _ALWAYS:
+            self._kept.add(record)
+        elif self._pending_bytes + len(record) > _MEMORY_BYTES:
+            self._drop(losses.DISK)
+            return
+        elif self.backlog_bytes + len(record) > self._max_bytes:
+            self._drop(losses.DISK if self.disk_problem else losses.FULL)
+            return
         self.counts.appended += 1
         self._pending.append(record)
         self._pending_bytes += len(record)
-        return True
 
-    def _drop(self, count: int = 1) -> None:
-        self.counts.dropped += count
-        self._unreported += count
-        if self._dropping_since is None:
-            self._dropping_since = datetime.now(UTC)
-            _log.error("spool_full", bytes=self.backlog_bytes, limit=self._max_bytes)
+    def _drop(self, reason: str) -> None:
+        self.counts.dropped += 1
+        if self._losses.add(reason):
+            _log.error("events_dropped", reason=reason, bytes=self.backlog_bytes, limit=self._max_bytes)
 
-    def _report_dropped(self) -> None:
-        """Tells of dropped Events, once a little room has come back."""
-        since = self._dropping_since
-        if since is None or self.backlog_bytes > self._max_bytes * 0.9:
-            return
-        count, self._unreported, self._dropping_since = self._unreported, 0, None
-        event = Event(
-            id=new_id(),
-            type="gateway.dropped",
-            time=since,
-            workspace="default",
-            actor=f"gateway:{self._name}",
-            status=Status.FLAGGED,
-            data={"count": count},
-        )
-        if not self._take(event):
-            self._unreported += count
+    def _tell_of_losses(self) -> None:
+        """Appends the Event that tells of them, once a little room has come back and the disk takes it."""
+        if not self.disk_problem and self.backlog_bytes <= self._max_bytes * 0.9:
+            self._take(self._losses.told())
 
     async def durable(self, event: Event) -> bool:
         """As ``append``, and returns when the Event is on disk: True, or False when it had to be dropped."""
@@ -174,7 +186,11 @@ class Spool:
             return
         self._committing = True
         batch, self._pending = self._pending, []
-        waiting, self._waiting = self._waiting, []
+        if self._pending_bytes > self._write_bytes:
+            batch, self._pending = _split(batch, self._write_bytes)
+        waiting: list[asyncio.Future[bool]] = []
+        if not self._pending:
+            waiting, self._waiting = self._waiting, waiting
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
         future.add_done_callback(lambda done: self._committed_batch(done, batch, waiting))
 
@@ -185,40 +201,49 @@ class Spool:
         self, done: asyncio.Future[Segment | None], batch: list[bytes], waiting: list[asyncio.Future[bool]]
     ) -> None:
         self._committing = False
-        size = sum(map(len, batch))
         error = None if done.cancelled() else done.exception()
         if done.cancelled() or error is not None:
             self._not_written(batch, error)
         elif (segment := done.result()) is not None:
-            self._pending_bytes -= size
-            self._bytes += size
-            self.counts.durable += len(batch)
-            if self._segments and self._segments[-1].number == segment.number:
-                self._segments[-1].size = segment.size
-            else:
-                self._segments.append(segment)
-            self._work.set()
+            self._written(batch, segment)
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(error is None)
         if error is None and (self._pending or self._waiting):
             self._commit_now()
 
+    def _written(self, batch: list[bytes], segment: Segment) -> None:
+        size = sum(map(len, batch))
+        self._pending_bytes -= size
+        self._bytes += size
+        self.counts.durable += len(batch)
+        self._kept.difference_update(batch)
+        self._write_bytes = min(self._write_bytes * 2, _WRITE_BYTES)
+        if self._segments and self._segments[-1].number == segment.number:
+            self._segments[-1].size, self._segments[-1].count = segment.size, segment.count
+        else:
+            self._segments.append(segment)
+        self._work.set()
+        if self.disk_problem:
+            self.disk_problem = ""
+            _log.warning("spool_written_again")
+        if self._losses:
+            self._tell_of_losses()
+
     def _not_written(self, batch: list[bytes], error: BaseException | None) -> None:
-        """Keeps what fits into memory for another attempt and drops the rest."""
-        _log.error("spool_not_written", problem=str(error))
-        room = min(self._max_bytes, _SEGMENT_BYTES)
+        """Keeps the batch for another attempt."""
         self._pending = batch + self._pending
-        size = sum(map(len, self._pending))
-        dropped = 0
-        while self._pending and size > room:
-            size -= len(self._pending.pop())
-            dropped += 1
-        self._pending_bytes = size
-        if dropped:
-            self._drop(dropped)
+        self._write_bytes = _PROBE_BYTES
+        first, self.disk_problem = not self.disk_problem, str(error) or type(error).__name__
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_RETRY_WRITE_S, self._commit_now)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(False)
+        self._work.set()  # a segment that nothing is added to any more can make room
+        if first:
+            _log.error("spool_not_written", problem=self.disk_problem)
 
     # -- to the control plane
     def start(self, ship: Ship) -> None:
@@ -226,35 +251,63 @@ class Spool:
         self._shipper = asyncio.create_task(self._run(ship))
 
     async def _run(self, ship: Ship) -> None:
-        offset = 0
         while True:
-            if not self._segments or offset >= self._segments[0].size:
-                offset = await self._next_segment(offset)
-                continue
-            segment = self._segments[0]
             try:
-                payloads, after = await asyncio.to_thread(read, segment.path, offset, segment.size, _SHIP_BYTES)
-            except OSError as error:
-                _log.error("segment_unreadable", path=str(segment.path), problem=str(error))
-                payloads, after = [], offset
-            if not payloads:  # damaged on disk after it was written: what follows cannot be told apart
-                _log.error("segment_damaged", path=str(segment.path), offset=offset)
-                self._bytes -= segment.size - offset
-                offset = segment.size
+                await self._ship_all(ship)
+            except Exception as error:  # noqa: BLE001 (whatever goes wrong with one segment, Events must go on)
+                _log.error("shipping_failed", problem=str(error) or type(error).__name__)
+                await asyncio.sleep(_BACKOFF_S[1])
+
+    async def _ship_all(self, ship: Ship) -> None:
+        while True:
+            segment = self._segments[0] if self._segments else None
+            if segment is None or self._offset >= segment.size:
+                await self._next_segment()
+                continue
+            payloads, after = await self._read(segment)
+            if not payloads:  # what follows cannot be told apart
+                self._skip_rest(segment)
                 continue
             await self._deliver(ship, payloads)
-            self._bytes -= after - offset
-            offset = after
+            self._sent += len(payloads)
+            self._bytes -= after - self._offset
+            self._offset = after
 
-    async def _next_segment(self, offset: int) -> int:
-        """Deletes a segment that is all acknowledged and will not grow, or waits for more; returns the new offset."""
-        if len(self._segments) > 1:
+    async def _read(self, segment: Segment) -> tuple[list[bytes], int]:
+        """The next records; none when they are damaged, or when the disk does not give them for a while."""
+        delay = _BACKOFF_S[0]
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                return await asyncio.to_thread(read, segment.path, self._offset, segment.size, _SHIP_BYTES)
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                _log.error("segment_unreadable", path=str(segment.path), problem=str(error))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _BACKOFF_S[1])
+        return [], self._offset
+
+    def _skip_rest(self, segment: Segment) -> None:
+        lost = segment.count - self._sent
+        _log.error("segment_damaged", path=str(segment.path), offset=self._offset, events=lost)
+        self.counts.damaged += lost
+        self._losses.add(losses.DAMAGED, lost)
+        self._bytes -= segment.size - self._offset
+        self._offset, self._sent = segment.size, segment.count
+
+    async def _next_segment(self) -> None:
+        """Deletes a segment that is all acknowledged and will not grow, or waits for more."""
+        if self._segments and (len(self._segments) > 1 or self._segments[0].number != self._writer.open_number):
             segment = self._segments.popleft()
-            await asyncio.to_thread(segment.path.unlink, missing_ok=True)
-            return 0
+            self._offset = self._sent = 0
+            try:
+                await asyncio.to_thread(segment.path.unlink, missing_ok=True)
+            except OSError as error:  # it stays, and is sent again by the next process
+                _log.error("segment_not_deleted", path=str(segment.path), problem=str(error))
+            return
         self._work.clear()
-        if self._dropping_since is not None:
-            self._report_dropped()
+        if self._losses:
+            self._tell_of_losses()
             self._commit_now()
         await self._work.wait()
         try:
@@ -263,7 +316,6 @@ class Spool:
         except TimeoutError:
             pass
         self._urgent.clear()
-        return offset
 
     async def _deliver(self, ship: Ship, payloads: list[bytes]) -> None:
         """Sends until it is acknowledged. What the control plane refuses for good is halved until the one bad Event is
@@ -279,15 +331,14 @@ class Spool:
             if 200 <= status < 300:
                 self.counts.shipped += len(payloads)
                 return
-            if status in (400, 413, 422):
-                if len(payloads) == 1:
-                    smaller = _without_content(payloads[0])
-                    if smaller is not None:
-                        await self._deliver(ship, [smaller])
-                        return
-                    self.counts.refused += 1
-                    _log.error("event_refused", status=status, record=payloads[0][:200].decode("utf-8", "replace"))
-                    return
+            if status in (400, 413, 422) and len(payloads) == 1:
+                smaller = _without_content(payloads[0])
+                if smaller is not None:
+                    await self._deliver(ship, [smaller])
+                else:
+                    self._refused(status, payloads[0])
+                return
+            if status in (400, 413, 422, *_LATE) and len(payloads) > 1:
                 half = len(payloads) // 2
                 await self._deliver(ship, payloads[:half])
                 await self._deliver(ship, payloads[half:])
@@ -295,20 +346,34 @@ class Spool:
             await asyncio.sleep(delay)
             delay = min(delay * 2, _BACKOFF_S[1])
 
+    def _refused(self, status: int, record: bytes) -> None:
+        self.counts.refused += 1
+        _log.error("event_refused", status=status, record=record[:200].decode("utf-8", "replace"))
+        if b'"type":"gateway.dropped"' not in record[:200]:  # or it would be told of for ever
+            self._losses.add(losses.REFUSED)
+
     async def stop(self, seconds: float) -> None:
-        """Writes what is pending, ships for at most ``seconds`` more, and leaves the rest to the next process."""
-        await self.flush()
+        """Writes what is pending, ships for at most ``seconds`` more, and leaves the rest to the next process. Waits
+        for no disk that hangs."""
+        end = asyncio.get_running_loop().time() + seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, _STOP_S)):
+                await self.flush()
         if self._shipper is not None:
             self._urgent.set()
-            end = asyncio.get_running_loop().time() + seconds
             while self._bytes > 0 and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 (once, at the end)
                 await asyncio.sleep(0.02)
             self._shipper.cancel()
-        self._writer.seal()
-        if self._bytes <= 0:
-            for segment in self._segments:
-                segment.path.unlink(missing_ok=True)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._pending_bytes:
+            _log.error("events_lost_at_stop", bytes=self._pending_bytes, problem=self.disk_problem)
+        if self._committing:
+            return
+        with suppress(OSError):
+            self._writer.seal()
+            if self._bytes <= 0:
+                for segment in self._segments:
+                    segment.path.unlink(missing_ok=True)
         os.close(self._lock)
 
 
@@ -320,28 +385,15 @@ def _without_content(record: bytes) -> bytes | None:
     return smaller if smaller != record else None
 
 
+def _split(records: list[bytes], size: int) -> tuple[list[bytes], list[bytes]]:
+    """The first records of about ``size`` bytes together, at least one, and the others."""
+    total = 0
+    for index, record in enumerate(records):
+        total += len(record)
+        if total >= size:
+            return records[: index + 1], records[index + 1 :]
+    return records, []
+
+
 def _all(segment: Segment) -> list[bytes]:
     return read(segment.path, 0, segment.size, segment.size)[0]
-
-
-def _own(folder: Path) -> int:
-    """Makes ``folder`` and locks it for this process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise Refused(
-            "spool_unwritable",
-            f"The spool folder {folder} cannot be written: {error.strerror or error}.",
-            fix="Make it writable, or set TENURE_DATA to another folder.",
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise Refused(
-            "spool_in_use",
-            f"Another gateway works in {folder}.",
-            fix="Stop it, or set TENURE_DATA to another folder.",
-        ) from None
-    return lock

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,8 @@ class TraceStore:
                     self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
                 self._writer.commit()
             except BaseException:
-                self._writer.rollback()
+                with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
+                    self._writer.rollback()
                 raise
             self._cursor = fresh[-1][0] if fresh else after
 

@@ -13,4 +13,5 @@ from tenure.policy.model import Bundle, compile_bundle
 def shipped() -> Bundle:
     """The shipped policies, compiled."""
     folder = resources.files("tenure.policy").joinpath("defaults")
-    return compile_bundle([(file.name, file.read_text()) for file in sorted(folder.iterdir(), key=lambda f: f.name)])
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".cedar")), key=lambda file: file.name)
+    return compile_bundle([(file.name, file.read_text()) for file in files])

@@ -39,7 +39,7 @@ def test_show_validate_and_reload(
         monkeypatch.setenv("TENURE_TOKEN", "any")
         run = CliRunner().invoke
         assert "every call is refused" in run(app, ["policy", "show"]).stdout
-        assert run(app, ["policy", "reload"]).stdout.startswith("loaded: version sha256:")
+        assert run(app, ["policy", "reload"]).stdout.startswith("running: version sha256:")
         assert json.loads(run(app, ["policy", "reload", "--json"]).stdout)["changed"] is False
         assert run(app, ["policy", "show", "a.cedar"]).stdout == GOOD
         assert run(app, ["policy", "show", "b.cedar"]).exit_code == 2

@@ -46,7 +46,14 @@ def test_a_folder_is_loaded_and_every_version_kept(world: World, operator: Actor
     second = service.reload(world, operator)
     assert service.version_files(world, "default", first.version)[0] == ("a.cedar", ONE)
     assert [event.type for event in _told(world)] == ["policy.loaded", "policy.loaded"]
-    assert _told(world)[1].data == {"version": second.version, "files": ["a.cedar", "b.cedar"], "before": first.version}
+    assert _told(world)[1].data == {
+        "version": second.version,
+        "files": ["a.cedar", "b.cedar"],
+        "before": first.version,
+        "how": "folder",
+        "tests": 0,
+        "untested": [],
+    }
     assert _told(world)[0].actor == operator.name
     _write(world, a=ONE)
     assert service.reload(world, operator).version == first.version

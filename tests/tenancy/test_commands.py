@@ -44,6 +44,7 @@ OPTIONS: dict[str, list[str]] = {
     "yes": ["--yes"],
     "json": ["--json"],
     "files": ["--file", "{folder}/agent.yaml"],
+    "version": ["--to", "{version}"],
 }
 ELSEWHERE = {
     "up": "starts an installation and asks none",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.errors import Refused
-from tenure.kernel.values import Role
+from tenure.kernel.values import Effect, Role
 from tenure.policy import service
-from tenure.policy.model import SCHEMA, SYSTEM_RULES, compile_bundle
+from tenure.policy.cases import Result
+from tenure.policy.model import SCHEMA, SYSTEM_RULES, Rule
+from tenure.policy.store import How
 
 router = APIRouter(tags=["policy"])
 
@@ -67,21 +70,63 @@ class ValidateIn(BaseModel):
     files: list[File] = Field(max_length=service.MAX_FILES)
 
 
+class TestOut(BaseModel):
+    """What came of one test; ``problem`` is empty when it passed."""
+
+    file: str
+    line: int
+    name: str
+    effect: Effect
+    policies: list[str]
+    reason: str
+    problem: str
+
+
 class ValidateOut(BaseModel):
-    """The verdict: either every fault, or the version and policies that loading would give."""
+    """The verdict: every fault (tests that fail among them), and as far as the files could be read the version and
+    policies that publishing would give, what came of the tests, and which policies no test decides by."""
 
     valid: bool
     version: str | None
     policies: list[RuleOut]
     faults: list[FaultOut]
+    tests: list[TestOut]
+    untested: list[str]
 
 
 class LoadedOut(BaseModel):
-    """A good load; ``changed`` says whether another version runs now."""
+    """A good load; ``changed`` says whether another version runs now, ``before`` which one ran."""
 
     version: str
     files: list[str]
     changed: bool
+    before: str | None
+
+
+class PublishIn(BaseModel):
+    """Policies to run from now on, with the tests beside them. ``expected``: the version that is believed to run."""
+
+    files: list[File] = Field(max_length=service.MAX_FILES)
+    reason: str = Field(max_length=2_000)
+    expected: str | None = None
+
+
+class RollbackIn(BaseModel):
+    """A version that ran before, to run again."""
+
+    version: str
+    reason: str = Field(max_length=2_000)
+
+
+class LoadOut(BaseModel):
+    """A version began to run, in place of ``before``."""
+
+    at: datetime
+    version: str
+    before: str | None
+    how: How
+    actor: str
+    reason: str
 
 
 class SchemaOut(BaseModel):
@@ -119,32 +164,72 @@ def version(world: TheWorld, actor: TheActor, version: str) -> list[File]:
     return [File(name=name, text=text) for name, text in service.version_files(world, actor.workspace, version)]
 
 
+@router.get("/v1/policies/history")
+def history(world: TheWorld, actor: TheActor, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> list[LoadOut]:
+    """Which version ran from when on, who wanted it and why; the newest first."""
+    require(actor, *_READERS)
+    return [LoadOut.model_validate(asdict(load)) for load in service.history(world, actor.workspace, limit)]
+
+
 @router.post("/v1/policies/validate")
 def validate(actor: TheActor, body: ValidateIn) -> ValidateOut:
-    """Looks at files without loading them."""
+    """Compiles files and runs the tests beside them, without publishing."""
     require(actor, *_READERS)
-    try:
-        bundle = compile_bundle([(file.name, file.text) for file in body.files])
-    except Refused as error:
-        faults = [FaultOut.model_validate(fault) for fault in error.details["faults"]]
-        return ValidateOut(valid=False, version=None, policies=[], faults=faults)
-    rules = [
-        RuleOut(
-            id=rule.id,
-            file=rule.file,
-            line=rule.line,
-            effect=rule.node.effect,
-            reason=rule.reason,
-            obligation=rule.obligation,
-        )
-        for rule in bundle.rules
-    ]
-    return ValidateOut(valid=True, version=bundle.version, policies=rules, faults=[])
+    checked = service.check([(file.name, file.text) for file in body.files])
+    report = checked.report
+    return ValidateOut(
+        valid=not checked.faults,
+        version=checked.bundle.version if checked.bundle else None,
+        policies=[_rule(rule) for rule in checked.bundle.rules] if checked.bundle else [],
+        faults=[FaultOut.model_validate(asdict(fault)) for fault in checked.faults],
+        tests=[_test(result) for result in report.results] if report else [],
+        untested=list(report.untested) if report else [],
+    )
+
+
+def _rule(rule: Rule) -> RuleOut:
+    return RuleOut(
+        id=rule.id,
+        file=rule.file,
+        line=rule.line,
+        effect=rule.node.effect,
+        reason=rule.reason,
+        obligation=rule.obligation,
+    )
+
+
+def _test(result: Result) -> TestOut:
+    case, decision = result.case, result.decision
+    return TestOut(
+        file=case.file,
+        line=case.line,
+        name=case.name,
+        effect=decision.effect,
+        policies=list(decision.policies),
+        reason=decision.reason,
+        problem=result.problem,
+    )
 
 
 @router.post("/v1/policies/reload")
 def reload(world: TheWorld, actor: TheActor) -> LoadedOut:
     """Loads the folder now. 422 with file and line of every fault when it is broken; what runs stays."""
     require(actor, Role.OPERATOR)
-    loaded = service.reload(world, actor)
-    return LoadedOut(version=loaded.version, files=list(loaded.files), changed=loaded.changed)
+    return LoadedOut.model_validate(asdict(service.reload(world, actor)))
+
+
+@router.post("/v1/policies/publish")
+def publish(world: TheWorld, actor: TheActor, body: PublishIn) -> LoadedOut:
+    """Runs these files from now on. 422 with every fault when they are broken or a test of theirs fails, 409 when
+    another version runs than was expected; what runs stays."""
+    require(actor, Role.OPERATOR)
+    files = [(file.name, file.text) for file in body.files]
+    loaded = service.publish(world, actor, files, body.reason, expected=body.expected)
+    return LoadedOut.model_validate(asdict(loaded))
+
+
+@router.post("/v1/policies/rollback")
+def rollback(world: TheWorld, actor: TheActor, body: RollbackIn) -> LoadedOut:
+    """Runs a version again that ran before. 404 for one that never did."""
+    require(actor, Role.OPERATOR)
+    return LoadedOut.model_validate(asdict(service.rollback(world, actor, body.version, body.reason)))

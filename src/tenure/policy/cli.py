@@ -1,4 +1,4 @@
-"""``tenure policy``: what runs, whether files are good, load them now."""
+"""``tenure policy``: what runs and ran, whether files are good and their tests pass, publish them, go back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tenure.client.cli import connect, console, emit, fault_line, handle_errors, table
+from tenure.client.cli import confirm, connect, console, emit, fault_line, handle_errors, table
 from tenure.kernel.errors import Refused
 
-commands = typer.Typer(name="policy", help="Policies: show, validate, reload.", no_args_is_help=True)
+commands = typer.Typer(name="policy", help="Policies: show, test, publish, roll back.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +57,7 @@ def _render(policies: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    paths = sorted(path.glob("*.cedar")) if path.is_dir() else [path]
+    paths = sorted((*path.glob("*.cedar"), *path.glob("*.test.yaml"))) if path.is_dir() else [path]
     if not paths:
         raise Refused("no_policy_files", f"{path} holds no .cedar file.")
     try:
@@ -65,18 +66,39 @@ def _read(path: Path) -> list[dict[str, str]]:
         raise Refused("unreadable_policy_file", f"{path} cannot be read: {error}.") from error
 
 
+def _faults(verdict: dict[str, Any]) -> None:
+    for fault in verdict["faults"]:
+        console.print(fault_line(fault), style="red", markup=False, soft_wrap=True)
+
+
+@commands.command()
+@handle_errors
+def history(limit: Annotated[int, typer.Option(help="How many.")] = 20, as_json: Json = False) -> None:
+    """Show which version ran from when on, who wanted it and why; the newest first."""
+    with connect() as client:
+        loads = client.get("/v1/policies/history", list[dict[str, Any]], limit=limit)
+
+    def render() -> None:
+        if not loads:
+            console.print("No policies ever ran here. Publish some: tenure policy publish PATH --reason TEXT")
+            return
+        rows = [(load["at"], load["version"], load["how"], load["actor"], load["reason"]) for load in loads]
+        table(("at", "version", "how", "by", "reason"), rows)
+
+    emit(loads, as_json, render)
+
+
 @commands.command()
 @handle_errors
 def validate(
     path: Annotated[Path, typer.Argument(help="A Cedar file or a folder of them.")], as_json: Json = False
 ) -> None:
-    """Check files without loading them; exit status 1 and file and line of every fault when they are broken."""
+    """Check files without publishing them; exit status 1 and file and line of every fault when they are broken."""
     with connect() as client:
         verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": _read(path)})
 
     def render() -> None:
-        for fault in verdict["faults"]:
-            console.print(fault_line(fault), style="red", markup=False, soft_wrap=True)
+        _faults(verdict)
         if verdict["valid"]:
             rows = [(rule["id"], rule["effect"], rule["obligation"], rule["reason"]) for rule in verdict["policies"]]
             table(("policy", "effect", "obligation", "reason"), rows)
@@ -87,11 +109,90 @@ def validate(
         raise typer.Exit(1)
 
 
+@commands.command("test")
+@handle_errors
+def run_tests(
+    path: Annotated[Path, typer.Argument(help="A folder of policies with NAME.test.yaml files beside them.")],
+    as_json: Json = False,
+) -> None:
+    """Run the tests beside policies without publishing; exit status 1 when one fails. Lists what no test decides by."""
+    with connect() as client:
+        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": _read(path)})
+
+    def render() -> None:
+        _faults(verdict)
+        tests = verdict["tests"]
+        failed = sum(1 for item in tests if item["problem"])
+        if not tests and verdict["valid"]:
+            console.print("There are no tests. Put them beside the policies, in files named NAME.test.yaml.")
+        elif tests:
+            console.print(f"{len(tests) - failed} of {len(tests)} tests pass")
+        for rule in verdict["untested"]:
+            console.print(f"no test decides by {rule}", style="yellow", markup=False)
+
+    emit(verdict, as_json, render)
+    if not verdict["valid"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+@handle_errors
+def publish(
+    path: Annotated[Path, typer.Argument(help="A folder of policies, with their tests.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the history and the audit.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Run these policies from now on, when they compile and their tests pass. Says first what would change."""
+    files = _read(path)
+    with connect() as client:
+        running = client.get("/v1/policies", dict[str, Any])["version"]
+        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": files})
+        if not verdict["valid"]:
+            _faults(verdict)
+            raise typer.Exit(1)
+        untested = f", {len(verdict['untested'])} policies untested" if verdict["untested"] else ""
+        text = (
+            f"Version {verdict['version']} will run instead of {running or 'none'} "
+            f"({len(verdict['policies'])} policies, {len(verdict['tests'])} tests pass{untested}), "
+            "for every call from now on."
+        )
+        if verdict["version"] != running:
+            confirm(text, yes)
+        body = {"files": files, "reason": reason, "expected": running}
+        loaded = client.post("/v1/policies/publish", dict[str, Any], body)
+    _loaded(loaded, as_json)
+
+
+@commands.command()
+@handle_errors
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; kept in the history and the audit.")],
+    version: Annotated[str, typer.Option("--to", help="The version; left out, the one before what runs now.")] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Run a version again that ran before. The folder stays as it is; what is saved there next runs then."""
+    with connect() as client:
+        if not version:
+            newest = client.get("/v1/policies/history", list[dict[str, Any]], limit=1)
+            version = newest[0]["before"] or "" if newest else ""
+        if not version:
+            raise Refused("no_earlier_version", "No other version ran before.", fix="Publish one instead.")
+        confirm(f"Version {version} will run again, for every call from now on.", yes)
+        loaded = client.post("/v1/policies/rollback", dict[str, Any], {"version": version, "reason": reason})
+    _loaded(loaded, as_json)
+
+
+def _loaded(loaded: dict[str, Any], as_json: bool) -> None:
+    word = "running" if loaded["changed"] else "unchanged"
+    emit(loaded, as_json, lambda: console.print(f"{word}: version {loaded['version']}", soft_wrap=True))
+
+
 @commands.command()
 @handle_errors
 def reload(as_json: Json = False) -> None:
     """Load the policies folder now, without waiting for the watcher."""
     with connect() as client:
         loaded = client.post("/v1/policies/reload", dict[str, Any])
-    word = "loaded" if loaded["changed"] else "unchanged"
-    emit(loaded, as_json, lambda: console.print(f"{word}: version {loaded['version']}", soft_wrap=True))
+    _loaded(loaded, as_json)

@@ -16,6 +16,7 @@ from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Role
 from tenure.policy import service
+from tenure.policy.cases import SUFFIX
 
 logger = log.get("policy")
 
@@ -37,15 +38,18 @@ class Watch:
         self._known: dict[str, _Signature] = {}
 
     def start(self, world: World) -> None:
-        """At the start of the control plane: the shipped policies to whom they are new, then a load. A broken folder
-        does not stop the start; the last good version runs."""
+        """At the start of the control plane: the shipped policies to whom they are new, then what is new in folders.
+        A broken one does not stop the start; the last good version runs. So does one that was published or taken back,
+        until its folder changes."""
         self._config = world.config
         self._known = {}
         with world.read() as connection:
             workspaces = _workspaces(connection, world.config)
         for workspace in workspaces:
             service.install_defaults(world, workspace)
-            self._load(world, workspace)
+            service.refresh(world, watcher(workspace))
+            if service.folder_digest(service.folder_of(world.config, workspace)) != service.seen(world, workspace):
+                self._load(world, workspace)
 
     def find(self, connection: Connection, _now: datetime) -> Sequence[str]:
         """The workspaces that are new, or whose folder may have changed."""
@@ -90,7 +94,7 @@ def _workspaces(connection: Connection, config: Config) -> list[str]:
 
 def _signature(folder: Path) -> _Signature:
     found = []
-    for path in sorted(folder.glob("*.cedar")):
+    for path in sorted((*folder.glob("*.cedar"), *folder.glob(f"*{SUFFIX}"))):
         try:
             stat = path.stat()
         except OSError:

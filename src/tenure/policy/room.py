@@ -11,7 +11,8 @@ _watch = Watch()
 ROOM = Room(
     name="policy",
     events={
-        "policy.loaded": "Another version of the policies runs; data: version, files, before",
+        "policy.loaded": "Another version of the policies runs; data: version, files, before, how (folder, publish, "
+        "rollback, upgrade), reason, tests (how many passed), untested (policies that no test decides by)",
         "policy.rejected": "The policies folder is broken and was refused; data: faults (file, line, problem), running",
     },
     router=router,

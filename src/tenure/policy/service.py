@@ -1,12 +1,14 @@
-"""The verbs of policy: look at the folder, load what is good, keep what was good."""
+"""The verbs of policy: check files, run what is good, go back to what was good."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tenure.base import events
 from tenure.base.config import Config
@@ -17,8 +19,12 @@ from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import WorkspaceFact
 from tenure.kernel.values import Actor, Event, Status
 from tenure.policy import store
+from tenure.policy.cases import SUFFIX, Report, is_test, read_cases, run_cases
 from tenure.policy.model import Bundle, Fault, compile_bundle
+from tenure.policy.store import How, Load
 
+_MAX_REASON = 2_000
+_NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.test\.yaml)")
 MAX_FILES = 1_000
 MAX_BYTES = 4 << 20
 
@@ -36,11 +42,12 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A good load. ``changed``: whether another version runs now."""
+    """A good load. ``changed``: whether another version runs now; ``before``: the one that ran."""
 
     version: str
     files: tuple[str, ...]
     changed: bool
+    before: str | None = None
 
 
 def folder_of(config: Config, workspace: str) -> Path:
@@ -79,13 +86,13 @@ def install_defaults(world: World, workspace: str) -> list[str]:
 
 
 def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[Fault, ...]]:
-    """The Cedar files of ``folder`` by name, and what could not be read."""
+    """The policies of ``folder`` and their tests by name, and what could not be read."""
     if not folder.is_dir():
         return (), (Fault(str(folder), 1, "the policies folder does not exist"),)
     files: list[tuple[str, str]] = []
     faults: list[Fault] = []
     size = 0
-    for path in sorted(folder.glob("*.cedar")):
+    for path in sorted((*folder.glob("*.cedar"), *folder.glob(f"*{SUFFIX}"))):
         try:
             raw = path.read_bytes()
             files.append((path.name, raw.decode("utf-8")))
@@ -111,57 +118,183 @@ def _seen(files: Sequence[tuple[str, str]], faults: Sequence[Fault]) -> str:
     return digest([[list(file) for file in files], [asdict(fault) for fault in faults]])
 
 
-def reload(world: World, actor: Actor) -> Loaded:
-    """Loads the folder of the actor's workspace. Raises Refused ``policy_invalid`` with every fault, after noting it
-    (``policy.rejected``, once for each content of the folder); what ran before goes on running."""
-    workspace = actor.workspace
-    files, faults = read_folder(folder_of(world.config, workspace))
-    seen = _seen(files, faults)
-    refusal: Refused | None = None
-    bundle: Bundle | None = None
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What files are worth. ``bundle`` is None when they do not compile; ``faults`` are those of policies and tests,
+    failing tests among them; ``report`` is there as soon as the tests could run."""
+
+    files: tuple[tuple[str, str], ...]
+    bundle: Bundle | None
+    faults: tuple[Fault, ...]
+    report: Report | None = None
+
+
+def check(files: Sequence[tuple[str, str]]) -> Checked:
+    """Compiles the policies among ``files`` ((name, text) each) and runs the tests beside them."""
+    files = tuple(files)
+    cases, faults = read_cases(files)
     try:
-        if faults:
-            raise _unreadable(faults)
-        bundle = compile_bundle(files)
-    except Refused as error:
-        refusal = error
-    now = world.clock()
+        bundle = compile_bundle(policies_of(files))
+    except Refused as refused:
+        wrong = tuple(Fault(**fault) for fault in refused.details["faults"])
+        return Checked(files, None, (*wrong, *faults))
+    if faults:
+        return Checked(files, bundle, faults)
+    report = run_cases(bundle, cases)
+    return Checked(files, bundle, tuple(report.faults), report)
+
+
+def policies_of(files: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The files that hold policies: what a version is the digest of, and what gateways are sent."""
+    return tuple((name, text) for name, text in files if not is_test(name))
+
+
+def reload(world: World, actor: Actor) -> Loaded:
+    """Publishes the folder of the actor's workspace. Raises Refused ``policy_invalid`` with every fault, after noting
+    it (``policy.rejected``, once for each content of the folder); what ran before goes on running."""
+    workspace = actor.workspace
+    files, unreadable = read_folder(folder_of(world.config, workspace))
+    seen = _seen(files, unreadable)
+    checked = Checked(files, None, unreadable) if unreadable else check(files)
+    if checked.faults:
+        _reject(world, actor, workspace, seen, checked.faults)
+        raise _refusal(checked.faults, "Mend the file; `tenure policy test PATH` checks it without loading it.")
+    return _run(world, actor, workspace, checked, how=How.FOLDER, seen=seen)
+
+
+def publish(
+    world: World, actor: Actor, files: Sequence[tuple[str, str]], reason: str, *, expected: str | None = None
+) -> Loaded:
+    """Runs ``files`` ((name, text) each: policies, and tests beside them) in the actor's workspace from now on.
+
+    ``expected``: the version that the caller believes to run; another one refuses (409). Raises Refused
+    ``policy_invalid`` with every fault, failing tests among them."""
+    _check_size(files)
+    checked = check(files)
+    if checked.faults:
+        raise _refusal(checked.faults, "Mend the files; `tenure policy test PATH` checks them without publishing.")
+    return _run(world, actor, actor.workspace, checked, how=How.PUBLISH, reason=_reason(reason), expected=expected)
+
+
+def rollback(world: World, actor: Actor, version: str, reason: str) -> Loaded:
+    """Runs a version again that ran before. Its tests do not stand in the way: it is asked for when something is wrong
+    now. Raises Refused 404 for a version that never ran here, ``policy_invalid`` for one that no longer compiles."""
+    files = version_files(world, actor.workspace, version)
+    bundle = compile_bundle(policies_of(files))
+    return _run(world, actor, actor.workspace, Checked(files, bundle, ()), how=How.ROLLBACK, reason=_reason(reason))
+
+
+def refresh(world: World, actor: Actor) -> None:
+    """At the start: the words that policies are written in may have changed with the program, and with them the version
+    that the same files have. Files that no longer compile stay as they are; the gateways refuse by them."""
+    with world.read() as connection:
+        found = store.states(connection, actor.workspace)
+    for state in found:
+        try:
+            bundle = compile_bundle(policies_of(state.files)) if state.version else None
+        except Refused:
+            continue
+        if bundle is not None and bundle.version != state.version:
+            _run(world, actor, state.workspace, Checked(state.files, bundle, ()), how=How.UPGRADE)
+
+
+def _run(
+    world: World,
+    actor: Actor,
+    workspace: str,
+    checked: Checked,
+    *,
+    how: How,
+    reason: str = "",
+    seen: str | None = None,
+    expected: str | None = None,
+) -> Loaded:
+    """``seen``: the digest of the folder, when that is where it comes from; else the folder counts as looked at, and
+    what runs stays until the folder changes."""
+    bundle, now = checked.bundle, world.clock()
+    assert bundle is not None  # noqa: S101 (whoever calls has refused files that do not compile)
+    names = [name for name, _ in checked.files]
     with world.begin() as tx:
         state = next(iter(store.states(tx, workspace)), None)
         running = state.version if state else None
-        if bundle is None:
-            assert refusal is not None  # noqa: S101 (there is a bundle or a refusal)
-            problem = {"at": now.isoformat(), "faults": refusal.details["faults"]}
-            if state is None or state.seen != seen or state.problem is None:
-                store.save_state(tx, workspace, version=running, seen=seen, problem=problem, now=now)
-                data = {"faults": problem["faults"], "running": running}
-                events.append(
-                    tx, [_event(actor, "policy.rejected", workspace=workspace, now=now, version=running, data=data)]
-                )
-        else:
-            if running != bundle.version:
-                store.save_version(tx, workspace, bundle.version, bundle.files, now=now, actor=actor.name)
-                data = {"version": bundle.version, "files": [name for name, _ in files], "before": running}
-                events.append(
-                    tx,
-                    [_event(actor, "policy.loaded", workspace=workspace, now=now, version=bundle.version, data=data)],
-                )
-            if state is None or (state.version, state.seen, state.problem) != (bundle.version, seen, None):
-                store.save_state(tx, workspace, version=bundle.version, seen=seen, problem=None, now=now)
-    if refusal is not None:
-        raise refusal
-    assert bundle is not None  # noqa: S101 (as above)
-    return Loaded(bundle.version, tuple(name for name, _ in files), running != bundle.version)
+        if expected is not None and expected != running:
+            raise Refused(
+                "policy_moved",
+                f"Version {running} runs, not {expected}.",
+                fix="Look at what was published meanwhile (`tenure policy history`), and publish again.",
+                status=409,
+            )
+        if state is None or state.version != bundle.version or state.files != checked.files:
+            store.save_version(tx, workspace, bundle.version, checked.files, now=now, actor=actor.name)
+        if running != bundle.version:
+            store.add_load(tx, Load(new_id(), workspace, bundle.version, running, how, actor.name, reason, now))
+            data: dict[str, Any] = {"version": bundle.version, "files": names, "before": running, "how": how.value}
+            if reason:
+                data["reason"] = reason
+            if checked.report is not None:
+                data |= {"tests": len(checked.report.results), "untested": list(checked.report.untested)}
+            events.append(
+                tx, [_event(actor, "policy.loaded", workspace=workspace, now=now, version=bundle.version, data=data)]
+            )
+        looked = seen if seen is not None else state.seen if state else ""
+        if state is None or (state.version, state.seen, state.problem) != (bundle.version, looked, None):
+            store.save_state(tx, workspace, version=bundle.version, seen=looked, problem=None, now=now)
+    return Loaded(bundle.version, tuple(names), running != bundle.version, running)
 
 
-def _unreadable(faults: Sequence[Fault]) -> Refused:
+def _reject(world: World, actor: Actor, workspace: str, seen: str, faults: Sequence[Fault]) -> None:
+    now = world.clock()
+    problem = {"at": now.isoformat(), "faults": [asdict(fault) for fault in faults]}
+    with world.begin() as tx:
+        state = next(iter(store.states(tx, workspace)), None)
+        if state is not None and state.seen == seen and state.problem is not None:
+            return
+        running = state.version if state else None
+        store.save_state(tx, workspace, version=running, seen=seen, problem=problem, now=now)
+        data = {"faults": problem["faults"], "running": running}
+        events.append(tx, [_event(actor, "policy.rejected", workspace=workspace, now=now, version=running, data=data)])
+
+
+def _refusal(faults: Sequence[Fault], fix: str) -> Refused:
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return Refused(
         "policy_invalid",
-        f"{faults[0].file}: {faults[0].problem}",
-        fix="Mend the folder; what ran before goes on running.",
+        f"{first.file} line {first.line}: {first.problem}{more}",
+        fix=f"{fix} What ran before goes on running.",
         status=422,
         details={"faults": [asdict(fault) for fault in faults]},
     )
+
+
+def _check_size(files: Sequence[tuple[str, str]]) -> None:
+    names = [name for name, _ in files]
+    wrong = next((name for name in names if not _NAME.fullmatch(name) or names.count(name) > 1), None)
+    if wrong is not None:
+        raise Refused(
+            "bad_policy_name",
+            f"{wrong!r} is no name of a file of policies, or is given twice.",
+            fix=f"Names end in .cedar, those of tests in {SUFFIX}; each once.",
+            status=422,
+        )
+    if not any(not is_test(name) for name in names):
+        raise Refused("no_policy_files", "There is no .cedar file among these.", status=422)
+    if len(files) > MAX_FILES or sum(len(text.encode("utf-8", "replace")) for _, text in files) > MAX_BYTES:
+        raise Refused(
+            "policies_too_large", f"These are more than {MAX_FILES} files or {MAX_BYTES >> 20} MB.", status=413
+        )
+
+
+def _reason(reason: str) -> str:
+    text = reason.strip()
+    if not text or len(text) > _MAX_REASON or "\x00" in text:
+        raise Refused(
+            "reason_needed",
+            f"This needs a reason, of at most {_MAX_REASON} characters.",
+            fix="Say in a sentence why; it is kept in the history and the audit.",
+            status=422,
+        )
+    return text
 
 
 def _event(actor: Actor, kind: str, *, workspace: str, now: datetime, version: str | None, data: JsonObject) -> Event:
@@ -175,6 +308,12 @@ def _event(actor: Actor, kind: str, *, workspace: str, now: datetime, version: s
         policy_version=version,
         data=data,
     )
+
+
+def history(world: World, workspace: str, limit: int = 100) -> list[Load]:
+    """What ran, the newest first."""
+    with world.read() as connection:
+        return store.loads(connection, workspace, limit)
 
 
 def seen(world: World, workspace: str) -> str | None:
@@ -206,7 +345,7 @@ def workspace_facts(world: World) -> dict[str, WorkspaceFact]:
     """The running policies of every workspace, as the Snapshot carries them."""
     with world.read() as connection:
         return {
-            state.workspace: WorkspaceFact(state.workspace, state.version, state.files)
+            state.workspace: WorkspaceFact(state.workspace, state.version, policies_of(state.files))
             for state in store.states(connection)
             if state.version is not None
         }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -34,6 +35,45 @@ policy_state = sa.Table(
     sa.Column("problem", sa.Text),
     sa.Column("changed_at", UtcTime, nullable=False),
 )
+
+
+policy_load = sa.Table(
+    "policy_load",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # a UUIDv7: sorts by time
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("version", sa.String(71), nullable=False),
+    sa.Column("before", sa.String(71)),
+    sa.Column("how", sa.String(16), nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("policy_load_newest", "workspace", "id"),
+)
+
+
+class How(StrEnum):
+    """How a version came to run: the folder was saved, files were published, an earlier version was taken back, or
+    the words of policies changed with the program and the same files have another version now."""
+
+    FOLDER = "folder"
+    PUBLISH = "publish"
+    ROLLBACK = "rollback"
+    UPGRADE = "upgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A version began to run, in place of ``before``. ``reason`` is what the person said."""
+
+    id: str
+    workspace: str
+    version: str
+    before: str | None
+    how: How
+    actor: str
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +124,26 @@ def _files(text: str | None) -> Files:
 def save_version(
     connection: Connection, workspace: str, version: str, files: Sequence[tuple[str, str]], *, now: datetime, actor: str
 ) -> None:
-    """Keeps a version for ever; one that comes back keeps its content and takes the new time and actor."""
+    """Keeps a version for ever. One that comes back has the same policies (it is their digest) and takes the new
+    time, actor and tests."""
+    newer = {"files": json.dumps(list(files)), "loaded_at": now, "actor": actor}
     connection.execute(
         insert(connection, policy_version)
-        .values(workspace=workspace, version=version, files=json.dumps(list(files)), loaded_at=now, actor=actor)
-        .on_conflict_do_update(index_elements=["workspace", "version"], set_={"loaded_at": now, "actor": actor})
+        .values(workspace=workspace, version=version, **newer)
+        .on_conflict_do_update(index_elements=["workspace", "version"], set_=newer)
     )
+
+
+def add_load(connection: Connection, load: Load) -> None:
+    """Says that a version began to run."""
+    connection.execute(policy_load.insert().values(**asdict(load)))
+
+
+def loads(connection: Connection, workspace: str, limit: int) -> list[Load]:
+    """What began to run, the newest first."""
+    query = sa.select(policy_load).where(policy_load.c.workspace == workspace).order_by(policy_load.c.id.desc())
+    rows = connection.execute(query.limit(limit)).mappings()
+    return [Load(**{**row, "how": How(row["how"])}) for row in rows]
 
 
 def save_state(

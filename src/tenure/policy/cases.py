@@ -1,0 +1,268 @@
+"""Tests of policies: files of YAML beside them that say a call and what must come of it.
+
+``refunds.test.yaml``::
+
+    agents:
+      clerk: {tools: [shop/list, {name: shop/refund, autonomy: approve}], models: [gpt]}
+    tests:
+      - name: a large refund waits for a person
+        agent: clerk
+        tool: shop/refund
+        arguments: {amount: 101}
+        expect: hold
+        policies: [large-refunds]
+
+A test that names no agent is of one that was granted exactly what it calls. ``content`` is what goes out besides the
+arguments (a prompt), ``returned`` what came back, for policies that read what is found in them.
+
+Pure: text in, verdicts out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tenure.base.documents import Document, read_documents
+from tenure.base.faults import nearest, path_of
+from tenure.kernel.errors import Refused
+from tenure.kernel.snapshot import AgentFact, ModelFact, ToolFact, Upstream
+from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
+from tenure.policy.model import Bundle, Fault, decide
+
+SUFFIX = ".test.yaml"
+MAX_TESTS = 10_000
+_WORKSPACE = "test"
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Resource = Annotated[str, Field(pattern=r"^[^/\s]+/\S+$", max_length=1_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Tool(_Part):
+    name: Resource
+    autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
+
+
+class _Agent(_Part):
+    """What policies see of an agent, and what it was granted."""
+
+    owner: str = "owner@example.com"
+    purpose: str = ""
+    risk_tier: Annotated[int, Field(ge=1, le=4)] = 1
+    state: Annotated[LifecycleState, Field(strict=False)] = LifecycleState.PRODUCTION
+    data_classes: list[Name] = Field(default_factory=list)
+    tools: list[Resource | _Tool] = Field(default_factory=list)
+    models: list[Name] = Field(default_factory=list)
+
+
+class _Test(_Part):
+    name: Name
+    agent: Name | None = None
+    tool: Resource | None = None
+    model: Name | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    content: str | None = None
+    returned: str | None = None
+    autonomy: Annotated[Autonomy, Field(strict=False)] | None = None
+    session: str = "test"
+    on_behalf_of: str | None = None
+    approved: bool = False
+    expect: Annotated[Effect, Field(strict=False)]
+    policies: list[Name] = Field(default_factory=list)
+    obligations: list[Name] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole(self) -> _Test:
+        if (self.tool is None) == (self.model is None):
+            raise PydanticCustomError("resource", "names either a tool or a model that is called")
+        if self.autonomy is not None and (self.agent is not None or self.tool is None):
+            raise PydanticCustomError("autonomy", "gives an autonomy, which is for a tool of a test without an agent")
+        return self
+
+
+class _File(_Part):
+    agents: dict[Name, _Agent] = Field(default_factory=dict)
+    tests: list[_Test] = Field(min_length=1, max_length=MAX_TESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test, and where it stands (``line`` counts from 1). Its policies and obligations must be among those of the
+    decision; others may be there too, so that one policy more does not break the tests of all."""
+
+    file: str
+    line: int
+    name: str
+    call: Call
+    principal: Principal
+    agent: AgentFact
+    approved: bool
+    expect: Effect
+    policies: frozenset[str]
+    obligations: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a test; ``problem`` is empty when it passed."""
+
+    case: Case
+    decision: Decision
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of all, and the ids of the policies that determined the decision of none that passed."""
+
+    results: tuple[Result, ...]
+    untested: tuple[str, ...]
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The tests that failed, each with its place."""
+        return [Fault(item.case.file, item.case.line, item.problem) for item in self.results if item.problem]
+
+
+def is_test(name: str) -> bool:
+    """Whether a file of that name holds tests."""
+    return name.endswith(SUFFIX)
+
+
+def read_cases(files: Sequence[tuple[str, str]]) -> tuple[tuple[Case, ...], tuple[Fault, ...]]:
+    """The tests of those of ``files`` ((name, text) each) that hold tests, and every fault of such a file."""
+    cases: list[Case] = []
+    faults: list[Fault] = []
+    for name, text in files:
+        if not is_test(name):
+            continue
+        try:
+            documents = read_documents(text, name)
+        except Refused as refused:
+            faults += [
+                Fault(name, item["line"] or 1, " ".join(filter(None, (item["path"], item["problem"], item["hint"]))))
+                for item in refused.details["faults"]
+            ]
+            continue
+        for document in documents:
+            found, wrong = _read(document)
+            cases += found
+            faults += wrong
+    return tuple(cases), tuple(faults)
+
+
+def run_cases(bundle: Bundle, cases: Sequence[Case]) -> Report:
+    """Decides every case as the gateway would."""
+    results = []
+    tested: set[str] = set()
+    for case in cases:
+        decision = decide(case.call, case.principal, case.agent, None, bundle, approved=case.approved)
+        problem = _problem(case, decision)
+        results.append(Result(case, decision, problem))
+        if not problem:
+            tested.update(decision.policies)
+    return Report(tuple(results), tuple(rule.id for rule in bundle.rules if rule.id not in tested))
+
+
+def _problem(case: Case, decision: Decision) -> str:
+    missing = [
+        f"{what} {', '.join(sorted(lacking))}"
+        for what, wanted, found in (
+            ("by", case.policies, decision.policies),
+            ("with the obligation", case.obligations, decision.obligations),
+        )
+        if (lacking := wanted.difference(found))
+    ]
+    if decision.effect is case.expect and not missing:
+        return ""
+    wanted = " ".join([case.expect.value, *missing])
+    got = f"{decision.effect.value} by {', '.join(decision.policies)}"
+    return f"{case.name}: expected {wanted}, got {got} ({decision.reason})"
+
+
+def _read(document: Document) -> tuple[list[Case], list[Fault]]:
+    try:
+        file = _File.model_validate(document.value)
+    except ValidationError as error:
+        return [], [_fault(document, item) for item in error.errors(include_url=False)]
+    cases, faults = [], []
+    for index, test in enumerate(file.tests):
+        line = document.line_of(f"tests[{index}]")
+        if test.agent is not None and test.agent not in file.agents:
+            hint = nearest(test.agent, file.agents) or "no agents are given in this file"
+            faults.append(
+                Fault(document.file, document.line_of(f"tests[{index}].agent"), f"no agent {test.agent}: {hint}")
+            )
+            continue
+        cases.append(_case(document.file, line, test, file.agents))
+    return cases, faults
+
+
+def _fault(document: Document, error: ErrorDetails) -> Fault:
+    # A value that may be one of several shapes is told once for each of them, with the shape's name in the path.
+    parts = [part for part in error["loc"] if isinstance(part, int) or not part.startswith(("_Tool", "constrained-"))]
+    path = path_of(parts)
+    return Fault(document.file, document.line_of(path), f"{path or 'the file'}: {error['msg']}")
+
+
+def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
+    kind, resource = (CallKind.TOOL, test.tool) if test.tool is not None else (CallKind.LLM, test.model)
+    assert resource is not None  # noqa: S101 (_Test has exactly one of the two)
+    if test.agent is not None:
+        agent = _fact(test.agent, agents[test.agent])
+    elif kind is CallKind.TOOL:
+        tool = _Tool(name=resource, autonomy=test.autonomy or Autonomy.AUTONOMOUS)
+        agent = _fact("agent", _Agent(tools=[tool]))
+    else:
+        agent = _fact("agent", _Agent(models=[resource]))
+    principal = Principal(
+        workspace=agent.workspace,
+        agent=agent.name,
+        release="",
+        instance="test",
+        session=test.session,
+        credential_epoch=agent.credential_epoch,
+        on_behalf_of=test.on_behalf_of,
+    )
+    return Case(
+        file=file,
+        line=line,
+        name=test.name,
+        call=Call("test", kind, resource, test.arguments, content=test.content, returned=test.returned),
+        principal=principal,
+        agent=agent,
+        approved=test.approved,
+        expect=test.expect,
+        policies=frozenset(test.policies),
+        obligations=frozenset(test.obligations),
+    )
+
+
+def _fact(name: str, given: _Agent) -> AgentFact:
+    tools = [_Tool(name=tool) if isinstance(tool, str) else tool for tool in given.tools]
+    return AgentFact(
+        workspace=_WORKSPACE,
+        name=name,
+        state=given.state,
+        release="",
+        credential_epoch=0,
+        owner=given.owner,
+        purpose=given.purpose,
+        risk_tier=given.risk_tier,
+        models=tuple(ModelFact(model, Upstream("")) for model in given.models),
+        tools=tuple(_granted(tool) for tool in tools),
+        data_classes=tuple(given.data_classes),
+    )
+
+
+def _granted(tool: _Tool) -> ToolFact:
+    server, _, name = tool.name.partition("/")
+    return ToolFact(server, name, tool.autonomy)

@@ -144,7 +144,8 @@ class Story:
         spec = manifest["spec"]
         spec["servers"]["ledger"]["url"] = f"http://127.0.0.1:{self.ports['ledger']}/mcp"
         if "files" in spec["servers"]:
-            files = {"command": [sys.executable, "-m", "demo.servers.files", str(self.folder.resolve() / "inbox")]}
+            inbox = str(self.folder.resolve() / "inbox")
+            files = {"command": [sys.executable, "-m", "demo.servers.files", inbox], "sandbox": {"write": [inbox]}}
             spec["servers"]["files"] = {**files, "cwd": str(HERE.parent)}
         if self.real_model:
             base = self._env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")

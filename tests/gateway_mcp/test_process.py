@@ -93,7 +93,8 @@ def test_a_framework_that_knows_nothing_of_tenure_is_governed(control: ControlSi
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
 def test_a_killed_gateway_leaves_no_server_behind_and_the_next_one_goes_on(control: ControlSim, tmp_path: Path) -> None:
     token = control.token("reader")
-    gateway = GatewayProcess(tmp_path / "data", control.port)
+    # without the sandbox, in which a server has a process id of its own
+    gateway = GatewayProcess(tmp_path / "data", control.port, sandbox="off")
     _wait_ready(gateway)
     found = asyncio.run(_ask(gateway, token, "files__whoami", {}))
     child = psutil.Process(found.structured_content["pid"])
@@ -103,7 +104,7 @@ def test_a_killed_gateway_leaves_no_server_behind_and_the_next_one_goes_on(contr
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the server outlived the gateway"
         time.sleep(0.02)
-    with GatewayProcess(tmp_path / "data", control.port) as gateway:
+    with GatewayProcess(tmp_path / "data", control.port, sandbox="off") as gateway:
         _wait_ready(gateway)
         again = asyncio.run(_ask(gateway, token, "files__whoami", {}))
         child = psutil.Process(again.structured_content["pid"])

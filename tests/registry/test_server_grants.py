@@ -53,3 +53,10 @@ def test_what_is_not_granted_is_nothing() -> None:
     read = _read({"crm": {"url": "http://crm.test/mcp"}}).spec.servers["crm"]
     assert (read.prefix, read.resources, read.prompts, read.asks) == (None, [], [], [])
     assert {"prefix", "resources", "prompts", "asks"} <= set(manifest_schema()["$defs"]["Server"]["properties"])
+
+
+def test_a_sandbox_is_for_a_command() -> None:
+    read = _read({"crm": {"command": ["crm"], "sandbox": {"network": False, "write": ["out"]}}}).spec.servers["crm"]
+    assert (read.sandbox.network, read.sandbox.write) == (False, ["out"])
+    (fault,) = _faults({"crm": {"url": "http://crm.test/mcp", "sandbox": {"network": False}}})
+    assert fault == "spec.servers.crm.sandbox means nothing for a url"

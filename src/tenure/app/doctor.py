@@ -16,6 +16,7 @@ from typing import Any
 from tenure.base import config as configuration
 from tenure.base.config import Config
 from tenure.client import Client
+from tenure.gateway.mcp.sandbox import trouble
 from tenure.kernel.errors import Failed, Refused
 
 _LEAST_FREE = 1 << 30
@@ -43,6 +44,7 @@ def examine(config: Config) -> Iterator[Finding]:
     modern = sys.version_info >= (3, 11)
     yield Finding("python", "ok" if modern else "problem", version, "" if modern else "Install Python 3.11 or later.")
     yield _sqlite()
+    yield _sandbox(config)
     yield from _folder(config)
     yield from _processes(config)
 
@@ -52,6 +54,17 @@ def _sqlite() -> Finding:
     return Finding(
         "sqlite", "ok" if good else "problem", sqlite3.sqlite_version, "" if good else "SQLite 3.35 or later is needed."
     )
+
+
+def _sandbox(config: Config) -> Finding:
+    problem = trouble()
+    if config.sandbox == "off":
+        return Finding("sandbox", "note", "off: MCP servers that the gateway starts can do what its user can")
+    if not problem:
+        return Finding("sandbox", "ok", "bubblewrap works: MCP servers that the gateway starts are kept in")
+    level = "problem" if config.sandbox == "required" else "note"
+    text = f"{problem}: MCP servers that the gateway starts can do what its user can"
+    return Finding("sandbox", level, text, "Install bubblewrap, or allow unprivileged user namespaces.")
 
 
 def _folder(config: Config) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ _PORT: tuple[Container[Any], str] = (range(1, 65536), "a port from 1 to 65535")
 _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "control_port": _PORT,
     "gateway_port": _PORT,
+    "sandbox": (("auto", "required", "off"), "auto, required or off"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
 }
 _KINDS = {int: "a whole number", float: "a number"}
@@ -58,6 +59,11 @@ class Config:
     )
     stream_max_bytes: int = _setting(
         256 << 20, "TENURE_STREAM_MAX_BYTES", "Longest stream of a model provider that is passed on, in bytes"
+    )
+    sandbox: str = _setting(
+        "auto",
+        "TENURE_SANDBOX",
+        "Whether MCP servers that a gateway starts are kept in by bubblewrap: auto (where it works), required, off",
     )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
     prices: str = _setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 
@@ -16,6 +17,7 @@ from tenure.gateway.llm.handler import LlmHandler
 from tenure.gateway.llm.openai.codec import error_body
 from tenure.gateway.llm.routes import SERVED
 from tenure.gateway.mcp.handler import McpHandler
+from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.server import Limits, Server
 from tenure.gateway.snapshot import Facts, Link
@@ -41,7 +43,7 @@ class Gateway:
         self._first_use = FirstUse(folder / "tools.seen")
         self._pipeline = Pipeline(self.facts, self.spool, self._first_use)
         self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
-        self._mcp = McpHandler(self._pipeline)
+        self._mcp = McpHandler(self._pipeline, sandbox=Sandbox(config.sandbox, _private(config)))
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,6 +113,13 @@ class Gateway:
             "recorder": self.spool.trouble or "ok",
         }
         return Response(200 if ready else 503, msgspec.json.encode(body))
+
+
+def _private(config: Config) -> tuple[Path, ...]:
+    """What no MCP server sees: the data folder, and an SQLite file elsewhere."""
+    kind, _, path = config.database.partition(":///")
+    files = [Path(path + tail) for tail in ("", "-wal", "-shm", "-journal")] if kind.startswith("sqlite") else []
+    return (config.data_dir, *files)
 
 
 def _wrong_method(right: str) -> Response:

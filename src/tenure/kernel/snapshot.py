@@ -74,6 +74,7 @@ class ServerFact:
     put before the names of its tools and prompts (None: ``<name>__``). Granted besides tools: ``resources`` (patterns
     of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
     ``off``: all of it is switched off, and why; empty while it is on.
+    A command runs in a sandbox with or without the ``network``, and may ``write`` to these paths, relative to ``cwd``.
     """
 
     name: str
@@ -88,6 +89,8 @@ class ServerFact:
     prompts: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     off: str = ""
+    network: bool = True
+    write: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[str, ...]:

@@ -146,6 +146,18 @@ class Model(_Part):
         return self.wire or wire_of(self.provider)
 
 
+class Sandbox(_Part):
+    """What a command may do outside of itself."""
+
+    network: bool = Field(True, description="Whether it reaches the network")
+    write: list[Line] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Files and folders that it may write to; paths are relative to cwd. It writes nowhere else but to "
+        "a /tmp of its own",
+    )
+
+
 class Server(_Part):
     """An upstream MCP server: a command that the gateway starts, or an address."""
 
@@ -158,6 +170,7 @@ class Server(_Part):
         default_factory=list, max_length=100, description="Variables of the gateway's environment to hand on"
     )
     cwd: Line | None = Field(None, description="Folder that the command starts in")
+    sandbox: Sandbox | None = Field(None, description="What the command may do outside of itself")
     credential_env: Variable | None = Field(
         None, description="Variable of the gateway's environment that holds the bearer token for the address"
     )

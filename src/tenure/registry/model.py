@@ -287,6 +287,7 @@ def _model(model: JsonObject) -> ModelFact:
 
 
 def _server(name: str, server: JsonObject) -> ServerFact:
+    sandbox = server.get("sandbox", {})
     return ServerFact(
         name=name,
         command=tuple(server.get("command", ())),
@@ -299,6 +300,8 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         resources=tuple(server.get("resources", ())),
         prompts=tuple(server.get("prompts", ())),
         asks=tuple(server.get("asks", ())),
+        network=sandbox.get("network", True),
+        write=tuple(sandbox.get("write", ())),
     )
 
 

@@ -228,7 +228,7 @@ def _server_faults(server: Server) -> list[tuple[list[str | int], str, str]]:
         return [([], "must have either a command or a url", "give exactly one of the two")]
     found: list[tuple[list[str | int], str, str]] = []
     if server.url is not None:
-        given = (name for name in ("env", "env_from", "cwd") if getattr(server, name))
+        given = (name for name in ("env", "env_from", "cwd", "sandbox") if getattr(server, name))
         found.extend(([name], "means nothing for a url", "it is for a command") for name in given)
     elif server.credential_env is not None:
         found.append((["credential_env"], "means nothing for a command", "hand the variable on with env_from"))

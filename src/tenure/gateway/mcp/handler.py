@@ -17,6 +17,7 @@ from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
+from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_session, session_id
 from tenure.gateway.mcp.subscriptions import Subscriptions
 from tenure.gateway.mcp.upstream import Servers, identity_of
@@ -42,11 +43,11 @@ _Item: TypeAlias = tuple[bytes, bool]  # (a message, whether it is the answer)
 class McpHandler:
     """One for the whole process. ``start`` it before the first request, ``stop`` it after the last."""
 
-    def __init__(self, pipeline: Pipeline, limits: Limits | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, limits: Limits | None = None, sandbox: Sandbox | None = None) -> None:
         self._pipeline = pipeline
         self._limits = limits or Limits()
         self._client = Client(self._limits.call_s)
-        self._servers = Servers(self._client, self._limits)
+        self._servers = Servers(self._client, self._limits, sandbox)
         self._attempts = Attempts(pipeline, self._servers, self._limits)
         self._calls = ToolCalls(self._attempts)
         self._offers = Offers(self._attempts)

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -27,6 +30,7 @@ from tenure.gateway.mcp.connection import (
     with_token,
 )
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.standing import ACKNOWLEDGED
 from tenure.kernel.errors import Failed
 from tenure.kernel.json import Json, JsonObject
@@ -37,6 +41,7 @@ _INHERITED = ("PATH", "HOME", "LANG")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _WRITE_HIGH = 1 << 20
+_SIGNALLED = 128  # the sandbox ends with this and the signal's number when a signal ended the server
 
 
 def environment(fact: ServerFact, environ: Mapping[str, str]) -> dict[str, str]:
@@ -58,17 +63,28 @@ def _die_with(parent: int) -> Callable[[], None]:
     return bind
 
 
-def _ended(code: int) -> str:
+def _is_program(fact: ServerFact, env: Mapping[str, str]) -> bool:
+    """Whether the first word of its command can be run: what starts it would only say that it has ended."""
+    word = fact.command[0]
+    if "/" in word:
+        return os.access(Path(fact.cwd or "", word), os.X_OK)
+    return shutil.which(word, path=env.get("PATH")) is not None
+
+
+def _ended(code: int, *, boxed: bool) -> str:
+    if boxed and code > _SIGNALLED:
+        code = _SIGNALLED - code
     return f"ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
 
 
 class StdioConnection:
     """One child process and the requests that run in it. Every failure ends all of them with the same Failed."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, news: News) -> None:
+    def __init__(self, fact: ServerFact, limits: Limits, news: News, sandbox: Sandbox) -> None:
         self.version = ""
         self._fact = fact
         self._limits = limits
+        self._sandbox = sandbox
         self._news = news
         self._watched: dict[str, str] = {}
         self._listening = 0  # the id of the request that subscribes, at 2026-07-28
@@ -81,6 +97,7 @@ class StdioConnection:
         self._noise = 0
         self._secrets: tuple[str, ...] = ()
         self._dead: Failed | None = None
+        self._kept_by = "nothing"
 
     @property
     def alive(self) -> bool:
@@ -93,9 +110,12 @@ class StdioConnection:
         self._secrets = tuple(
             sorted({env[name] for name in (*self._fact.env_from, *self._fact.env) if len(env.get(name, "")) >= 6})
         )
+        if not _is_program(self._fact, env):
+            raise Failed("upstream_unavailable", f"{self._fact.command[0]} could not be started: no such program.")
+        self._kept_by, command = await asyncio.to_thread(self._sandbox.command, self._fact)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._fact.command,
+                *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -206,7 +226,7 @@ class StdioConnection:
                 await asyncio.wait_for(pipe.drain(), self._limits.call_s)
         except (OSError, RuntimeError, TimeoutError) as error:
             code = await self._exit_code(self._process)
-            how = "does not read its input any more" if code is None else _ended(code)
+            how = "does not read its input any more" if code is None else _ended(code, boxed=self._kept_by == "sandbox")
             raise self._end("upstream_died", f"The process {how}.") from error
 
     async def _exit_code(self, process: asyncio.subprocess.Process) -> int | None:
@@ -228,14 +248,14 @@ class StdioConnection:
                 parts, size = [line], len(line)
             if size > self._limits.message_bytes:
                 self._end("upstream_garbage", f"It wrote a line of more than {self._limits.message_bytes} bytes.")
-                self._signal(signal.SIGKILL)
+                self._kill()
                 while await stdout.read(1 << 16):
                     pass
                 return
         code = await self._exit_code(process)
-        how = "closed its output" if code is None else _ended(code)
+        how = "closed its output" if code is None else _ended(code, boxed=self._kept_by == "sandbox")
         self._end("upstream_died", f"The process {how}.")
-        self._signal(signal.SIGKILL)
+        self._kill()
 
     def _take(self, line: bytes) -> None:
         if not line.strip():
@@ -303,9 +323,17 @@ class StdioConnection:
 
     def _signal(self, number: int) -> None:
         """To the whole process group: a launcher's children as well."""
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+    def _kill(self) -> None:
+        """At once. A leash kills all that has left the group as well, so it is asked to."""
+        if self._kept_by == "leash" and self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                self._process.send_signal(signal.SIGINT)
+        else:
+            self._signal(signal.SIGKILL)
 
     async def close(self) -> None:
         """Closes the process's input, asks it to end, then makes it end."""
@@ -314,12 +342,11 @@ class StdioConnection:
         if process is not None:
             if process.stdin is not None:
                 process.stdin.close()
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for end in (partial(self._signal, signal.SIGTERM), self._kill, partial(self._signal, signal.SIGKILL)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), self._limits.stop_s / 2)
                     break
-                self._signal(number)
-            self._signal(signal.SIGKILL)
+                end()
             with contextlib.suppress(TimeoutError):  # a descendant that left the group can hold the pipes open
                 await asyncio.wait_for(process.wait(), self._limits.stop_s)
         for task in self._tasks:

@@ -11,6 +11,7 @@ from tenure.base import log
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.connection import CHANGES, Connection, Limits, News, negotiate
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
 from tenure.gateway.mcp.streamable import StreamableConnection
@@ -30,14 +31,17 @@ def identity_of(workspace: str, fact: ServerFact) -> Key:
     """What makes two descriptions the same server. The name and what is granted are not in it: they are each agent's
     own. What it may ask is: it is told so when the connection is made."""
     settings = tuple(sorted(fact.env.items()))
-    return (workspace, fact.command, settings, fact.env_from, fact.cwd, fact.url, fact.credential_env, fact.asks)
+    kept_in = (fact.network, fact.write)
+    place = (fact.command, fact.cwd, fact.url)
+    return (workspace, place, settings, fact.env_from, kept_in, fact.credential_env, fact.asks)
 
 
 class Server:
     """One upstream server, whatever state it is in."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, client: Client) -> None:
+    def __init__(self, fact: ServerFact, limits: Limits, client: Client, sandbox: Sandbox) -> None:
         self._fact = fact
+        self._sandbox = sandbox
         self._limits = limits
         self._client = client
         self._connection: Connection | None = None
@@ -182,7 +186,7 @@ class Server:
         if self._fact.url is not None:
             connection = StreamableConnection(self._fact, self._limits, self._client, self._news)
         else:
-            connection = StdioConnection(self._fact, self._limits, self._news)
+            connection = StdioConnection(self._fact, self._limits, self._news, self._sandbox)
         try:
             async with asyncio.timeout(self._limits.start_s):
                 if isinstance(connection, StdioConnection):
@@ -282,8 +286,9 @@ class Server:
 class Servers:
     """All upstream servers of a gateway."""
 
-    def __init__(self, client: Client, limits: Limits) -> None:
+    def __init__(self, client: Client, limits: Limits, sandbox: Sandbox | None = None) -> None:
         self._client = client
+        self._sandbox = sandbox or Sandbox()
         self._limits = limits
         self._servers: dict[Key, Server] = {}
 
@@ -292,7 +297,7 @@ class Servers:
         key = identity_of(workspace, fact)
         server = self._servers.get(key)
         if server is None:
-            server = self._servers[key] = Server(fact, self._limits, self._client)
+            server = self._servers[key] = Server(fact, self._limits, self._client, self._sandbox)
         return server
 
     async def retain(self, needed: Iterable[Key]) -> None:

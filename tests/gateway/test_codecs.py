@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tenure.gateway.llm import stream
 from tenure.gateway.llm.anthropic import codec as anthropic
 from tenure.gateway.llm.codec import Ask, Fault, Operation, provider
 from tenure.gateway.llm.gemini import codec as gemini
@@ -53,7 +54,7 @@ def read(name: str) -> dict[str, Any]:
         "gemini_stre": gemini.OPERATIONS["streamGenerateContent"],
     }
     operation, body = by_prefix[name[:11]], (FIXTURES / name).read_bytes()
-    return operation.streamed(body) if name.endswith(".sse") else operation.answered(body)
+    return stream.read(operation.streamed, body) if name.endswith(".sse") else operation.answered(body)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_stream_cut_anywhere_is_read_as_far_as_it_came() -> None:
         body = path.read_bytes()
         for end in range(0, len(body), 37):
             for operation in OPERATIONS.values():
-                assert isinstance(operation.streamed(body[:end]), dict)
+                assert isinstance(stream.read(operation.streamed, body[:end]), dict)
 
 
 def test_what_was_asked_becomes_messages() -> None:
@@ -280,7 +281,7 @@ def test_nonsense_is_refused_or_recorded_and_never_a_crash(name: str, value: Any
         ask = operation.read(body, "m" if name in gemini.OPERATIONS else "")
         assert isinstance(ask, Ask)
         json.dumps(operation.asked(ask))
-    for attributes in (operation.answered(body), operation.streamed(b"event: x\ndata: " + body + b"\n\n")):
+    for attributes in (operation.answered(body), stream.read(operation.streamed, b"event: x\ndata: " + body + b"\n\n")):
         json.dumps(attributes)
 
 

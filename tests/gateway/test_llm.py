@@ -12,7 +12,8 @@ from typing import Any
 import openai
 import pytest
 
-from tenure.gateway.llm.openai.codec import stream_attributes
+from tenure.gateway.llm.openai.codec import ChatStream
+from tenure.gateway.llm.stream import read
 from tenure.kernel.ids import session_trace
 from tenure.kernel.values import LifecycleState
 
@@ -232,4 +233,4 @@ def test_a_call_is_known_upstairs_within_a_second(house: Any) -> None:
     ],
 )
 def test_a_stream_of_nonsense_is_recorded_all_the_same(chunk: Any) -> None:
-    assert stream_attributes(b"data: " + json.dumps(chunk).encode() + b"\n\n")["error.type"] == "incomplete"
+    assert read(ChatStream, b"data: " + json.dumps(chunk).encode() + b"\n\n")["error.type"] == "incomplete"

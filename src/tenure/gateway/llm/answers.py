@@ -12,6 +12,7 @@ from tenure.gateway.llm.codec import Fault, Wire
 from tenure.gateway.llm.forward import Bounds, media, returned
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
+from tenure.gateway.llm.stream import Capture
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
 from tenure.gateway.upstream import Reply, UpstreamError
 from tenure.kernel.errors import Refused
@@ -41,27 +42,24 @@ class Answers:
 
     def streaming(self, run: Run, reply: Reply) -> Response:
         """An answer that is passed on as it comes, and decided on again before each piece."""
-        captured: list[bytes] = []
+        capture = Capture(run.route.operation.streamed())
         problem: dict[str, Any] = {"error.type": "client_disconnected"}
         operation, wire = run.route.operation, run.route.wire
-        size = 0
         is_events = operation is not PASS and media(reply) in codec.EVENT_STREAM
 
         async def chunks() -> AsyncIterator[bytes]:
-            nonlocal problem, size
+            nonlocal problem
             standing = run.permitted
             try:
                 while chunk := await reply.next_chunk():
                     standing = self._pipeline.standing(run.acting, run.principal, standing)
                     if run.first_chunk is None:
                         run.first_chunk = time.perf_counter() - run.begun
-                    size += len(chunk)
                     if is_events:
-                        self._bounds.check(size)
+                        self._bounds.check(capture.passed + len(chunk))
                     yield chunk
-                    if size <= codec.CAPTURE_MAX:
-                        captured.append(chunk)
-                problem = {} if size <= codec.CAPTURE_MAX else {"tenure.capture.truncated": True}
+                    capture.add(chunk)
+                problem = {}
             except NoLongerAllowed as change:
                 # Stopped in the middle: nothing more of it reaches an agent that may not act any longer.
                 problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
@@ -81,9 +79,7 @@ class Answers:
         def done() -> None:
             reply.close()
             run.ended()
-            if operation is PASS:
-                problem["http.response.body.size"] = size
-            self.tell(run, operation.streamed(b"".join(captured)) | problem, status=reply.status)
+            self.tell(run, capture.attributes() | problem, status=reply.status)
 
         return Response(reply.status, chunks(), returned(reply, run.call.id), reply.header("content-type"), done)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from tenure.kernel.values import Decision, Effect
 
 CAPTURE_MAX = 4 << 20
 """Longest request or answer whose content is captured, in bytes; beyond it only the facts about it are."""
+_SHORT = 64 << 10
 EVENT_STREAM = frozenset({"text/event-stream"})
 
 _PROVIDERS = {  # host suffix -> well-known value of gen_ai.provider.name
@@ -61,6 +62,16 @@ class Fault:
     more: JsonObject = field(default_factory=dict)
 
 
+class Stream(Protocol):
+    """The reading of one stream. Neither method raises, whatever comes."""
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Those of the Event, once the stream is over or broken off."""
+
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -79,17 +90,17 @@ def replaced(body: bytes | msgspec.Raw, values: Mapping[str, bytes]) -> bytes:
 class Operation:
     """One endpoint of a provider's API. ``name`` is ``gen_ai.operation.name``.
 
-    ``read`` makes an Ask of (body, the model that the path names or ``""``) and raises Refused (400). The other three
+    ``read`` makes an Ask of (body, the model that the path names or ``""``) and raises Refused (400). The next three
     make attributes of an Event and never raise: ``asked`` of the request, ``answered`` of a whole answer, ``streamed``
-    of the bytes of a stream. ``renamed`` is a body that names another model and says the same in all else. ``streams``:
-    the content types that are passed on chunk by chunk, None for all.
+    of a stream, with a new ``Stream`` for each. ``renamed`` is a body that names another model and says the same in
+    all else. ``streams``: the content types that are passed on chunk by chunk, None for all.
     """
 
     name: str
     read: Callable[[bytes, str], Ask]
     asked: Callable[[Ask], dict[str, Any]]
     answered: Callable[[bytes], dict[str, Any]]
-    streamed: Callable[[bytes], dict[str, Any]]
+    streamed: Callable[[], Stream]
     streams: frozenset[str] | None = EVENT_STREAM
     renamed: Callable[[bytes, str], bytes] = renamed
 
@@ -218,27 +229,20 @@ def responded(
 def answer(body: bytes, attributes: Callable[[JsonObject], dict[str, Any] | None]) -> dict[str, Any]:
     """The attributes of a whole answer; ``error.type`` when it is not what the API promises (``attributes`` says
     None)."""
-    if len(body) > CAPTURE_MAX:
-        return {"tenure.capture.truncated": True}
-    value = parsed(body)
+    short = len(body) <= CAPTURE_MAX
+    value = parsed(body) if short else _outline(body)
     found = attributes(value) if isinstance(value, dict) else None
-    return {"error.type": "garbage"} if found is None else found
+    out = {"error.type": "garbage"} if found is None else found
+    return out if short else {**out, "tenure.capture.truncated": True}
 
 
-def sse_data(body: bytes) -> Iterable[bytes]:
-    """The data of each server-sent event (WHATWG HTML section 9.2)."""
-    for block in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
-        lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
-        if lines:
-            yield b"\n".join(lines)
-
-
-def sse_objects(body: bytes) -> Iterator[JsonObject | None]:
-    """The JSON object of each server-sent event, None for one that has something else; ``[DONE]`` is passed over."""
-    for data in sse_data(body):
-        if data != b"[DONE]":
-            value = parsed(data)
-            yield value if isinstance(value, dict) else None
+def _outline(body: bytes) -> JsonObject | None:
+    """An object with its long members left empty: what a long answer cost is told though it is not kept."""
+    try:
+        members = _members.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return {name: parsed(bytes(value)) if memoryview(value).nbytes <= _SHORT else [] for name, value in members.items()}
 
 
 def error_attributes(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from tenure.gateway.llm.codec import (
     read_object,
     responded,
     rows,
-    sse_objects,
     stream_of,
     table,
     told,
@@ -27,9 +26,14 @@ from tenure.gateway.llm.codec import (
     whole,
     wrong,
 )
+from tenure.gateway.llm.stream import EventStream
 from tenure.kernel.json import Json, JsonObject
 
 _WHAT = "a messages request"
+_COUNTS = (
+    *("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens"),
+    "output_tokens_details",
+)
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -112,45 +116,55 @@ def count_attributes(body: bytes) -> dict[str, Any]:
     )
 
 
-def stream_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a captured stream of events tells, put together as one message. A stream that ended without
-    ``message_stop`` and without a stop reason has ``error.type`` incomplete; one with an error event, upstream_error.
-    """
-    message: dict[str, Any] = {}
-    spent: dict[str, Any] = {}
-    blocks: dict[str, dict[str, Any]] = {}
-    error: dict[str, Any] = {}
-    stopped = False
-    for event in sse_objects(body):
-        if event is None:
-            error = {"error.type": "garbage"}
-            continue
-        kind = event.get("type")
-        if kind == "message_start":
-            message = dict(table(event.get("message")))
-            spent |= table(message.get("usage"))
+class MessageStream(EventStream):
+    """Events of a message, put together as one. It is over with ``message_stop`` or a stop reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._message: dict[str, Any] = {}
+        self._spent: dict[str, Any] = {}
+        self._blocks: dict[str, dict[str, Any]] = {}
+
+    def event(self, value: JsonObject) -> None:
+        """Takes one event."""
+        kind = value.get("type")
+        if kind == "content_block_delta":
+            self._add(str(value.get("index")), table(value.get("delta")))
+        elif kind == "message_start":
+            message = table(value.get("message"))
+            self._message = {name: message.get(name) for name in ("id", "model", "stop_reason")}
+            self._count(message)
         elif kind == "content_block_start":
-            blocks[str(event.get("index"))] = {**table(event.get("content_block")), "said": {}}
-        elif kind == "content_block_delta":
-            _add(blocks.setdefault(str(event.get("index")), {"said": {}}), table(event.get("delta")))
+            block = table(value.get("content_block"))
+            if self.called.take(len(msgspec.json.encode(block))):
+                self._blocks[str(value.get("index"))] = {**block, "said": {}}
         elif kind == "message_delta":
-            message |= table(event.get("delta"))
-            spent |= {name: count for name, count in table(event.get("usage")).items() if count is not None}
+            reason = table(value.get("delta")).get("stop_reason")
+            if reason is not None:
+                self._message["stop_reason"], self.ended = reason, True
+            self._count(value)
         elif kind == "message_stop":
-            stopped = True
+            self.ended = True
         elif kind == "error":
-            error = {"error.type": "upstream_error", **told(event)}
-    content = [_finished(block) for block in blocks.values()]
-    out = _told({**message, "content": content, "usage": spent})
-    if not error and not stopped and message.get("stop_reason") is None:
-        error = {"error.type": "incomplete"}
-    return out | error
+            self.error = {"error.type": "upstream_error", **told(value)}
 
+    def _count(self, value: JsonObject) -> None:
+        usage = table(value.get("usage"))
+        self._spent |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
 
-def _add(block: dict[str, Any], delta: JsonObject) -> None:
-    for name in ("text", "partial_json", "thinking"):
-        if isinstance(delta.get(name), str):
-            block["said"].setdefault(name, []).append(delta[name])
+    def _add(self, index: str, delta: JsonObject) -> None:
+        for name in ("text", "partial_json", "thinking"):
+            text = delta.get(name)
+            if isinstance(text, str) and (self.called if name == "partial_json" else self.said).take(len(text)):
+                block = self._blocks.get(index)
+                if block is None:
+                    block = self._blocks[index] = {"said": {}}
+                block["said"].setdefault(name, []).append(text)
+
+    def told(self) -> dict[str, Any]:
+        """As of a whole answer."""
+        content = [_finished(block) for block in self._blocks.values()]
+        return _told({**self._message, "content": content, "usage": self._spent})
 
 
 def _finished(block: dict[str, Any]) -> dict[str, Any]:
@@ -248,5 +262,5 @@ def model_body(name: str) -> bytes:
 
 
 WIRE = Wire("anthropic", "x-api-key", "", error_body, broken, model_list, model_body)
-MESSAGES = Operation("chat", read_messages, asked, attributes, stream_attributes)
-COUNT = Operation("count_tokens", read_count, asked, count_attributes, stream_attributes)
+MESSAGES = Operation("chat", read_messages, asked, attributes, MessageStream)
+COUNT = Operation("count_tokens", read_count, asked, count_attributes, MessageStream)

@@ -14,18 +14,17 @@ from tenure.gateway.llm.codec import (
     Operation,
     Wire,
     answer,
-    parsed,
     read_object,
     replaced,
     responded,
     rows,
-    sse_objects,
     table,
     told,
     usage,
     whole,
     wrong,
 )
+from tenure.gateway.llm.stream import Elements, EventStream
 from tenure.kernel.json import Json, JsonObject
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -150,52 +149,76 @@ def _sum(spent: JsonObject, *names: str) -> int | None:
     return sum(counts) if counts else None
 
 
-def stream_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a captured stream tells, put together as one answer: of server-sent events (``alt=sse``) or
-    of a JSON array. One that ended without a finish reason has ``error.type`` incomplete; one that carried an error
-    object, upstream_error."""
-    whole_answer: dict[str, Any] = {}
-    candidates: dict[str, dict[str, Any]] = {}
-    error: dict[str, Any] = {}
-    for chunk in _chunks(body):
-        if chunk is None:
-            error = {"error.type": "garbage"}
-            continue
-        if "error" in chunk:
-            error = {"error.type": "upstream_error", **told(chunk)}
-        whole_answer |= {name: item for name, item in chunk.items() if item is not None}
-        for candidate in rows(chunk.get("candidates")):
-            known = candidates.setdefault(str(candidate.get("index", 0)), {"content": {"parts": []}})
+class GenerateStream(EventStream):
+    """Pieces of an answer, put together as one: server-sent events (``alt=sse``) or the elements of a JSON array. It is
+    over with a finish reason or a blocked prompt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, Json] = {}
+        self._candidates: dict[str, dict[str, Any]] = {}
+        self._elements: Elements | None = None
+        self._begun = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        if not self._begun and data.strip():
+            self._begun = True
+            if data.lstrip().startswith(b"["):
+                self._elements = Elements()
+        if self._elements is None:
+            super().feed(data)
+        else:
+            for value in self._elements.feed(data):
+                self.event(value)
+
+    def event(self, value: JsonObject) -> None:
+        """Takes one piece."""
+        if "error" in value:
+            self.error = {"error.type": "upstream_error", **told(value)}
+        for name in ("promptFeedback", "responseId", "modelVersion", "usageMetadata"):
+            if value.get(name) is not None:
+                self._known[name] = value[name]
+        self.ended = self.ended or "promptFeedback" in self._known
+        for candidate in rows(value.get("candidates")):
+            index = str(candidate.get("index", 0))
+            known = self._candidates.get(index)
+            if known is None:
+                if not self.called.take(0):
+                    return
+                known = self._candidates[index] = {"parts": []}
             parts = table(candidate.get("content")).get("parts")
-            _join(known["content"]["parts"], parts if isinstance(parts, list) else [])
+            for part in parts if isinstance(parts, list) else ():
+                self._add(known["parts"], part)
             if isinstance(candidate.get("finishReason"), str):
-                known["finishReason"] = candidate["finishReason"]
-    out = _told({**whole_answer, "candidates": list(candidates.values())})
-    ended = any("finishReason" in one for one in candidates.values()) or "promptFeedback" in whole_answer
-    return out | (error or ({} if ended else {"error.type": "incomplete"}))
+                known["finishReason"], self.ended = candidate["finishReason"], True
 
-
-def _chunks(body: bytes) -> Iterable[JsonObject | None]:
-    if not body.lstrip().startswith(b"["):
-        return sse_objects(body)
-    value = parsed(body)
-    return rows(value) if isinstance(value, list) else [None]
-
-
-def _join(parts: list[Any], more: list[Any]) -> None:
-    """Adds parts; a text goes on where one of its kind (said or thought) stands last."""
-    for part in more:
-        last = parts[-1] if parts else None
-        if (
-            isinstance(part, dict)
-            and isinstance(last, dict)
-            and isinstance(part.get("text"), str)
-            and isinstance(last.get("text"), str)
-            and part.get("thought") == last.get("thought")
-        ):
-            parts[-1] = {**last, "text": last["text"] + part["text"]}
-        elif part != {"text": ""}:
+    def _add(self, parts: list[Any], part: Json) -> None:
+        """Adds a part; a text goes on where one of its kind (said or thought) stands last, as (thought, words)."""
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            text, thought = part["text"], part.get("thought")
+            if not text or not self.said.take(len(text)):
+                return
+            if parts and isinstance(parts[-1], tuple) and parts[-1][0] == thought:
+                parts[-1][1].append(text)
+            else:
+                parts.append((thought, [text]))
+        elif self.called.take(len(msgspec.json.encode(part))):
             parts.append(part)
+
+    def told(self) -> dict[str, Any]:
+        """As of a whole answer."""
+        if self._elements is not None and self._elements.broken:
+            self.error = self.error or {"error.type": "garbage"}
+        candidates = []
+        for known in self._candidates.values():
+            parts = [_joined(*part) if isinstance(part, tuple) else part for part in known.pop("parts")]
+            candidates.append({**known, "content": {"parts": parts}})
+        return _told({**self._known, "candidates": candidates})
+
+
+def _joined(thought: Json, words: list[str]) -> JsonObject:
+    return {"text": "".join(words), **({} if thought is None else {"thought": thought})}
 
 
 def count_attributes(body: bytes) -> dict[str, Any]:
@@ -284,19 +307,19 @@ def model_body(name: str) -> bytes:
 WIRE = Wire("gcp.gemini", "x-goog-api-key", "", error_body, broken, model_list, model_body, keeps_version=True)
 _GENERATE, _COUNT = _reader("generate_content", stream=False), _reader("count_tokens", stream=False)
 _EMBED = _reader("embeddings", stream=False)
-_EMBEDDINGS = Operation("embeddings", _EMBED, asked, embeddings_attributes, stream_attributes, renamed=renamed)
+_EMBEDDINGS = Operation("embeddings", _EMBED, asked, embeddings_attributes, GenerateStream, renamed=renamed)
 OPERATIONS: Mapping[str, Operation] = {
-    "generateContent": Operation("generate_content", _GENERATE, asked, attributes, stream_attributes, renamed=renamed),
+    "generateContent": Operation("generate_content", _GENERATE, asked, attributes, GenerateStream, renamed=renamed),
     "streamGenerateContent": Operation(
         "generate_content",
         _reader("generate_content", stream=True),
         asked,
         attributes,
-        stream_attributes,
+        GenerateStream,
         EVENT_STREAM | {"application/json"},  # without alt=sse it is an array that grows
         renamed,
     ),
-    "countTokens": Operation("count_tokens", _COUNT, asked, count_attributes, stream_attributes, renamed=renamed),
+    "countTokens": Operation("count_tokens", _COUNT, asked, count_attributes, GenerateStream, renamed=renamed),
     "embedContent": _EMBEDDINGS,
     "batchEmbedContents": _EMBEDDINGS,
 }

@@ -60,6 +60,24 @@ def answered(body: bytes) -> dict[str, Any]:
     return _kept("response", body)
 
 
+class Kept:
+    """The first bytes of an answer that passes, and how many there were."""
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        self._size += len(data)
+        if len(self._first) <= KEPT:
+            self._first += data[: KEPT + 1 - len(self._first)]
+
+    def attributes(self) -> dict[str, Any]:
+        """As of a whole answer."""
+        return {**_kept("response", self._first), "http.response.body.size": self._size}
+
+
 def _kept(side: str, body: bytes) -> dict[str, Any]:
     """Text as it is; anything else in base64, which is said."""
     part = body[:KEPT]
@@ -80,4 +98,4 @@ def _kept(side: str, body: bytes) -> dict[str, Any]:
     return out
 
 
-PASS = Operation("pass_through", read, asked, answered, answered, streams=None, renamed=renamed)
+PASS = Operation("pass_through", read, asked, answered, Kept, streams=None, renamed=renamed)

@@ -16,11 +16,9 @@ from tenure.gateway.llm.codec import (
     answer,
     model_of,
     numbers,
-    parsed,
     read_object,
     responded,
     rows,
-    sse_data,
     stream_of,
     table,
     told,
@@ -28,6 +26,7 @@ from tenure.gateway.llm.codec import (
     whole,
     wrong,
 )
+from tenure.gateway.llm.stream import EventStream
 from tenure.kernel.json import Json, JsonObject
 from tenure.telemetry.model import message_from_openai_choice, messages_from_openai
 
@@ -86,55 +85,60 @@ def _attributes(value: JsonObject, choices: list[JsonObject]) -> dict[str, Any]:
     return out
 
 
-def stream_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a captured stream of server-sent chunks tells, put together as one answer. A stream that
-    ended without ``[DONE]`` and without a finish reason has ``error.type`` incomplete; one that carried an error
-    object, upstream_error."""
-    seen: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    done = False
-    error: dict[str, Any] = {}
-    for data in sse_data(body):
-        if data == b"[DONE]":
-            done = True
-            continue
-        chunk = parsed(data)
-        if not isinstance(chunk, dict):
-            error = {"error.type": "garbage"}
-            continue
-        if "error" in chunk:
-            error = {"error.type": "upstream_error", **told(chunk)}
-        seen.update({name: chunk[name] for name in ("id", "model", "usage") if chunk.get(name) is not None})
-        for part in rows(chunk.get("choices")):
-            _add(choices, part)
-    whole = [choices[index] for index in sorted(choices)]
-    out = _attributes(seen, [_finished(choice) for choice in whole])
-    if not error and not done and not any(choice.get("finish_reason") for choice in whole):
-        error = {"error.type": "incomplete"}
-    return out | error
+class ChatStream(EventStream):
+    """Chunks of a chat completion, put together as one answer. It is over with ``[DONE]`` or a finish reason."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
 
-def _add(choices: dict[int, dict[str, Any]], part: JsonObject) -> None:
-    """Adds one chunk's choice to what has been said so far."""
-    index = part.get("index")
-    choice = choices.setdefault(index if isinstance(index, int) else 0, {"text": {}, "calls": {}})
-    if isinstance(part.get("finish_reason"), str):
-        choice["finish_reason"] = part["finish_reason"]
-    delta = part.get("delta")
-    if not isinstance(delta, dict):
-        return
-    for name in ("content", "refusal", "reasoning_content"):
-        if isinstance(delta.get(name), str):
-            choice["text"].setdefault(name, []).append(delta[name])
-    if isinstance(delta.get("role"), str):
-        choice["role"] = delta["role"]
-    for call in rows(delta.get("tool_calls")):
-        at, function = call.get("index"), call.get("function")
-        known = choice["calls"].setdefault(at if isinstance(at, int) else 0, {"id": None, "name": "", "arguments": []})
+    def event(self, value: JsonObject) -> None:
+        """Takes one chunk."""
+        if "error" in value:
+            self.error = {"error.type": "upstream_error", **told(value)}
+        for name in ("id", "model", "usage"):
+            if value.get(name) is not None:
+                self._seen[name] = value[name]
+        for part in rows(value.get("choices")):
+            self._add(part)
+
+    def _add(self, part: JsonObject) -> None:
+        index = part.get("index")
+        choice = self._choices.get(index if isinstance(index, int) else 0)
+        if choice is None:
+            if not self.called.take(0):
+                return
+            choice = self._choices[index if isinstance(index, int) else 0] = {"text": {}, "calls": {}}
+        if isinstance(part.get("finish_reason"), str):
+            choice["finish_reason"] = part["finish_reason"]
+            self.ended = True
+        delta = part.get("delta")
+        if not isinstance(delta, dict):
+            return
+        for name in ("content", "refusal", "reasoning_content"):
+            text = delta.get(name)
+            if isinstance(text, str) and self.said.take(len(text)):
+                choice["text"].setdefault(name, []).append(text)
+        if isinstance(delta.get("role"), str):
+            choice["role"] = delta["role"]
+        if "tool_calls" in delta:
+            for call in rows(delta["tool_calls"]):
+                self._call(choice["calls"], call)
+
+    def _call(self, calls: dict[int, dict[str, Any]], call: JsonObject) -> None:
+        at, function = call.get("index"), table(call.get("function"))
+        arguments = _said(function, "arguments")
+        if not self.called.take(len(arguments)):
+            return
+        known = calls.setdefault(at if isinstance(at, int) else 0, {"id": None, "name": "", "arguments": []})
         known["id"] = call.get("id") or known["id"]
-        if isinstance(function, dict):
-            known["name"] += _said(function, "name")
-            known["arguments"].append(_said(function, "arguments"))
+        known["name"] += _said(function, "name")
+        known["arguments"].append(arguments)
+
+    def told(self) -> dict[str, Any]:
+        """As of a whole answer."""
+        return _attributes(self._seen, [_finished(self._choices[index]) for index in sorted(self._choices)])
 
 
 def _said(function: JsonObject, name: str) -> str:
@@ -222,5 +226,5 @@ def model_body(name: str) -> bytes:
 
 
 WIRE = Wire("openai", "authorization", "Bearer ", error_body, broken, model_list, model_body)
-CHAT = Operation("chat", read_chat, asked_chat, chat_attributes, stream_attributes)
-EMBEDDINGS = Operation("embeddings", read_embeddings, asked_embeddings, embeddings_attributes, stream_attributes)
+CHAT = Operation("chat", read_chat, asked_chat, chat_attributes, ChatStream)
+EMBEDDINGS = Operation("embeddings", read_embeddings, asked_embeddings, embeddings_attributes, ChatStream)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tenure.gateway.llm.codec import (
+    CAPTURE_MAX,
     Ask,
     Fault,
     Operation,
@@ -18,13 +19,13 @@ from tenure.gateway.llm.codec import (
     read_object,
     responded,
     rows,
-    sse_objects,
     stream_of,
     table,
     usage,
     wrong,
 )
 from tenure.gateway.llm.openai.codec import WIRE as OPENAI
+from tenure.gateway.llm.stream import EventStream
 from tenure.kernel.json import Json, JsonObject
 
 _WHAT = "a responses request"
@@ -94,34 +95,45 @@ def _problem(error: Json) -> dict[str, Any]:
     return {"error.message": message[:1000]} if isinstance(message, str) else {}
 
 
-def stream_attributes(body: bytes) -> dict[str, Any]:
-    """The attributes that a captured stream of events tells: those of the response that its last event holds, or, of a
-    stream that was cut off, of the items that were done and the text that had begun (``error.type`` incomplete)."""
-    last: JsonObject | None = None
-    begun: JsonObject = {}
-    done: dict[str, JsonObject] = {}
-    text: dict[str, list[str]] = {}
-    error: dict[str, Any] = {}
-    for event in sse_objects(body):
-        if event is None:
-            error = {"error.type": "garbage"}
-            continue
-        kind, place = str(event.get("type")), str(event.get("output_index"))  # either may be anything
-        if kind in _ENDED and isinstance(event.get("response"), dict):
-            last = event["response"]
+class ResponseStream(EventStream):
+    """Events of a response. Told are the attributes of the response that its last event holds, or, of a stream that was
+    cut off, of the items that were done and the text that had begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: JsonObject | None = None
+        self._begun: JsonObject = {}
+        self._done: dict[str, JsonObject] = {}
+        self._text: dict[str, list[str]] = {}
+
+    def event(self, value: JsonObject) -> None:
+        """Takes one event."""
+        kind, place = value.get("type"), str(value.get("output_index"))  # either may be anything
+        if kind == "response.output_text.delta":
+            if isinstance(value.get("delta"), str) and self.said.take(len(value["delta"])):
+                self._text.setdefault(place, []).append(value["delta"])
+        elif kind == "response.output_item.done" and isinstance(value.get("item"), dict):
+            item = value["item"]
+            room = self.said if item.get("type", "message") == "message" else self.called
+            if room.take(len(msgspec.json.encode(item))):
+                self._done[place] = item
         elif kind == "response.created":
-            begun = table(event.get("response"))
-        elif kind == "response.output_item.done" and isinstance(event.get("item"), dict):
-            done[place] = event["item"]
-        elif kind == "response.output_text.delta" and isinstance(event.get("delta"), str):
-            text.setdefault(place, []).append(event["delta"])
+            self._begun = table(value.get("response"))
+        elif isinstance(kind, str) and kind in _ENDED and isinstance(value.get("response"), dict):
+            self._last, self.ended = value["response"], True
         elif kind == "error":
-            error = {"error.type": "upstream_error", **_problem(event.get("error") or event)}
-    if last is not None:
-        return (_told(last) or {"error.type": "garbage"}) | error
-    pieces = {place: _assistant("".join(words)) for place, words in text.items()}
-    whole = {**begun, "status": None, "output": list((pieces | done).values())}
-    return (_told(whole) or {}) | (error or {"error.type": "incomplete"})
+            self.error = {"error.type": "upstream_error", **_problem(value.get("error") or value)}
+
+    def told(self) -> dict[str, Any]:
+        """As of a whole answer."""
+        pieces = {place: _assistant("".join(words)) for place, words in self._text.items()}
+        output = list((pieces | self._done).values())
+        if self._last is None:
+            return _told({**self._begun, "status": None, "output": output}) or {}
+        if isinstance(self._last.get("output"), list) and len(msgspec.json.encode(self._last["output"])) > CAPTURE_MAX:
+            self.said.full = True
+            return _told({**self._last, "output": output}) or {}
+        return _told(self._last) or {"error.type": "garbage"}
 
 
 def _assistant(text: str) -> JsonObject:
@@ -190,4 +202,4 @@ def _located(url: str, modality: str) -> JsonObject:
 
 
 WIRE = replace(OPENAI, broken=broken)
-RESPONSES = Operation("chat", read, asked, attributes, stream_attributes)
+RESPONSES = Operation("chat", read, asked, attributes, ResponseStream)

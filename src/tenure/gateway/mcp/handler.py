@@ -15,7 +15,7 @@ from tenure.gateway.mcp.attempt import Attempts
 from tenure.gateway.mcp.calls import ToolCalls
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
-from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.line import Line, asked_elsewhere
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_session, session_id
@@ -143,10 +143,7 @@ class McpHandler:
         self, message: Message, principal: Principal, headers: Mapping[str, str], session: str
     ) -> Response:
         if message.answer is not None:
-            future = self._waiting.get((session, message.id)) if session and message.id is not None else None
-            if future is not None and not future.done():
-                future.set_result(message.answer)
-            return Response(202)
+            return self._answered(message.id, message.answer, session)
         if message.id is None:
             wanted = message.params.get("requestId")
             if message.method == "notifications/cancelled" and session and isinstance(wanted, str | int):
@@ -165,6 +162,19 @@ class McpHandler:
         except Refused as refused:
             return _refusal(refused, headers, message)
         return Response(200, codec.result_message(message.id, result), headers=extra)
+
+    def _answered(self, identity: str | int | None, answer: JsonObject, session: str) -> Response:
+        """Hands the client's answer to the call that waits for it; one that comes too late is nothing special."""
+        future = self._waiting.get((session, identity)) if session and identity is not None else None
+        if future is not None and not future.done():
+            future.set_result(answer)
+        elif asked_elsewhere(identity):
+            raise Refused(
+                "answer_lost",
+                "Another gateway process asked this, and the call that waits for the answer is not here.",
+                fix="If that call has failed, make it again.",
+            )
+        return Response(202)
 
     async def _far(self, message: Message, principal: Principal, headers: Mapping[str, str], session: str) -> Response:
         """Answers what is decided on and goes to a server."""

@@ -12,6 +12,15 @@ from tenure.kernel.errors import Failed
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 
+PROCESS = new_id()
+"""This process, in the ids of questions and events: what was asked by another cannot be answered here."""
+
+
+def asked_elsewhere(identity: Json) -> bool:
+    """Whether a question with this id was asked by another gateway process."""
+    process, mark, rest = identity.partition(".") if isinstance(identity, str) else ("", "", "")
+    return bool(mark) and len(process) == len(rest) == len(PROCESS) and process != PROCESS
+
 
 @dataclass(slots=True)
 class Line:
@@ -40,7 +49,7 @@ class Line:
         ``client_silent``)."""
         if self.put is None or not self.session or ASKS.get(method) not in self.capabilities:
             raise Failed("client_cannot", f"The agent's client takes no {method}.")
-        identity = new_id()
+        identity = f"{PROCESS}.{new_id()}"
         future: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
         self.waiting[self.session, identity] = future
         try:

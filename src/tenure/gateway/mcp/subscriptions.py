@@ -25,6 +25,7 @@ from tenure.gateway.mcp.attempt import Attempt, Attempts, answered
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import CHANGES, UPDATED, Limits
 from tenure.gateway.mcp.feeds import NOTHING, Feed, Key
+from tenure.gateway.mcp.line import PROCESS
 from tenure.gateway.mcp.offers import Offers, capabilities, resource_grant
 from tenure.gateway.mcp.session import DEFAULT_LEVEL, RESUME_BYTES, Resume, read_resume_id, resume_id
 from tenure.gateway.mcp.standing import ACKNOWLEDGED
@@ -80,7 +81,6 @@ class Subscriptions:
         self._pipeline = attempts.pipeline
         self._offers = offers
         self._limits = limits
-        self._boot = new_id()
         self._sessions: OrderedDict[str, _Watcher] = OrderedDict()
         self._watchers: set[_Watcher] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -168,7 +168,7 @@ class Subscriptions:
         feed = watcher.feed = Feed(lambda key: self._frame(watcher, key), principal.expires_at)
         resume = read_resume_id(last_event_id) or Resume("", 0, watcher.level)
         since = 0
-        if resume.boot not in ("", self._boot) or (resume.boot and not known):
+        if resume.boot not in ("", PROCESS) or (resume.boot and not known):
             watcher.level, watcher.restoring = resume.level, resume.uris[: self._limits.subscriptions]
             self._later(self._restore(watcher))
         else:
@@ -248,7 +248,7 @@ class Subscriptions:
     # -- what both have in common
     def _check_room(self, watcher: _Watcher, uris: list[Json]) -> None:
         most = self._limits.subscriptions
-        state = Resume(self._boot, 1 << 40, DEFAULT_LEVEL, (*watcher.subscriptions, *map(str, uris)))
+        state = Resume(PROCESS, 1 << 40, DEFAULT_LEVEL, (*watcher.subscriptions, *map(str, uris)))
         if len(state.uris) > most or (watcher.listen is None and len(resume_id(state)) > RESUME_BYTES):
             text = f"No more than {most} subscriptions are taken here, and of a session {RESUME_BYTES} bytes of URIs."
             raise Refused("invalid_params", text, fix="Unsubscribe from others first.")
@@ -354,7 +354,7 @@ class Subscriptions:
 
     def _event_id(self, watcher: _Watcher, seq: int) -> str:
         uris = dict.fromkeys((*watcher.subscriptions, *watcher.restoring))
-        return resume_id(Resume(self._boot, seq, watcher.level, tuple(uris)))
+        return resume_id(Resume(PROCESS, seq, watcher.level, tuple(uris)))
 
     # -- changes of facts
     async def _follow(self) -> None:

@@ -18,9 +18,11 @@ import typer
 from tenure.app.main import app as command_line
 from tenure.app.server import create_app
 from tenure.app.wiring import ROOMS
+from tenure.base import access
 from tenure.base.config import Config
 from tenure.base.scan.rules import CLASSES, NAMES
 from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
+from tenure.kernel.values import Role
 from tenure.registry.model import manifest_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,25 @@ def settings_page() -> str:
         "|---|---|---|",
     ]
     lines += [f"| `{item.metadata['env']}` | `{item.default}` | {item.metadata['doc']} |" for item in fields(Config)]
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def roles_page() -> str:
+    """Which role may do what, as the engine says."""
+    names = [role.value for role in (Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.VIEWER)]
+    lines = [
+        "# Roles",
+        "",
+        "Which role may do what with Tenure itself, as the policies in `src/tenure/base/roles` say.",
+    ]
+    lines += [
+        "`own`: for agents that the person answers for, as owner or sponsor. What no role has is for programs: an"
+    ]
+    lines += ["an agent, a gateway, or Tenure itself. A scope covers an action by its name (`agents:read`), its family"]
+    lines += ["(`agents:*`) or its verb (`*:read`), and only ever narrows.", ""]
+    lines += [f"| action | {' | '.join(names)} | what it is |", f"|---|{'---|' * len(names)}---|"]
+    for action, words, marks in access.table():
+        lines.append(f"| `{action}` | {' | '.join(marks[name] for name in names)} | {words} |")
     return NOTE + "\n".join(lines) + "\n"
 
 
@@ -122,6 +143,7 @@ def pages() -> dict[Path, str]:
     openapi = create_app(Config(data_dir=Path("docs-only"))).openapi()
     return {
         DOCS / "events.md": events_page(),
+        DOCS / "roles.md": roles_page(),
         DOCS / "settings.md": settings_page(),
         DOCS / "commands.md": commands_page(),
         DOCS / "requirements.md": requirements_page(),

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from tenure.base.room import World
 from tenure.identity import service
-from tenure.identity.api import router
+from tenure.identity.room import ROOM
 from tests.sim.served import application
 
 
@@ -15,7 +15,7 @@ from tests.sim.served import application
 def http(world: World) -> TestClient:
     """The routes, with requests authenticated as the server does it."""
     service.bootstrap(world)
-    return TestClient(application(world, [router]), base_url="http://127.0.0.1:7700")
+    return TestClient(application(world, [r for r in (ROOM.router,) if r]), base_url="http://127.0.0.1:7700")
 
 
 def _bearer(world: World) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tenure.base.room import World
 from tenure.identity import cli, logins, service
-from tenure.identity.api import router
+from tenure.identity.room import ROOM
 from tests.sim.served import served
 
 app = typer.Typer()
@@ -23,7 +23,7 @@ runner = CliRunner()
 def shell(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A shell whose commands talk to a server of ``world``."""
     service.bootstrap(world)
-    with served(world, [router]) as url:
+    with served(world, [r for r in (ROOM.router,) if r]) as url:
         monkeypatch.setenv("TENURE_URL", url)
         monkeypatch.setenv("TENURE_TOKEN", (world.config.data_dir / "operator.token").read_text().strip())
         yield world

@@ -231,7 +231,7 @@ def test_an_api_token_needs_a_sound_name_and_life(world: World, op: Actor, name:
         tokens.create_token(world, op, name, ttl_s)
     with pytest.raises(Refused) as refused:
         tokens.create_token(world, Actor("default", "gateway:local", frozenset({Role.GATEWAY})), "ok")
-    assert refused.value.code == "not_a_person"
+    assert refused.value.code == "not_permitted"
 
 
 def test_old_codes_are_forgotten(world: World, op: Actor, clock: FakeClock) -> None:

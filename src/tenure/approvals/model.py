@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tenure.base.access import permit
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ApprovalFact
-from tenure.kernel.values import Actor, Role
+from tenure.kernel.values import Actor
 
 GRANT_LIFE = timedelta(minutes=15)
 """How long a granted approval waits for its call."""
@@ -89,13 +90,7 @@ def check_decider(actor: Actor, grant: bool, reason: str) -> None:
             fix="Decide it in the console or with a person's own credential.",
             status=403,
         )
-    if not actor.roles & {Role.APPROVER, Role.OPERATOR}:
-        raise Refused(
-            "not_permitted",
-            f"{actor.name} may not decide held calls: it takes the role approver or operator.",
-            fix="Ask an approver, or ask an operator for the role.",
-            status=403,
-        )
+    permit(actor, "approvals:decide")
     if not grant and not reason.strip():
         raise Refused(
             "reason_required", "A rejection needs a reason: the agent is told it.", fix="Say why, in a sentence."

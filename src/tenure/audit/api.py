@@ -11,12 +11,10 @@ from pydantic import BaseModel
 
 from tenure.audit import service
 from tenure.audit.model import Checkpoint, Entry
-from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.values import PEOPLE
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 
 router = APIRouter(tags=["audit"], prefix="/v1/audit")
-
-_HUMANS = tuple(sorted(PEOPLE))
 
 
 class EntryOut(BaseModel):
@@ -111,7 +109,7 @@ def entries(
     agent: str | None = None,
 ) -> Entries:
     """Entries of your workspace after number ``after``, oldest first."""
-    require(actor, *_HUMANS)
+    permit(actor, "audit:read")
     with world.read() as conn:
         found = service.entries(conn, actor.workspace, after, limit, agent=agent)
         size = service.size(conn, actor.workspace)
@@ -125,7 +123,7 @@ def entries(
 @router.get("/verify")
 def verify(actor: TheActor, world: TheWorld) -> VerdictOut:
     """Checks every entry, every link and the checkpoint."""
-    require(actor, *_HUMANS)
+    permit(actor, "audit:read")
     verdict = service.verify(world)
     return VerdictOut(
         ok=verdict.ok,
@@ -139,7 +137,7 @@ def verify(actor: TheActor, world: TheWorld) -> VerdictOut:
 @router.get("/checkpoint")
 def checkpoint(actor: TheActor, world: TheWorld) -> SignedCheckpoint:
     """The newest checkpoint, to be kept where nobody who writes to the database can reach it."""
-    require(actor, *_HUMANS)
+    permit(actor, "audit:read")
     pinned = service.checkpoint(world)
     return SignedCheckpoint(
         **_checkpoint(pinned.checkpoint).model_dump(),

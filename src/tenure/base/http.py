@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.values import Actor, Role
+from tenure.kernel.values import Actor
 
 # What the credentials look like, for the OpenAPI document; who they belong to is found out before any route runs.
 _bearer = HTTPBearer(auto_error=False, description="An API token of a person, or the token of an agent or a gateway.")
@@ -46,17 +46,6 @@ async def _actor(
 TheWorld = Annotated[World, Depends(_world)]
 TheActor = Annotated[Actor, Depends(_actor)]
 """Who asks, as ``app.server`` found out; a route that names it refuses strangers."""
-
-
-def require(actor: Actor, *roles: Role) -> None:
-    """Raises Refused unless the actor has one of the roles."""
-    if not actor.roles.intersection(roles):
-        raise Refused(
-            "not_permitted",
-            f"{actor.name} may not do this: it takes the role {' or '.join(sorted(roles))}.",
-            fix="Ask an operator for the role, or a person who has it to do this.",
-            status=403,
-        )
 
 
 class Problem(BaseModel):

@@ -7,10 +7,10 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 from tenure.breaker import service
 from tenure.breaker.model import Breaker
-from tenure.kernel.values import Role
 
 router = APIRouter(tags=["breaker"])
 
@@ -64,7 +64,7 @@ def _out(standing: service.Standing) -> BreakerOut:
 @router.get("/v1/breakers")
 def find(world: TheWorld, actor: TheActor) -> list[BreakerOut]:
     """The breaker of every agent."""
-    require(actor, *Role)
+    permit(actor, "breakers:read")
     return [_out(standing) for standing in service.find(world, actor.workspace)]
 
 

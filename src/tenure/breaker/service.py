@@ -8,14 +8,14 @@ from datetime import timedelta
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.base.http import require
+from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.breaker import store
 from tenure.breaker.model import Breaker, Window, observe, trip_id, trip_reason
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.snapshot import BreakerFact
-from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.kernel.values import Actor, Event, Status
 from tenure.registry import service as registry
 from tenure.registry.model import agent_fact
 
@@ -122,9 +122,9 @@ def trip(connection: Connection, event: Event) -> None:
 def reset(world: World, actor: Actor, agent: str, reason: str) -> Breaker:
     """Lets the agent act again, in a new epoch in which nothing has been counted yet. Raises Refused: 403 for anybody
     but a person who is an operator, 400 without a reason, 409 when the breaker is not tripped."""
-    require(actor, Role.OPERATOR)
     if actor.principal is not None or not actor.name.startswith("person:"):
         raise Refused("not_a_person", "A breaker is reset by a person.", fix="Use a person's credential.", status=403)
+    permit(actor, "breakers:reset")
     if not reason.strip():
         raise Refused("reason_required", "A reset needs a reason; it is kept in the audit.", fix="Say why it is safe.")
     now = world.clock()

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 from tenure.evaluation import service
-from tenure.kernel.values import PEOPLE
 
 router = APIRouter(tags=["evaluation"])
 
@@ -47,6 +47,6 @@ class ReliabilityReport(BaseModel):
 @router.get("/v1/reports/reliability")
 def reliability(world: TheWorld, actor: TheActor, source: str | None = None) -> ReliabilityReport:
     """How likely it is that all of k trials of a task succeed (pass^k)."""
-    require(actor, *PEOPLE)
+    permit(actor, "reports:read")
     found = service.reliability(world, actor, source)
     return ReliabilityReport(reports=[ReliabilityView.model_validate(asdict(item)) for item in found])

@@ -8,28 +8,28 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Cookie, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.access import allowed, permit
+from tenure.base.http import TheActor, TheWorld
 from tenure.base.room import World
 from tenure.identity import logins, service
 from tenure.identity import people as members
-from tenure.identity import tokens as api_tokens
 from tenure.identity.logins import Visitor
-from tenure.identity.model import COOKIE, ApiToken, Person, Session, secret_hash
+from tenure.identity.model import COOKIE, Person, Session, secret_hash
 from tenure.kernel.errors import Refused
-from tenure.kernel.values import PEOPLE, Actor
+from tenure.kernel.values import Actor
 
 router = APIRouter(tags=["identity"])
 
-_HUMANS = tuple(sorted(PEOPLE))
-
 
 class Me(BaseModel):
-    """Who asks. ``installation``: whether the workspace is the one that the installation belongs to."""
+    """Who asks. ``installation``: whether the workspace is the one that the installation belongs to; ``actions``: what
+    the policies of roles let the asker do (docs/roles.md), besides what needs to answer for an agent."""
 
     name: str
     workspace: str
     roles: list[str]
     installation: bool
+    actions: list[str]
 
 
 class PersonOut(BaseModel):
@@ -69,15 +69,6 @@ class LinkOut(BaseModel):
     expires_at: datetime
 
 
-class TokenIn(BaseModel):
-    """An API token to make. ``ttl_s``: its life in seconds; without it, until it is revoked. ``workspace``: another one
-    that you belong to."""
-
-    name: str = Field(max_length=100)
-    ttl_s: int | None = None
-    workspace: str = Field("", max_length=63)
-
-
 class WorkspaceIn(BaseModel):
     """A workspace to make."""
 
@@ -97,22 +88,6 @@ class Places(BaseModel):
     """The workspaces that you belong to, by name."""
 
     workspaces: list[PlaceOut]
-
-
-class TokenOut(BaseModel):
-    """An API token. ``token`` is the secret: it is told once, when it is made."""
-
-    id: str
-    name: str
-    created_at: datetime
-    expires_at: datetime | None
-    token: str | None = None
-
-
-class Tokens(BaseModel):
-    """The API tokens of the person who asks."""
-
-    tokens: list[TokenOut]
 
 
 class KeySet(BaseModel):
@@ -148,8 +123,13 @@ def _visitor(request: Request) -> Visitor:
 
 
 def _me(actor: Actor, world: World) -> Me:
-    own = actor.workspace == world.config.workspace
-    return Me(name=actor.name, workspace=actor.workspace, roles=sorted(actor.roles), installation=own)
+    return Me(
+        name=actor.name,
+        workspace=actor.workspace,
+        roles=sorted(actor.roles),
+        installation=actor.workspace == world.config.workspace,
+        actions=allowed(actor),
+    )
 
 
 def _hand_over(session: Session, world: World, request: Request, response: Response) -> Me:
@@ -183,10 +163,6 @@ def _session_cookie(request: Request, actor: TheActor) -> str:
 TheCookie = Annotated[str, Depends(_session_cookie)]
 
 
-def _token(kept: ApiToken, secret: str | None = None) -> TokenOut:
-    return TokenOut(id=kept.id, name=kept.name, created_at=kept.created_at, expires_at=kept.expires_at, token=secret)
-
-
 @router.post("/v1/login")
 def login(body: LoginIn, request: Request, response: Response, world: TheWorld) -> Me:
     """Trades a one-time code for a session cookie of 12 hours."""
@@ -210,7 +186,7 @@ def me(actor: TheActor, world: TheWorld) -> Me:
 @router.get("/v1/people")
 def people(actor: TheActor, world: TheWorld) -> People:
     """Everybody who may log in."""
-    require(actor, *_HUMANS)
+    permit(actor, "people:read")
     with world.read() as conn:
         return People(people=[_person(person) for person in members.list_people(conn, actor.workspace)])
 
@@ -259,28 +235,6 @@ def join_workspace(body: LoginIn, actor: TheActor, world: TheWorld, _cookie: The
 def enter_workspace(name: str, request: Request, response: Response, world: TheWorld, cookie: TheCookie) -> Me:
     """Goes on in another workspace that you belong to, in a new session."""
     return _hand_over(logins.enter(world, cookie, name, _visitor(request)), world, request, response)
-
-
-@router.get("/v1/tokens")
-def tokens(actor: TheActor, world: TheWorld) -> Tokens:
-    """Your API tokens, without their secrets."""
-    with world.read() as conn:
-        return Tokens(tokens=[_token(kept) for kept in api_tokens.list_tokens(conn, actor)])
-
-
-@router.post("/v1/tokens")
-def create_token(body: TokenIn, response: Response, actor: TheActor, world: TheWorld) -> TokenOut:
-    """Makes an API token for you. Its secret is in this answer and nowhere else."""
-    secret, kept = api_tokens.create_token(world, actor, body.name, body.ttl_s, workspace=body.workspace)
-    response.headers["Cache-Control"] = "no-store"
-    return _token(kept, secret)
-
-
-@router.delete("/v1/tokens/{token_id}")
-def revoke_token(token_id: str, actor: TheActor, world: TheWorld) -> Done:
-    """Ends one of your API tokens."""
-    api_tokens.revoke_token(world, actor, token_id)
-    return Done()
 
 
 @router.post("/v1/keys/rotate")

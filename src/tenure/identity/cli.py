@@ -14,6 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _workspaces = typer.Typer(no_args_is_help=True, help="The workspaces that you belong to.")
 _people = typer.Typer(no_args_is_help=True, help="Who may log in.")
 _tokens = typer.Typer(no_args_is_help=True, help="Your API tokens, for programs of yours.")
+_services = typer.Typer(no_args_is_help=True, help="Service accounts: programs with roles and keys of their own.")
 _keys = typer.Typer(no_args_is_help=True, help="The keys that sign agents' tokens.")
 
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(_workspaces, name="workspaces")
     app.add_typer(_people, name="people")
     app.add_typer(_tokens, name="tokens")
+    app.add_typer(_services, name="services")
     app.add_typer(_keys, name="keys")
 
 
@@ -127,8 +129,17 @@ def tokens_list(as_json: AsJson = False) -> None:
     """List your API tokens. Their secrets are nowhere to be listed."""
     with connect() as client:
         found = client.get("/v1/tokens", dict[str, Any])["tokens"]
-    rows = [(t["id"], t["name"], t["created_at"][:10], (t["expires_at"] or "never")[:10]) for t in found]
-    emit(found, as_json, lambda: table(("id", "name", "made", "expires"), rows))
+    emit(found, as_json, lambda: _print_tokens(found))
+
+
+def _print_tokens(found: list[dict[str, Any]]) -> None:
+    def row(token: dict[str, Any]) -> tuple[str, ...]:
+        used, scopes = token["last_used_at"], token["scopes"]
+        days = (str(token["created_at"])[:10], str(token["expires_at"] or "never")[:10], str(used or "never")[:10])
+        limits = "all" if scopes is None else " ".join(scopes)
+        return token["id"], token["name"], f"{token['prefix']}...", limits, *days
+
+    table(("id", "name", "begins", "scopes", "made", "expires", "last used"), map(row, found))
 
 
 @_tokens.command("create")
@@ -137,11 +148,14 @@ def tokens_create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     days: Annotated[int, typer.Option("--days", help="How long it lives; 0: until it is revoked.", min=0)] = 90,
     workspace: Annotated[str, typer.Option("--workspace", help="Another workspace that you belong to.")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it is limited to, as agents:read; repeat for several.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API token and print it, once. Programs send it as `Authorization: Bearer`."""
     with connect() as client:
-        body = {"name": name, "ttl_s": days * 86_400 or None, "workspace": workspace}
+        body = {"name": name, "ttl_s": days * 86_400 or None, "workspace": workspace, "scopes": scope}
         made = client.post("/v1/tokens", dict[str, Any], json=body)
     emit(made, as_json, lambda: console.print(made["token"], markup=False, soft_wrap=True))
 
@@ -155,6 +169,95 @@ def tokens_revoke(
     with connect() as client:
         done = client.request("DELETE", f"/v1/tokens/{quote(token_id, safe='')}", dict[str, Any])
     emit(done, as_json, lambda: console.print(f"{token_id} is no longer accepted", markup=False))
+
+
+@_services.command("list")
+@handle_errors
+def services_list(as_json: AsJson = False) -> None:
+    """List the service accounts."""
+    with connect() as client:
+        found = client.get("/v1/services", dict[str, Any])["services"]
+    rows = [(s["name"], " ".join(s["roles"]), s["created_at"][:10], s["created_by"]) for s in found]
+    emit(found, as_json, lambda: table(("service", "roles", "since", "made by"), rows))
+
+
+@_services.command("add")
+@handle_errors
+def services_add(
+    service: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits and hyphens.")],
+    role: Annotated[list[str], typer.Option("--role", help="As for people; repeat for several.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a service account, or give one other roles."""
+    with connect() as client:
+        made = client.post("/v1/services", dict[str, Any], json={"name": service, "roles": role})
+    emit(made, as_json, lambda: console.print(f"{made['name']} is {', '.join(made['roles'])}", markup=False))
+
+
+@_services.command("remove")
+@handle_errors
+def services_remove(
+    service: Annotated[str, typer.Argument(help="Its name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a service account and every key of it, at once."""
+    confirm(f"Every key of {service} stops working at once.", yes)
+    with connect() as client:
+        done = client.request("DELETE", f"/v1/services/{quote(service, safe='')}", dict[str, Any])
+    emit(done, as_json, lambda: console.print(f"{service} has ended", markup=False))
+
+
+@_services.command("keys")
+@handle_errors
+def services_keys(service: Annotated[str, typer.Argument(help="Its name.")], as_json: AsJson = False) -> None:
+    """List the keys of a service account. Their secrets are nowhere to be listed."""
+    with connect() as client:
+        found = client.get(f"/v1/services/{quote(service, safe='')}/keys", dict[str, Any])["tokens"]
+    emit(found, as_json, lambda: _print_tokens(found))
+
+
+@_services.command("key")
+@handle_errors
+def services_key(
+    service: Annotated[str, typer.Argument(help="Its name.")],
+    scope: Annotated[
+        list[str], typer.Option("--scope", help="What it is limited to, as agents:read; repeat for several.")
+    ],
+    label: Annotated[str, typer.Option("--label", help="What the key is for.")] = "key",
+    days: Annotated[int, typer.Option("--days", help="How long it lives.", min=1, max=366)] = 90,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key of a service account and print it, once."""
+    with connect() as client:
+        body = {"name": label, "scopes": scope, "ttl_s": days * 86_400}
+        made = client.post(f"/v1/services/{quote(service, safe='')}/keys", dict[str, Any], json=body)
+    emit(made, as_json, lambda: console.print(made["token"], markup=False, soft_wrap=True))
+
+
+@_services.command("revoke")
+@handle_errors
+def services_revoke(
+    service: Annotated[str, typer.Argument(help="Its name.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id, from `tenure services keys`.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a key of a service account, at once."""
+    with connect() as client:
+        where = f"/v1/services/{quote(service, safe='')}/keys/{quote(key_id, safe='')}"
+        done = client.request("DELETE", where, dict[str, Any])
+    emit(done, as_json, lambda: console.print(f"{key_id} is no longer accepted", markup=False))
+
+
+@_people.command("roles")
+@handle_errors
+def people_roles(as_json: AsJson = False) -> None:
+    """Print which role may do what, as the policies of roles say."""
+    with connect() as client:
+        rows = client.get("/v1/roles", dict[str, Any])["roles"]
+    names = ("owner", "approver", "operator", "auditor", "viewer")
+    cells = [(row["action"], *(row[name] for name in names), row["words"]) for row in rows]
+    emit(rows, as_json, lambda: table(("action", *names, "what it is"), cells))
 
 
 @_keys.command("rotate")

@@ -9,14 +9,14 @@ from datetime import timedelta
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.base.http import require
+from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.identity import session_store, store
 from tenure.identity.model import LoginLink, OpenSession, Person, Session, email_address, secret_hash
 from tenure.identity.people import need_person, place
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event, Role
+from tenure.kernel.values import Actor, Event
 
 CODE_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
@@ -48,8 +48,7 @@ def login_link(world: World, actor: Actor, email: str) -> LoginLink:
     """A one-time login link, good for 10 minutes. Operators may make one for anybody, others for themselves. Only for
     people whose home this workspace is: it is not for one workspace to say who somebody of another is."""
     address = email_address(email)
-    if actor.name != f"person:{address}":
-        require(actor, Role.OPERATOR)
+    permit(actor, "sessions:manage" if actor.name == f"person:{address}" else "people:link")
     with world.begin() as conn:
         person = need_person(conn, actor.workspace, address)
         if person.home != actor.workspace:

@@ -112,13 +112,30 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A person's token for programs, without its secret."""
+    """A token for programs, without its secret: a person's (``email``) or a service account's (``service``). ``prefix``
+    is how the secret begins; ``scopes`` what it is limited to, None for all that its holder may do."""
 
     id: str
-    email: str
+    workspace: str
+    email: str | None
+    service: str | None
     name: str
+    prefix: str
+    scopes: tuple[str, ...] | None
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service account: a program with a name and roles of its own, and keys that are shown once."""
+
+    workspace: str
+    name: str
+    roles: frozenset[Role]
+    created_at: datetime
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +318,18 @@ def workspace_name(text: str) -> str:
             "bad_workspace",
             "A workspace's name is 1 to 63 lower-case letters, digits and hyphens, and begins and ends with no hyphen.",
             fix="Name it as you would a machine: `payments-eu`.",
+            status=422,
+        )
+    return text
+
+
+def service_name(text: str) -> str:
+    """``text`` as a service account's name. Raises Refused for anything else."""
+    if not _WORKSPACE.fullmatch(text):
+        raise Refused(
+            "bad_name",
+            "A service account's name is 1 to 63 lower-case letters, digits and hyphens.",
+            fix="Name it for what it does: `ci-deploy`.",
             status=422,
         )
     return text

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.base.http import require
+from tenure.base.access import Thing, permit
 from tenure.base.room import World
-from tenure.identity import session_store, store
+from tenure.identity import session_store, store, token_store
 from tenure.identity.model import Person, Workspace, email_address, human_roles, workspace_name
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -41,7 +41,7 @@ def need_person(conn: Connection, workspace: str, email: str) -> Person:
 def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> Person:
     """Lets somebody in, or gives somebody other roles. Twice the same changes nothing. Operators only; the last
     operator cannot give the role up."""
-    require(actor, Role.OPERATOR)
+    permit(actor, "people:manage")
     address, wanted = email_address(email), human_roles(list(roles))
     with world.begin() as conn:
         store.alone(conn, store.person_table)
@@ -61,12 +61,13 @@ def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> 
 def remove_person(world: World, actor: Actor, email: str) -> None:
     """Takes a person's place away. Sessions and API tokens for it end at once, and so do those in other workspaces that
     took this one's word for who the person is. Operators only; the last one stays."""
-    require(actor, Role.OPERATOR)
+    permit(actor, "people:manage")
     with world.begin() as conn:
         store.alone(conn, store.person_table)
         person = need_person(conn, actor.workspace, email)
         _keep_an_operator(conn, actor.workspace, person.email)
         store.drop_person(conn, person.workspace, person.email)
+        token_store.drop_tokens_of(conn, person.workspace, email=person.email, service=None)
         session_store.drop_sessions(conn, person.workspace, person.email)
         _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
 
@@ -106,8 +107,7 @@ def ensure_workspace(conn: Connection, name: str, by: str, now: datetime) -> Non
 def create_workspace(world: World, actor: Actor, name: str) -> Person:
     """Makes a workspace and the place in it of the person who made it, with every role. Takes an operator of the
     installation's own workspace, the one that TENURE_WORKSPACE names. Raises Refused 409 for a name that is taken."""
-    require(actor, Role.OPERATOR)
-    installations_own(world, actor)
+    permit(actor, "workspaces:create", Thing(workspace=world.config.workspace))
     email, wanted = own_address(actor), workspace_name(name)
     with world.begin() as conn:
         now = world.clock()
@@ -121,20 +121,9 @@ def create_workspace(world: World, actor: Actor, name: str) -> Person:
     return place
 
 
-def installations_own(world: World, actor: Actor) -> None:
-    """Raises Refused for whoever is not of the workspace that the installation belongs to: signing keys and the list of
-    workspaces are of all, and no workspace may change them for the others."""
-    if actor.workspace != world.config.workspace:
-        raise Refused(
-            "not_permitted",
-            "This concerns the whole installation, not your workspace.",
-            fix="Ask whoever runs the installation.",
-            status=403,
-        )
-
-
 def places(conn: Connection, actor: Actor) -> list[Person]:
     """The workspaces that the person who asks belongs to, each with the roles there."""
+    permit(actor, "sessions:manage")
     person = need_person(conn, actor.workspace, own_address(actor))
     return store.places(conn, person.home, person.email)
 
@@ -158,6 +147,7 @@ def join(world: World, actor: Actor, code_hash: str) -> Person:
     that workspace takes the word of this person's home for who it is. It needs both, the session and the code, so that
     neither workspace can make itself a way into the other. Raises Refused (401) for a code that is no good, and 409
     for one that was made for another address."""
+    permit(actor, "sessions:manage")
     with world.begin() as conn:
         me = need_person(conn, actor.workspace, own_address(actor))
         invited = store.claim_code(conn, code_hash, world.clock())

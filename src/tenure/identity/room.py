@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from fastapi import APIRouter
+
 from tenure.base.room import Room
-from tenure.identity import api, flow
+from tenure.identity import api, flow, programs
+
+_router = APIRouter()
+_router.include_router(api.router)
+_router.include_router(programs.router)
 
 ROOM = Room(
     name="identity",
@@ -20,9 +26,13 @@ ROOM = Room(
         "workspace.created": "A workspace was made. Data: name.",
         "login_link.created": "Somebody made a one-time code that logs a person in. Data: email; never the code.",
         "person.logged_in": "Somebody logged in and has a session. Data: email, method.",
-        "api_token.created": "Somebody made an API token. Data: token_id, name; never the token.",
-        "api_token.revoked": "Somebody ended an API token. Data: token_id.",
+        "api_token.created": "Somebody made an API token, or a key of a service account. Data: token_id, name, scopes, "
+        "service; never the token.",
+        "api_token.revoked": "Somebody ended an API token, or a key of a service account. Data: token_id, service.",
+        "service.created": "A service account was made. Data: name, roles.",
+        "service.changed": "A service account has other roles. Data: name, roles.",
+        "service.removed": "A service account and all its keys have ended. Data: name.",
     },
-    router=api.router,
+    router=_router,
     flows=(flow.RETIRE_KEYS,),
 )

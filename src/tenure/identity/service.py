@@ -13,15 +13,16 @@ from joserfc.jwk import ECKey
 from sqlalchemy.engine import Connection
 
 from tenure.base import events, files
+from tenure.base.access import Thing, permit
 from tenure.base.config import Config
-from tenure.base.http import require
 from tenure.base.room import World
-from tenure.identity import logins, people, store
+from tenure.identity import logins, people, store, token_store, tokens
 from tenure.identity.model import (
     AUDIENCE,
     LEEWAY_S,
     MAX_TTL_S,
     AgentToken,
+    ApiToken,
     Bootstrap,
     Person,
     agent_claims,
@@ -29,13 +30,13 @@ from tenure.identity.model import (
     sign,
     verify,
 )
+from tenure.identity.tokens import GATEWAY_TOKEN, PERSON_TOKEN, PREFIX_CHARS, SERVICE_KEY
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import PEOPLE, Actor, Event, Principal, Role
 
 FIRST_OPERATOR = "operator@localhost"
-PERSON_TOKEN, GATEWAY_TOKEN = "tnr_", "tng_"  # how they begin: what finds one in the wrong place knows whose it is
 _SELF = "system:identity"
 
 list_people = people.list_people
@@ -88,8 +89,7 @@ def _own_kids(world: World, conn: Connection) -> list[str]:
 def rotate_key(world: World, actor: Actor) -> str:
     """Signs with a new key from now on; returns its kid. Tokens of the old key are believed until the last of them has
     expired, then ``flow`` stops believing it."""
-    require(actor, Role.OPERATOR)
-    people.installations_own(world, actor)
+    permit(actor, "keys:rotate", Thing(workspace=world.config.workspace))
     with world.begin() as conn:
         store.alone(conn, store.key_table)
         old = _own_kids(world, conn)
@@ -211,9 +211,9 @@ def authenticate(
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         return None
+    if token.startswith((PERSON_TOKEN, GATEWAY_TOKEN, SERVICE_KEY)):
+        return tokens.token_actor(world, token)
     with world.read() as conn:
-        if token.startswith((PERSON_TOKEN, GATEWAY_TOKEN)):
-            return store.actor_of_token(conn, secret_hash(token), now)
         keys = store.public_keys(conn)
     if token.count(".") != 2:
         return None
@@ -256,20 +256,14 @@ def _token_file(world: World, conn: Connection, name: str, prefix: str, email: s
     # Named for the folder too: another control plane on the same database has token files of its own.
     label = f"{name}@{stable_id(platform.node(), str(world.config.data_dir.resolve()))}"
     if files.create(path, f"{prefix}{secrets.token_urlsafe(32)}\n".encode()):
-        store.drop_tokens_named(conn, world.config.workspace, label)
+        token_store.drop_tokens_named(conn, world.config.workspace, label)
     try:
         secret = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Failed("token_file_unreadable", f"{path} cannot be read.") from error
     if not re.fullmatch(prefix + r"[A-Za-z0-9_-]{43}", secret):
         raise Refused("bad_token_file", f"{path} holds no token of Tenure's.", fix="Remove it and start again.")
-    store.add_token(
-        conn,
-        id=new_id(),
-        hashed=secret_hash(secret),
-        workspace=world.config.workspace,
-        email=email,
-        name=label,
-        now=world.clock(),
-        expires_at=None,
+    kept = ApiToken(
+        new_id(), world.config.workspace, email, None, label, secret[:PREFIX_CHARS], None, world.clock(), None
     )
+    token_store.add_token(conn, secret_hash(secret), kept)

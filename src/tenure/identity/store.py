@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.identity.model import ApiToken, Person, Workspace
+from tenure.identity.model import Person, Workspace
 from tenure.kernel.json import JsonObject
-from tenure.kernel.values import Actor, Role
+from tenure.kernel.values import Role
 
 key_table = sa.Table(
     "identity_key",
@@ -52,19 +52,6 @@ code_table = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime, nullable=False),
     sa.Column("used_at", UtcTime),
-)
-
-# A row without an e-mail address is a gateway's: Tenure itself.
-token_table = sa.Table(
-    "identity_api_token",
-    metadata,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("hash", sa.String(64), nullable=False, unique=True),
-    sa.Column("workspace", sa.String(63), nullable=False),
-    sa.Column("email", sa.String(191)),
-    sa.Column("name", sa.String(191), nullable=False),
-    sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("expires_at", UtcTime),
 )
 
 
@@ -193,8 +180,8 @@ def places(connection: Connection, home: str, email: str) -> list[Person]:
 
 
 def drop_person(connection: Connection, workspace: str, email: str) -> None:
-    """Takes a person's place away, with the codes and API tokens for it."""
-    for table in (person_table, code_table, token_table):
+    """Takes a person's place away, with the codes for it."""
+    for table in (person_table, code_table):
         connection.execute(sa.delete(table).where(table.c.workspace == workspace, table.c.email == email))
 
 
@@ -247,66 +234,3 @@ def claim_code(connection: Connection, hashed: str, now: datetime) -> Person | N
         .returning(code_table.c.workspace, code_table.c.email)
     ).first()
     return None if row is None else person(connection, row.workspace, row.email)
-
-
-# -- API tokens -----------------------------------------------------------------------------------------------------
-
-
-def add_token(
-    connection: Connection,
-    *,
-    id: str,  # noqa: A002 (the column's name)
-    hashed: str,
-    workspace: str,
-    email: str | None,
-    name: str,
-    now: datetime,
-    expires_at: datetime | None,
-) -> None:
-    """Remembers a token of a person, or of a gateway when there is no address. Twice the same is once."""
-    connection.execute(
-        insert(connection, token_table)
-        .values(id=id, hash=hashed, workspace=workspace, email=email, name=name, created_at=now, expires_at=expires_at)
-        .on_conflict_do_nothing()
-    )
-
-
-def drop_tokens_named(connection: Connection, workspace: str, name: str) -> None:
-    """Forgets the tokens of this name."""
-    connection.execute(sa.delete(token_table).where(token_table.c.workspace == workspace, token_table.c.name == name))
-
-
-def drop_token(connection: Connection, workspace: str, email: str, id: str) -> bool:  # noqa: A002 (the column's name)
-    """Forgets one token of a person; whether there was one."""
-    done = connection.execute(
-        sa.delete(token_table).where(
-            token_table.c.workspace == workspace, token_table.c.email == email, token_table.c.id == id
-        )
-    )
-    return done.rowcount > 0
-
-
-def tokens(connection: Connection, workspace: str, email: str) -> list[ApiToken]:
-    """A person's tokens, the newest first."""
-    rows = connection.execute(
-        sa.select(token_table)
-        .where(token_table.c.workspace == workspace, token_table.c.email == email)
-        .order_by(token_table.c.created_at.desc(), token_table.c.id.desc())
-    )
-    return [ApiToken(row.id, row.email, row.name, row.created_at, row.expires_at) for row in rows]
-
-
-def actor_of_token(connection: Connection, hashed: str, now: datetime) -> Actor | None:
-    """Whose token this is: a person with the roles it has now, or a gateway."""
-    row = connection.execute(
-        sa.select(token_table.c.workspace, token_table.c.email).where(
-            token_table.c.hash == hashed,
-            sa.or_(token_table.c.expires_at.is_(None), token_table.c.expires_at > now),
-        )
-    ).first()
-    if row is None:
-        return None
-    if row.email is None:
-        return Actor(row.workspace, "gateway:local", frozenset({Role.GATEWAY}))
-    found = person(connection, row.workspace, row.email)
-    return None if found is None or not known_at_home(connection, found) else found.actor

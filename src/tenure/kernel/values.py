@@ -160,10 +160,12 @@ class Event:
 class Actor:
     """Who asks something of the control plane: a person, an agent with its own token, or Tenure itself.
 
-    ``name`` is ``person:EMAIL``, ``agent:NAME``, ``gateway:NAME`` or ``system:ROOM``, as Events carry it.
+    ``name`` is ``person:EMAIL``, ``service:NAME``, ``agent:NAME``, ``gateway:NAME`` or ``system:ROOM``, as Events carry
+    it. ``scopes``: what the credential is limited to, None for no limit (``base.access``).
     """
 
     workspace: str
     name: str
     roles: frozenset[Role] = frozenset()
     principal: Principal | None = None
+    scopes: tuple[str, ...] | None = None

@@ -9,16 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.values import Effect, Role
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.values import Effect
 from tenure.policy import service
 from tenure.policy.cases import Result
 from tenure.policy.model import SCHEMA, SYSTEM_RULES, Rule
 from tenure.policy.store import How
 
 router = APIRouter(tags=["policy"])
-
-_READERS = tuple(Role)
 
 
 class File(BaseModel):
@@ -139,7 +138,7 @@ class SchemaOut(BaseModel):
 @router.get("/v1/policies")
 def show(world: TheWorld, actor: TheActor) -> PoliciesOut:
     """The running policies of the workspace, and why the folder was refused if it was."""
-    require(actor, *_READERS)
+    permit(actor, "policies:read")
     policies = service.show(world, actor.workspace)
     return PoliciesOut(
         version=policies.version,
@@ -153,28 +152,28 @@ def show(world: TheWorld, actor: TheActor) -> PoliciesOut:
 @router.get("/v1/policies/schema")
 def schema(actor: TheActor) -> SchemaOut:
     """The Cedar schema that policies are validated against."""
-    require(actor, *_READERS)
+    permit(actor, "policies:read")
     return SchemaOut(cedar=SCHEMA.strip() + "\n", system_rules=dict(SYSTEM_RULES))
 
 
 @router.get("/v1/policies/versions/{version}")
 def version(world: TheWorld, actor: TheActor, version: str) -> list[File]:
     """The files of any version that ever ran: what was in force when an Event happened."""
-    require(actor, *_READERS)
+    permit(actor, "policies:read")
     return [File(name=name, text=text) for name, text in service.version_files(world, actor.workspace, version)]
 
 
 @router.get("/v1/policies/history")
 def history(world: TheWorld, actor: TheActor, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> list[LoadOut]:
     """Which version ran from when on, who wanted it and why; the newest first."""
-    require(actor, *_READERS)
+    permit(actor, "policies:read")
     return [LoadOut.model_validate(asdict(load)) for load in service.history(world, actor.workspace, limit)]
 
 
 @router.post("/v1/policies/validate")
 def validate(actor: TheActor, body: ValidateIn) -> ValidateOut:
     """Compiles files and runs the tests beside them, without publishing."""
-    require(actor, *_READERS)
+    permit(actor, "policies:read")
     checked = service.check([(file.name, file.text) for file in body.files])
     report = checked.report
     return ValidateOut(
@@ -214,7 +213,7 @@ def _test(result: Result) -> TestOut:
 @router.post("/v1/policies/reload")
 def reload(world: TheWorld, actor: TheActor) -> LoadedOut:
     """Loads the folder now. 422 with file and line of every fault when it is broken; what runs stays."""
-    require(actor, Role.OPERATOR)
+    permit(actor, "policies:reload")
     return LoadedOut.model_validate(asdict(service.reload(world, actor)))
 
 
@@ -222,7 +221,7 @@ def reload(world: TheWorld, actor: TheActor) -> LoadedOut:
 def publish(world: TheWorld, actor: TheActor, body: PublishIn) -> LoadedOut:
     """Runs these files from now on. 422 with every fault when they are broken or a test of theirs fails, 409 when
     another version runs than was expected; what runs stays."""
-    require(actor, Role.OPERATOR)
+    permit(actor, "policies:publish")
     files = [(file.name, file.text) for file in body.files]
     loaded = service.publish(world, actor, files, body.reason, expected=body.expected)
     return LoadedOut.model_validate(asdict(loaded))
@@ -231,5 +230,5 @@ def publish(world: TheWorld, actor: TheActor, body: PublishIn) -> LoadedOut:
 @router.post("/v1/policies/rollback")
 def rollback(world: TheWorld, actor: TheActor, body: RollbackIn) -> LoadedOut:
     """Runs a version again that ran before. 404 for one that never did."""
-    require(actor, Role.OPERATOR)
+    permit(actor, "policies:publish")
     return LoadedOut.model_validate(asdict(service.rollback(world, actor, body.version, body.reason)))

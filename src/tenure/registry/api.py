@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from tenure.base.access import Thing, allowed, holders, may, permit
 from tenure.base.faults import Fault
-from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.errors import Refused
-from tenure.kernel.values import LifecycleState, Role
+from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.values import LifecycleState
 from tenure.registry import service
 from tenure.registry.faults import refuse
-from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema
+from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema, thing
 
 router = APIRouter(tags=["registry"])
-
-_READERS = tuple(Role)
 
 
 class AgentOut(BaseModel):
     """A registered agent. ``release`` is current, ``pending_release`` waits for an approver; ``dependants`` are the
-    agents that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy."""
+    agents that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy;
+    ``actions`` is what the asker may do with it (docs/roles.md). Lists leave ``dependants`` and ``actions`` out."""
 
     workspace: str
     name: str
@@ -45,6 +45,7 @@ class AgentOut(BaseModel):
     requested_by: str
     drain_until: datetime | None
     dependants: list[str] = Field(default_factory=list)
+    actions: list[str] = Field(default_factory=list)
 
 
 class AppliedOut(BaseModel):
@@ -90,11 +91,14 @@ class ChangeOut(BaseModel):
 
 
 class TransitionOut(BaseModel):
-    """One row of the lifecycle table: who may make this step, and what must hold."""
+    """One row of the lifecycle table: the action that must be permitted, who has it (``roles`` for every agent,
+    ``own_roles`` for those they answer for), and what must hold."""
 
     frm: LifecycleState = Field(serialization_alias="from")
     to: LifecycleState
-    roles: list[Role]
+    action: str
+    roles: list[str]
+    own_roles: list[str]
     needs: list[str]
     description: str
 
@@ -110,9 +114,10 @@ class ReleaseOut(BaseModel):
     created_by: str
 
 
-def _agent(agent: AgentRecord, dependants: tuple[str, ...] = ()) -> AgentOut:
+def _agent(agent: AgentRecord, dependants: Sequence[str] = (), actions: Sequence[str] = ()) -> AgentOut:
     fields = {name: getattr(agent, name) for name in AgentRecord.__slots__}
-    return AgentOut(**fields, purpose=agent.manifest["spec"]["purpose"], dependants=list(dependants))
+    purpose = agent.manifest["spec"]["purpose"]
+    return AgentOut(**fields, purpose=purpose, dependants=list(dependants), actions=list(actions))
 
 
 def _applied(applied: Applied) -> AppliedOut:
@@ -146,7 +151,7 @@ def post_apply(world: TheWorld, actor: TheActor, body: ApplyIn) -> list[AppliedO
 @router.get("/v1/agents")
 def get_agents(world: TheWorld, actor: TheActor, state: LifecycleState | None = None) -> list[AgentOut]:
     """Every agent of the workspace, by name."""
-    require(actor, *_READERS)
+    permit(actor, "agents:read")
     with world.read() as conn:
         return [_agent(agent) for agent in service.list_agents(conn, actor.workspace, (state,) if state else ())]
 
@@ -154,16 +159,17 @@ def get_agents(world: TheWorld, actor: TheActor, state: LifecycleState | None = 
 @router.get("/v1/agents/{name}")
 def get_agent(world: TheWorld, actor: TheActor, name: str) -> AgentOut:
     """One agent."""
-    _may_read(actor.roles, actor.name, name)
+    if not may(actor, "agent:read", Thing(agent=name)):
+        permit(actor, "agents:read")
     with world.read() as conn:
         agent = service.the_agent(conn, actor.workspace, name)
-        return _agent(agent, service.dependants(conn, actor.workspace, name))
+        return _agent(agent, service.dependants(conn, actor.workspace, name), allowed(actor, thing(agent)))
 
 
 @router.get("/v1/agents/{name}/transitions")
 def get_transitions(world: TheWorld, actor: TheActor, name: str) -> list[ChangeOut]:
     """An agent's history, oldest first."""
-    require(actor, *_READERS)
+    permit(actor, "agents:read")
     with world.read() as conn:
         return [_change(change) for change in service.history(conn, actor.workspace, name)]
 
@@ -178,7 +184,7 @@ def post_transition(world: TheWorld, actor: TheActor, name: str, body: Transitio
 @router.get("/v1/agents/{name}/releases")
 def get_releases(world: TheWorld, actor: TheActor, name: str) -> list[ReleaseOut]:
     """An agent's releases, oldest first."""
-    require(actor, *_READERS)
+    permit(actor, "agents:read")
     with world.read() as conn:
         return [_release(release) for release in service.releases(conn, actor.workspace, name)]
 
@@ -198,7 +204,7 @@ def reject_release(world: TheWorld, actor: TheActor, name: str, digest: str, bod
 @router.get("/v1/releases/{digest}")
 def get_release(world: TheWorld, actor: TheActor, digest: str) -> ReleaseOut:
     """One release."""
-    require(actor, *_READERS)
+    permit(actor, "agents:read")
     with world.read() as conn:
         return _release(service.get_release(conn, actor.workspace, digest))
 
@@ -208,7 +214,13 @@ def get_lifecycle() -> list[TransitionOut]:
     """The lifecycle table: every step there is."""
     return [
         TransitionOut(
-            frm=t.frm, to=t.to, roles=sorted(t.roles), needs=[str(need) for need in t.needs], description=t.description
+            frm=t.frm,
+            to=t.to,
+            action=t.action,
+            roles=list(holders(t.action)[0]),
+            own_roles=list(holders(t.action)[1]),
+            needs=[str(need) for need in t.needs],
+            description=t.description,
         )
         for t in TRANSITIONS
     ]
@@ -218,9 +230,3 @@ def get_lifecycle() -> list[TransitionOut]:
 def get_schema() -> dict[str, Any]:
     """The JSON Schema of a manifest."""
     return dict(manifest_schema())
-
-
-def _may_read(roles: frozenset[Role], who: str, name: str) -> None:
-    """A person, or the agent itself."""
-    if not roles and who != f"agent:{name}":
-        raise Refused("not_permitted", f"{who} may not read {name}.", fix="An agent may read itself only.", status=403)

@@ -363,7 +363,16 @@ def lifecycle(as_json: Json = False) -> None:
         rows = client.get("/v1/lifecycle", list[Agent])
 
     def render() -> None:
-        cells = [(r["from"], r["to"], ", ".join(r["roles"]), "; ".join(r["needs"]), r["description"]) for r in rows]
+        cells = [
+            (
+                r["from"],
+                r["to"],
+                ", ".join([*r["roles"], *(f"{role} (own)" for role in r["own_roles"])]),
+                "; ".join(r["needs"]),
+                r["description"],
+            )
+            for r in rows
+        ]
         table(("from", "to", "who may", "must hold", "what it means"), cells)
 
     emit(rows, as_json, render)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tenure.base.access import Thing, permit
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import (
@@ -20,7 +21,7 @@ from tenure.kernel.snapshot import (
     ToolFact,
     Upstream,
 )
-from tenure.kernel.values import Actor, Autonomy, LifecycleState, Role
+from tenure.kernel.values import Actor, Autonomy, LifecycleState
 from tenure.registry.manifest import Manifest, manifest_schema
 
 __all__ = [
@@ -40,8 +41,8 @@ __all__ = [
     "bumps_epoch",
     "check",
     "manifest_schema",
-    "may_answer_for",
     "release_digest",
+    "thing",
     "with_behaviour",
 ]  # fmt: skip
 
@@ -136,57 +137,56 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One permitted step. An owner's role counts for the owner and the sponsor of the agent only."""
+    """One permitted step. ``action``: what must be permitted (``base.access``) to whoever takes it."""
 
     frm: LifecycleState
     to: LifecycleState
-    roles: frozenset[Role]
+    action: str
     needs: tuple[Need, ...]
     description: str
 
 
-def _t(frm: S, to: S, roles: Sequence[Role], description: str, *needs: Need) -> Transition:
-    return Transition(frm, to, frozenset(roles), needs, description)
+def _t(frm: S, to: S, action: str, description: str, *needs: Need) -> Transition:
+    return Transition(frm, to, f"agents:{action}", needs, description)
 
 
-_O, _A, _P, _SYS = Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.SYSTEM
 _GO = Need.NO_DEPENDANTS
 
 TRANSITIONS: tuple[Transition, ...] = (
-    _t(S.REQUESTED, S.APPROVED, (_A,), "The request is granted", Need.RELEASE),
-    _t(S.REQUESTED, S.REJECTED, (_A,), "The request is turned down"),
-    _t(S.REJECTED, S.REQUESTED, (_O, _P), "It is asked for again, with a changed manifest or better reasons"),
-    _t(S.APPROVED, S.CREATED, (_SYS,), "Its release is fixed", Need.RELEASE),
-    _t(S.CREATED, S.PROVISIONED, (_SYS,), "Its identity and its grants are in force", Need.RELEASE),
-    _t(S.PROVISIONED, S.STAGING, (_O, _P), "It may run and be tried"),
-    _t(S.STAGING, S.PRODUCTION, (_A,), "It may do its work"),
-    _t(S.PRODUCTION, S.STAGING, (_O, _P), "It is taken back to be tried again"),
-    _t(S.STAGING, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once, its credentials are dead"),
-    _t(S.PRODUCTION, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once, its credentials are dead"),
-    _t(S.DRAINING, S.SUSPENDED, (_O, _A, _P, _SYS), "It is stopped at once instead of finishing"),
-    _t(S.SUSPENDED, S.STAGING, (_A, _P), "It may run again, with new credentials"),
-    _t(S.SUSPENDED, S.PRODUCTION, (_A, _P), "It may do its work again, with new credentials", Need.WAS_PRODUCTION),
-    _t(S.STAGING, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
-    _t(S.PRODUCTION, S.DRAINING, (_O, _P), "It finishes what it is doing and starts nothing new", _GO),
-    _t(S.DRAINING, S.RETIRED, (_P, _SYS), "It is done: nothing of it runs, its credentials are dead"),
-    _t(S.SUSPENDED, S.RETIRED, (_O, _P), "It ends; nothing of it runs", _GO),
-    _t(S.PROVISIONED, S.RETIRED, (_O, _P), "It ends before it ever ran", _GO),
-    _t(S.CREATED, S.RETIRED, (_O, _P), "It ends before it was provisioned", _GO),
-    _t(S.APPROVED, S.RETIRED, (_O, _P), "It ends before it was made", _GO),
+    _t(S.REQUESTED, S.APPROVED, "decide", "The request is granted", Need.RELEASE),
+    _t(S.REQUESTED, S.REJECTED, "decide", "The request is turned down"),
+    _t(S.REJECTED, S.REQUESTED, "ask", "It is asked for again, with a changed manifest or better reasons"),
+    _t(S.APPROVED, S.CREATED, "provision", "Its release is fixed", Need.RELEASE),
+    _t(S.CREATED, S.PROVISIONED, "provision", "Its identity and its grants are in force", Need.RELEASE),
+    _t(S.PROVISIONED, S.STAGING, "try", "It may run and be tried"),
+    _t(S.STAGING, S.PRODUCTION, "promote", "It may do its work"),
+    _t(S.PRODUCTION, S.STAGING, "try", "It is taken back to be tried again"),
+    _t(S.STAGING, S.SUSPENDED, "suspend", "It is stopped at once, its credentials are dead"),
+    _t(S.PRODUCTION, S.SUSPENDED, "suspend", "It is stopped at once, its credentials are dead"),
+    _t(S.DRAINING, S.SUSPENDED, "suspend", "It is stopped at once instead of finishing"),
+    _t(S.SUSPENDED, S.STAGING, "resume", "It may run again, with new credentials"),
+    _t(S.SUSPENDED, S.PRODUCTION, "resume", "It may do its work again, with new credentials", Need.WAS_PRODUCTION),
+    _t(S.STAGING, S.DRAINING, "retire", "It finishes what it is doing and starts nothing new", _GO),
+    _t(S.PRODUCTION, S.DRAINING, "retire", "It finishes what it is doing and starts nothing new", _GO),
+    _t(S.DRAINING, S.RETIRED, "finish", "It is done: nothing of it runs, its credentials are dead"),
+    _t(S.SUSPENDED, S.RETIRED, "retire", "It ends; nothing of it runs", _GO),
+    _t(S.PROVISIONED, S.RETIRED, "retire", "It ends before it ever ran", _GO),
+    _t(S.CREATED, S.RETIRED, "retire", "It ends before it was provisioned", _GO),
+    _t(S.APPROVED, S.RETIRED, "retire", "It ends before it was made", _GO),
 )
 """Every transition that exists. The database's triggers are made from this table as well."""
 
 _BY_PAIR: Mapping[tuple[LifecycleState, LifecycleState], Transition] = {(t.frm, t.to): t for t in TRANSITIONS}
 
 
-def may_answer_for(actor: Actor, owner: str, sponsor: str) -> bool:
-    """Whether ``actor`` is the person who answers for an agent: has the owner's role and is its owner or sponsor."""
-    return Role.OWNER in actor.roles and actor.name.lower() in {f"person:{owner}".lower(), f"person:{sponsor}".lower()}
+def thing(agent: AgentRecord) -> Thing:
+    """The agent, as the policies of roles look at it."""
+    return Thing(owners=(agent.owner, agent.sponsor), agent=agent.name)
 
 
 def check(agent: AgentRecord, to: LifecycleState, actor: Actor, facts: Facts, *, force: bool = False) -> Transition:
     """The transition that ``actor`` may make now. Raises Refused: ``illegal_transition`` (409) for a pair that
-    the table does not have, ``not_permitted`` (403) for the wrong role, ``unmet_need`` (409) when something does not
+    the table does not have, ``not_permitted`` (403) for whoever may not, ``unmet_need`` (409) when something does not
     hold yet."""
     found = _BY_PAIR.get((agent.state, to))
     if found is None:
@@ -200,16 +200,7 @@ def check(agent: AgentRecord, to: LifecycleState, actor: Actor, facts: Facts, *,
             status=409,
             details={"from": str(agent.state), "to": str(to), "possible": possible},
         )
-    if not (actor.roles & (found.roles - {Role.OWNER})):
-        answers = Role.OWNER in found.roles and may_answer_for(actor, agent.owner, agent.sponsor)
-        if not answers:
-            who = " or ".join(sorted(found.roles))
-            raise Refused(
-                "not_permitted",
-                f"{actor.name} may not make {agent.name} {to}: that takes {who}.",
-                fix=f"Owner means {agent.owner} or {agent.sponsor}. Ask an operator for a role, or one who has it.",
-                status=403,
-            )
+    permit(actor, found.action, thing(agent))
     for need in found.needs:
         _hold(need, agent, to, facts, force)
     return found

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
+from tenure.base.access import permit
 from tenure.base.faults import Fault, nearest
-from tenure.base.http import require
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Actor, Event, LifecycleState, Role
+from tenure.kernel.values import Actor, Event, LifecycleState
 from tenure.registry import store
 from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
@@ -33,8 +33,8 @@ from tenure.registry.model import (
     behaviour,
     bumps_epoch,
     check,
-    may_answer_for,
     release_digest,
+    thing,
     with_behaviour,
 )
 from tenure.registry.reading import read_manifest
@@ -112,7 +112,6 @@ def apply_all(world: World, actor: Actor, manifests: Sequence[Json], *, dry_run:
     What decides behaviour becomes a release: current at once while nobody has approved the agent yet, otherwise a
     candidate that waits for an approver. What only describes applies at once.
     """
-    require(actor, Role.OWNER, Role.OPERATOR)
     read = _read_all(actor, manifests)
     if dry_run:
         with world.read() as tx:
@@ -191,6 +190,7 @@ def _step(actor: Actor, manifest: Manifest, old: AgentRecord | None, now: dateti
     content = behaviour(actor.workspace, declared)
     digest = release_digest(content)
     if old is None:
+        permit(actor, "agents:apply")
         return _Step(None, _described(_newcomer(actor, manifest, digest, now), declared), content)
     if old.state is S.RETIRED:
         raise Refused(
@@ -199,13 +199,7 @@ def _step(actor: Actor, manifest: Manifest, old: AgentRecord | None, now: dateti
             fix="Register the successor under another name.",
             status=409,
         )
-    if Role.OPERATOR not in actor.roles and not may_answer_for(actor, old.owner, old.sponsor):
-        raise Refused(
-            "not_permitted",
-            f"{actor.name} does not answer for {old.name}.",
-            fix=f"Ask {old.owner}, {old.sponsor} or an operator.",
-            status=403,
-        )
+    permit(actor, "agents:change", thing(old))
     if digest == old.release or old.state in (S.REQUESTED, S.REJECTED):
         new = replace(old, release=digest, pending_release=None)
         shown: JsonObject = declared
@@ -293,11 +287,11 @@ def _differences(old: AgentRecord, new: AgentRecord) -> list[str]:
 def decide_release(world: World, actor: Actor, name: str, digest: str, *, grant: bool, reason: str) -> AgentRecord:
     """Makes the candidate release current, or drops it. Credentials of the release that ran until now die: what runs
     under the new one must say so. Raises Refused when ``digest`` is not the candidate any more."""
-    require(actor, Role.APPROVER)
     why = _reason(reason)
     with world.begin() as tx:
         store.alone(tx)
         old, now = the_agent(tx, actor.workspace, name), world.clock()
+        permit(actor, "agents:decide", thing(old))
         if old.pending_release != digest:
             waiting = f"{old.pending_release} waits" if old.pending_release else "none waits"
             raise Refused(

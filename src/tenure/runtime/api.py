@@ -11,15 +11,14 @@ from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 from tenure.base.room import World
-from tenure.kernel.values import PEOPLE
 from tenure.runtime import service
 from tenure.runtime.model import End, Instance, Orders
 
 router = APIRouter(tags=["runtime"])
 
-_PEOPLE = tuple(PEOPLE)
 _ALIVE_S = 10.0
 _LOOK_S = 0.5
 
@@ -99,7 +98,7 @@ def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = No
 @router.get("/v1/agents/{name}/instances")
 def find(world: TheWorld, actor: TheActor, name: str, live: bool = False) -> list[InstanceOut]:
     """An agent's newest instances, at most 200."""
-    require(actor, *_PEOPLE)
+    permit(actor, "agents:read")
     with world.read() as conn:
         return [_out(instance) for instance in service.instances(conn, actor.workspace, name, live=live)]
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import quote
 
+from tenure.base.access import Thing, may
 from tenure.kernel.ids import session_trace
-from tenure.kernel.values import Actor, LifecycleState, Role
-from tenure.registry.model import ACTING, AgentRecord, may_answer_for
+from tenure.kernel.values import Actor, LifecycleState
+from tenure.registry.model import ACTING, AgentRecord
 
 HEARTBEAT_S = 5.0
 """How often whoever runs an instance says that it lives, in seconds."""
@@ -85,17 +86,13 @@ def orders(agent: AgentRecord | None, instance: Instance) -> Orders:
     return Orders(False)
 
 
-def may_run(actor: Actor, agent: AgentRecord) -> bool:
-    """Whether ``actor`` may start the agent: an operator, or whoever answers for it."""
-    return Role.OPERATOR in actor.roles or may_answer_for(actor, agent.owner, agent.sponsor)
-
-
 def may_tend(actor: Actor, instance: Instance) -> bool:
     """Whether ``actor`` may speak for an instance: who started it, an operator, or the instance itself."""
     if actor.workspace != instance.workspace:
         return False
     own = actor.principal is not None and actor.principal.instance == instance.id
-    return own or actor.name == instance.started_by or Role.OPERATOR in actor.roles
+    by = actor.name if own else instance.started_by
+    return may(actor, "instances:tend", Thing(agent=instance.agent, started_by=by))
 
 
 def environment(instance: Instance, token: str, *, control_url: str, gateway_url: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
+from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
@@ -14,6 +15,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
+from tenure.registry.model import thing
 from tenure.runtime import store
 from tenure.runtime.model import (
     LOST,
@@ -24,7 +26,6 @@ from tenure.runtime.model import (
     Orders,
     Started,
     environment,
-    may_run,
     may_tend,
     orders,
 )
@@ -41,13 +42,7 @@ def start_instance(
         )
     with world.begin() as tx:
         agent, now = registry.the_agent(tx, actor.workspace, agent_name), world.clock()
-        if not may_run(actor, agent):
-            raise Refused(
-                "not_permitted",
-                f"{actor.name} may not run {agent.name}.",
-                fix=f"Ask {agent.owner}, {agent.sponsor} or an operator.",
-                status=403,
-            )
+        permit(actor, "agents:run", thing(agent))
         if agent.state not in STARTS:
             raise Refused(
                 "agent_not_running",

@@ -13,17 +13,17 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonArray, JsonObject
-from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import otlp, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, TraceSummary
 from tenure.telemetry.words import feed_item
 
 router = APIRouter(tags=["telemetry"])
 
-_READERS = (Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.VIEWER)
 _HEARTBEAT_S = 10.0
 _LOOK_S = 0.5
 _EVENTS_BODY = {
@@ -116,7 +116,7 @@ class StatsOut(BaseModel):
 
 
 def _reader(actor: TheActor) -> Actor:
-    require(actor, *_READERS)
+    permit(actor, "events:read")
     return actor
 
 
@@ -157,7 +157,7 @@ def _too_large(limit: int) -> Refused:
 @router.post("/internal/v1/events", openapi_extra=_EVENTS_BODY)
 async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events from a gateway, as a JSON array or one a line. Answers only after they are durable."""
-    require(actor, Role.GATEWAY)
+    permit(actor, "gateway:events")
     events = service.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
     taken = await asyncio.to_thread(service.ingest, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
@@ -166,7 +166,7 @@ async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Tak
 @router.post("/v1/imports/events", openapi_extra=_EVENTS_BODY)
 async def take_imports(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events that a person brings from elsewhere (``import.*`` only). Bringing them again keeps nothing twice."""
-    require(actor, Role.OWNER, Role.OPERATOR)
+    permit(actor, "events:import")
     events = service.parse_events(await _body(request, world.config.body_max_bytes), IMPORT_TYPES)
     taken = await asyncio.to_thread(service.import_events, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
@@ -186,6 +186,7 @@ async def take_otlp(request: Request, world: TheWorld, actor: TheActor) -> Respo
             fix="Send the agent's token; `tenure run` sets OTEL_EXPORTER_OTLP_HEADERS for it.",
             status=403,
         )
+    permit(actor, "spans:send")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in ("application/x-protobuf", "application/json"):
         raise Refused("unknown_media", f"{media!r} is not OTLP.", fix="Use application/x-protobuf.", status=415)

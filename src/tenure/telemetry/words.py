@@ -68,6 +68,9 @@ _PLAIN = {
     "release.approved": "a new release is current",
     "release.created": "a new release was recorded",
     "release.rejected": "a new release was dropped",
+    "service.changed": "a service account has other roles",
+    "service.created": "a service account was made",
+    "service.removed": "a service account was ended",
     "token.issued": "was given a credential",
     "workspace.created": "this workspace was made",
 }

@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheActor, TheWorld, require
-from tenure.kernel.values import Autonomy, Role
+from tenure.base.access import permit
+from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.values import Autonomy
 from tenure.tools import service
 from tenure.tools.model import Switch
 
@@ -87,7 +88,7 @@ def _switched(item: service.Switched) -> SwitchedOut:
 @router.get("/v1/tools")
 def find(world: TheWorld, actor: TheActor) -> list[ToolOut]:
     """Every tool that an agent was granted, how it stands, and when it was last used."""
-    require(actor, *Role)
+    permit(actor, "tools:read")
     return [_tool(item) for item in service.find(world, actor)]
 
 
@@ -99,14 +100,14 @@ def reach(
     agent: Annotated[str, Query(description="One agent; all when empty")] = "",
 ) -> list[ToolOut]:
     """What switching a tool off or on would reach: which agents, under which names, and how much they used it."""
-    require(actor, *Role)
+    permit(actor, "tools:read")
     return [_tool(item) for item in service.reach(world, actor, resource, agent)]
 
 
 @router.get("/v1/tools/switches")
 def switches(world: TheWorld, actor: TheActor) -> list[SwitchOut]:
     """What is switched off, the newest first."""
-    require(actor, *Role)
+    permit(actor, "tools:read")
     return [_switch(item) for item in service.switches(world, actor)]
 
 

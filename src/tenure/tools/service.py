@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.base.http import require
+from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Actor, Event, LifecycleState, Role, Status
+from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
 from tenure.telemetry import service as telemetry
 from tenure.tools import store
@@ -85,7 +85,7 @@ def switch_on(world: World, actor: Actor, resource: str, agent: str, reason: str
 
 
 def _switch(world: World, actor: Actor, resource: str, agent: str, reason: str, *, off: bool) -> Switched:
-    require(actor, Role.OPERATOR, Role.APPROVER)
+    permit(actor, "tools:switch")
     server, tool = parse(resource)
     why = reason.strip()
     if not 0 < len(why) <= _MAX_REASON:

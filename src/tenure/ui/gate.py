@@ -108,14 +108,9 @@ class Frame:
     me: JsonObject
     waiting: int
 
-    @property
-    def roles(self) -> frozenset[str]:
-        """What the person may do."""
-        return frozenset(map(str, self.me.get("roles") or ()))
-
-    def may(self, *roles: str) -> bool:
-        """Whether the person has one of the roles (buttons that would be refused are not offered)."""
-        return bool(self.roles.intersection(roles))
+    def may(self, action: str) -> bool:
+        """Whether the person may do this, as the API says (buttons that would be refused are not offered)."""
+        return action in (self.me.get("actions") or ())
 
 
 async def frame(api: Api) -> Frame:

@@ -101,27 +101,25 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A transition of the API's lifecycle table, and the roles that may make it."""
+    """A transition of the API's lifecycle table, and the action that must be permitted for it."""
 
     source: str
     to: str
-    roles: frozenset[str]
+    action: str
 
 
 def rules_of(table: Iterable[Mapping[str, Any]]) -> list[Rule]:
     """The API's lifecycle table."""
-    return [
-        Rule(str(row.get("from")), str(row.get("to")), frozenset(map(str, row.get("roles") or ()))) for row in table
-    ]
+    return [Rule(str(row.get("from")), str(row.get("to")), str(row.get("action"))) for row in table]
 
 
-def next_steps(current: str, rules: Iterable[Rule], roles: Iterable[str]) -> list[Step]:
-    """Where a person with ``roles`` may send the agent from ``current``, harmless steps first. What only Tenure itself
-    does is not offered."""
-    mine = frozenset(roles)
+def next_steps(current: str, rules: Iterable[Rule], actions: Iterable[str]) -> list[Step]:
+    """Where a person who may do ``actions`` with the agent may send it from ``current``, harmless steps first. What
+    only Tenure itself does is not offered."""
+    mine = frozenset(actions)
     steps = []
     for rule in rules:
-        if rule.source != current or not rule.roles & mine:
+        if rule.source != current or rule.action not in mine:
             continue
         step = Step(rule.to, *EFFECTS.get(rule.to, (f"Move to {rule.to}", "", True)))
         if current == LifecycleState.SUSPENDED and rule.to in (LifecycleState.PRODUCTION, LifecycleState.STAGING):

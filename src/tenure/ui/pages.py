@@ -103,7 +103,7 @@ async def one_agent(request: Request, name: str) -> Response:
         breaker=_keyed(breakers, "agent", "breakers").get(name) or {},
         nodes=nodes,
         arrows=arrows,
-        steps=lifecycle.next_steps(current, rules, around.roles),
+        steps=lifecycle.next_steps(current, rules, record.get("actions") or ()),
         changes=sorted(changes, key=lambda change: str(change.get("time") or change.get("at") or ""), reverse=True),
         instances=items(instances, "instances", "items"),
         feed=newest_first(items(feed, "events", "items"))[:20],
@@ -119,7 +119,7 @@ async def step(request: Request, name: str, to: str) -> Response:
     around, answer, table = await asyncio.gather(frame(api), api.get(f"/v1/agents/{name}"), api.get("/v1/lifecycle"))
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
     rules = lifecycle.rules_of(items(table, "transitions"))
-    steps = lifecycle.next_steps(str(record["state"]), rules, around.roles)
+    steps = lifecycle.next_steps(str(record["state"]), rules, record.get("actions") or ())
     chosen = next((step for step in steps if step.to == to), None)
     if chosen is None:
         raise Refused(

@@ -1,0 +1,226 @@
+"""Who may do what with the control plane: one engine, asked by every route, verb and page.
+
+The rules are Cedar policies in ``base/roles``; here are the names of what can be done, and how to ask. An error of the
+engine is a no. It sits on the ground floor because every slice asks it, and knows no slice: what a rule must know of an
+agent is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import cedarpy
+
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import PEOPLE, Actor, Role
+
+ACTIONS: Mapping[str, str] = {
+    "agents:read": "Read agents, their history, releases and instances",
+    "agents:apply": "Register an agent",
+    "agents:change": "Change the declaration of an agent that is registered",
+    "agents:decide": "Grant or turn down an agent that is asked for, or a changed release",
+    "agents:ask": "Ask again for an agent that was turned down",
+    "agents:try": "Move an agent to staging",
+    "agents:promote": "Move an agent to production",
+    "agents:suspend": "Stop an agent at once",
+    "agents:resume": "Let a suspended agent go on",
+    "agents:retire": "End an agent's working life",
+    "agents:finish": "Retire a draining agent before it is done",
+    "agents:provision": "Fix an approved agent's release and put its grants in force",
+    "agents:run": "Start an instance of an agent",
+    "instances:tend": "Tell how an instance goes on, and hear whether it must end",
+    "agent:read": "Read one agent, as that agent",
+    "spans:send": "Send spans over OTLP",
+    "approvals:read": "Read held calls and what was decided about them",
+    "approvals:decide": "Approve or reject a held call",
+    "breakers:read": "Read breakers",
+    "breakers:reset": "Let an agent act again whose breaker has tripped",
+    "tools:read": "Read which tools agents were granted and what is switched off",
+    "tools:switch": "Switch a tool or a server off, or on again",
+    "policies:read": "Read the policies of agents, and look at files without loading them",
+    "policies:reload": "Load the policies folder",
+    "policies:publish": "Publish policies, or run again a version that ran before",
+    "events:read": "Read Events, traces, sessions, figures and the live feed",
+    "events:import": "Bring in sessions that were recorded elsewhere",
+    "reports:read": "Read reports",
+    "audit:read": "Read and check the audit chain",
+    "people:read": "See who may log in, and which service accounts there are",
+    "people:manage": "Let people in, change their roles, take their place away",
+    "people:link": "Make a login link for somebody",
+    "services:manage": "Make service accounts and their keys",
+    "tokens:manage": "Make and end one's own API tokens",
+    "sessions:manage": "See and end one's own sessions, passwords and passkeys; switch between workspaces",
+    "workspaces:create": "Make a workspace (in the installation's own workspace)",
+    "keys:rotate": "Replace the key that signs agents' tokens (in the installation's own workspace)",
+    "gateway:facts": "Hear the facts that calls are decided from",
+    "gateway:events": "Tell what agents did",
+}
+"""Everything that can be done, in words. Those that end in ``:read`` are the group ``read``, but for an agent's own."""
+
+_SCHEMA = (
+    "entity Role;\n"
+    "entity Actor in [Role] = { workspace: String, kind: String, name: String };\n"
+    "entity Thing = { workspace: String, owners: Set<String>, agent: String, started_by: String };\n"
+    "type Credential = { scoped: Bool, scopes: Set<String>, names: Set<String> };\n"
+    "action read;\n"
+)
+
+
+def _in_group(action: str) -> bool:
+    return action.endswith(":read") and action != "agent:read"
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What something is done to, as far as the rules look at it. ``owners``: the addresses of those who answer for the
+    agent; ``agent``: its name; ``started_by``: the actor that started the instance. Of what is not of an agent:
+    nothing. ``workspace``: empty means that of the actor."""
+
+    owners: tuple[str, ...] = ()
+    agent: str = ""
+    started_by: str = ""
+    workspace: str = ""
+
+
+_NOTHING = Thing()
+
+
+def _load() -> tuple[cedarpy.PolicySet, cedarpy.Schema]:
+    schema = _SCHEMA + "".join(
+        f'action "{name}"{" in [Action::" + chr(34) + "read" + chr(34) + "]" if _in_group(name) else ""} '
+        "appliesTo { principal: [Actor], resource: [Thing], context: Credential };\n"
+        for name in ACTIONS
+    )
+    folder = resources.files("tenure.base").joinpath("roles")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".cedar")), key=lambda file: file.name)
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    checked = cedarpy.validate_policies(text, cedarpy.Schema.from_str(schema))
+    assert checked.validation_passed, [fault.error for fault in checked.errors]  # noqa: S101 (they are our own)
+    return cedarpy.PolicySet.from_str(text), cedarpy.Schema.from_str(schema)
+
+
+_POLICIES, _PARSED = _load()
+
+
+def scope_names(action: str) -> tuple[str, ...]:
+    """The scopes that cover an action: itself, its family (``agents:*``), its verb (``*:read``)."""
+    family, _, verb = action.partition(":")
+    return action, f"{family}:*", f"*:{verb}"
+
+
+def check_scopes(scopes: Iterable[str], holder: tuple[str, ...] | None) -> tuple[str, ...]:
+    """``scopes`` in order and once each. Raises Refused for one that covers nothing there is, and for one that reaches
+    further than those of the credential that asks (``holder``; None: it has no limits)."""
+    wanted = tuple(sorted(set(scopes)))
+    known = {name for action in ACTIONS for name in scope_names(action)}
+    wrong = [scope for scope in wanted if scope not in known]
+    if wrong or not wanted:
+        raise Refused(
+            "bad_scope",
+            f"{wrong[0]!r} covers nothing that can be done." if wrong else "A key needs a scope.",
+            fix="Give actions of docs/roles.md, as agents:read, agents:* or *:read.",
+            status=422,
+        )
+    covered = [action for action in ACTIONS if set(scope_names(action)) & set(wanted)]
+    beyond = [a for a in covered if holder is not None and not set(scope_names(a)) & set(holder)]
+    if beyond:
+        raise Refused(
+            "scope_too_wide",
+            f"The credential that asks does not reach {beyond[0]} itself.",
+            fix=f"Stay within {', '.join(holder or ())}.",
+            status=403,
+        )
+    return wanted
+
+
+@lru_cache(maxsize=8192)
+def _decide(who: tuple[str, str, tuple[str, ...]], scopes: tuple[str, ...] | None, action: str, thing: Thing) -> bool:
+    workspace, name, roles = who
+    actor = {"type": "Actor", "id": name}
+    resource = {"type": "Thing", "id": "it"}
+    groups = [{"type": "Role", "id": role} for role in roles]
+    facts = {
+        "workspace": thing.workspace or workspace,
+        "owners": [f"person:{owner}".lower() for owner in thing.owners],
+        "agent": f"agent:{thing.agent}" if thing.agent else "",
+        "started_by": thing.started_by.lower(),
+    }
+    kind = name.partition(":")[0]
+    entities: list[dict[Any, Any]] = [
+        {"uid": actor, "attrs": {"workspace": workspace, "kind": kind, "name": name.lower()}, "parents": groups},
+        {"uid": resource, "attrs": facts, "parents": []},
+        *({"uid": group, "attrs": {}, "parents": []} for group in groups),
+    ]
+    request = {
+        "principal": actor,
+        "action": {"type": "Action", "id": action},
+        "resource": resource,
+        "context": {"scoped": scopes is not None, "scopes": list(scopes or ()), "names": list(scope_names(action))},
+    }
+    answer = cedarpy.is_authorized(request, _POLICIES, entities, _PARSED)
+    return bool(answer.allowed) and not answer.diagnostics.errors
+
+
+def may(actor: Actor, action: str, thing: Thing = _NOTHING) -> bool:
+    """Whether ``actor`` may do ``action`` to ``thing``. An action that is not in ``ACTIONS`` is our own bug."""
+    assert action in ACTIONS, action  # noqa: S101 (as above)
+    who = (actor.workspace, actor.name, tuple(sorted(actor.roles)))
+    return _decide(who, actor.scopes, action, thing)
+
+
+def permit(actor: Actor, action: str, thing: Thing = _NOTHING) -> None:
+    """Raises Refused (403) unless ``actor`` may do ``action`` to ``thing``."""
+    if may(actor, action, thing):
+        return
+    what = ACTIONS[action][:1].lower() + ACTIONS[action][1:]
+    if thing.workspace not in ("", actor.workspace):
+        why, fix = "this concerns the whole installation, not your workspace", "Ask whoever runs the installation."
+    elif actor.scopes is not None and not set(scope_names(action)) & set(actor.scopes):
+        why, fix = "the scopes of this credential do not cover it", "Use a credential whose scopes cover it."
+    else:
+        roles, owning = holders(action)
+        who = " or ".join((*roles, *("owner of the agent" for _ in owning)))
+        why = f"it takes the role {who}" if who else "it is for nobody to ask for"
+        fix = "Ask an operator for the role, or a person who has it to do this."
+        if owning and thing.owners:
+            fix = f"Ask {', '.join(dict.fromkeys(thing.owners))}, or a person who has such a role."
+    raise Refused(
+        "not_permitted",
+        f"{actor.name} may not do this: {why}.",
+        fix=fix,
+        status=403,
+        details={"action": action, "words": what},
+    )
+
+
+def allowed(actor: Actor, thing: Thing = _NOTHING) -> list[str]:
+    """Everything that ``actor`` may do to ``thing``, in the order of ``ACTIONS``."""
+    return [action for action in ACTIONS if may(actor, action, thing)]
+
+
+@lru_cache(maxsize=256)
+def holders(action: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(roles that may do ``action`` to anything, roles that may do it to what they answer for), as the engine says."""
+    anything, own = [], []
+    for role in sorted(Role):
+        kind = role.value if role in {Role.SYSTEM, Role.GATEWAY} else "person"
+        actor = Actor("any", f"{kind}:asker", frozenset({role}))
+        if may(actor, action):
+            anything.append(role.value)
+        elif may(actor, action, Thing(owners=("asker",))):
+            own.append(role.value)
+    return tuple(anything), tuple(own)
+
+
+def table() -> list[tuple[str, str, dict[str, str]]]:
+    """(action, words, role of people: yes, own or nothing), as the engine says: what ``docs/roles.md`` is made of."""
+    rows = []
+    for action, words in ACTIONS.items():
+        anything, own = holders(action)
+        marks = {role.value: "yes" if role in anything else "own" if role in own else "" for role in sorted(PEOPLE)}
+        rows.append((action, words, marks))
+    return rows

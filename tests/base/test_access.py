@@ -28,7 +28,15 @@ MORE = {
     Role.OPERATOR: {
         *("agents:apply", "agents:change", "agents:ask", "agents:try", "agents:suspend", "agents:resume"),
         *("agents:retire", "agents:finish", "agents:run", "instances:tend", "approvals:decide", "breakers:reset"),
-        *("policies:reload", "events:import", "people:manage", "people:link", "services:manage", "tools:switch"),
+        *(
+            "policies:reload",
+            "policies:publish",
+            "events:import",
+            "people:manage",
+            "people:link",
+            "services:manage",
+            "tools:switch",
+        ),
         *("workspaces:create", "keys:rotate"),
     },
 }

@@ -180,14 +180,29 @@ class TraceStore:
 
     def __init__(self, path: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
         self.path = path
+        self.problem = ""  # why the newest batch could not be added
         self._lock = threading.Lock()
+        self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
+        self._dead = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._root = duckdb.connect(str(path), config={"memory_limit": f"{memory_mb}MB", "threads": threads})
-            self._writer = self._root.cursor()
-            self._prepare()
+            self._open()
         except duckdb.Error as error:
             raise _cannot_open(path, error) from error
+
+    def _open(self) -> None:
+        self._root = duckdb.connect(str(self.path), config=self._settings)
+        self._writer = self._root.cursor()
+        self._prepare()
+
+    def _reopen(self) -> None:
+        """DuckDB serves nothing more after a write that broke off in the middle (a full disk), until it was closed and
+        has recovered."""
+        with suppress(duckdb.Error):
+            self._writer.close()
+            self._root.close()
+        self._open()
+        self._dead = False
 
     def _prepare(self) -> None:
         self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
@@ -225,20 +240,31 @@ class TraceStore:
     def add(self, batch: Sequence[Logged]) -> None:
         """Adds Events and moves the cursor to the last of them, in one transaction. Those that the cursor has passed
         are not added again. Raises Failed when DuckDB cannot write."""
-        with self._lock, _speaking():
-            self._writer.begin()
+        with self._lock:
             try:
-                after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
-                fresh = [_row(logged) for logged in batch if logged.seq > after]
-                if fresh:
-                    self._append(fresh)
-                    self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
-                self._writer.commit()
-            except BaseException:
-                with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
-                    self._writer.rollback()
+                with self._speaking():
+                    self._add(batch)
+            except Failed as error:
+                self.problem = error.message
                 raise
-            self._cursor = fresh[-1][0] if fresh else after
+            self.problem = ""
+
+    def _add(self, batch: Sequence[Logged]) -> None:
+        if self._dead:
+            self._reopen()
+        self._writer.begin()
+        try:
+            after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
+            fresh = [_row(logged) for logged in batch if logged.seq > after]
+            if fresh:
+                self._append(fresh)
+                self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
+            self._writer.commit()
+        except BaseException:
+            with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
+                self._writer.rollback()
+            raise
+        self._cursor = fresh[-1][0] if fresh else after
 
     def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
         appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
@@ -252,8 +278,16 @@ class TraceStore:
     # -- reading
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _speaking(), self._root.cursor() as reader:
+        with self._speaking(), self._root.cursor() as reader:
             return reader.execute(sql, list(values)).fetchall()
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            self._dead = self._dead or isinstance(error, duckdb.FatalException) or "invalidated" in str(error)
+            raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that are in the store."""
@@ -404,14 +438,6 @@ def _stats(row: tuple[Any, ...]) -> AgentStats:
         tools=rest[0],
         last=_time(rest[1]),
     )
-
-
-@contextmanager
-def _speaking() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,14 @@ STATUS_WORDS: Mapping[str, str] = {
     Status.ANOMALY: "Anomaly",
 }
 
+LOSS_WORDS: Mapping[str, str] = {
+    "spool_full": "The spool was full: the control plane took nothing for long",
+    "disk": "The spool's disk was full, failed or was too slow",
+    "damaged": "Damaged on the spool's disk after it was written",
+    "refused": "Refused by the control plane, even without its content",
+    "not_json": "Could not be written as JSON",
+}
+
 AUTONOMY_WORDS: Mapping[str, tuple[str, str]] = {
     Autonomy.AUTONOMOUS: ("Autonomous", "acts by itself"),
     Autonomy.NOTIFY: ("Notify", "acts, and its owner is told"),

@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool

@@ -53,7 +53,7 @@ def decode_json(body: bytes, max_depth: int = MAX_DEPTH) -> Json:
         raise Refused("bad_json", f"The body is not JSON: {error}", fix="Send one JSON value in UTF-8.") from None
     except RecursionError:
         raise _too_deep(max_depth) from None
-    if body.count(b"{") + body.count(b"[") > max_depth:  # fewer brackets than that cannot nest deeper: no walk
+    if _brackets(body, max_depth) > max_depth:  # fewer brackets than that cannot nest deeper: no walk
         level = [value] if isinstance(value, (dict, list)) else []
         depth = 0
         while level:
@@ -67,6 +67,18 @@ def decode_json(body: bytes, max_depth: int = MAX_DEPTH) -> Json:
                 if type(child) is dict or type(child) is list
             ]
     return value
+
+
+def _brackets(body: bytes, enough: int) -> int:
+    """How many brackets open in ``body``, counted up to ``enough`` and one more. In a text there are few, and looking
+    for the next one is several times faster than counting."""
+    count = 0
+    for bracket in (b"{", b"["):
+        at = body.find(bracket)
+        while at >= 0 and count <= enough:
+            count += 1
+            at = body.find(bracket, at + 1)
+    return count
 
 
 def _too_deep(max_depth: int) -> Refused:

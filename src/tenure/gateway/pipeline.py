@@ -6,13 +6,15 @@ acts, and tells ``record`` what came of it. What waits for a person waits in ``a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from tenure.breaker.model import Window, observe, trip_id, trip_reason
 from tenure.gateway.approvals import Approvals
@@ -86,7 +88,7 @@ class Pipeline:
             raise self._dead_credential(principal, agent, now)
         session = headers.get("x-tenure-session")
         if session:
-            principal = replace(principal, session=session[:200])
+            principal = dataclasses.replace(principal, session=session[:200])
         return principal
 
     def _dead_credential(self, principal: Principal, agent: AgentFact | None, now: float) -> Refused:

@@ -1,4 +1,5 @@
-"""Segment files: append-only, every record with its length and CRC, so that a torn tail is told from a record.
+"""Segment files: append-only, every record with its length and CRC, so that a torn tail is told from a record. A record
+is a batch of Events, one to a line: what was made durable together is whole together.
 
 All functions here block; the spool calls them from its own thread.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +17,32 @@ from struct import Struct
 
 from tenure.kernel.errors import Refused
 
-_HEADER = Struct("<II")  # length and CRC-32 of the payload
-_MAX_RECORD = 64 << 20
+_HEADER = Struct("<II")  # length and CRC-32 of the lines
+_RECORD = 1 << 20  # a record ends after the line that makes it this long, so that it can be read in one piece
+_MAX_RECORD = 128 << 20
 
 
-def framed(payload: bytes) -> bytes:
-    """A record as it lies in a segment."""
-    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+def framed(lines: Sequence[bytes]) -> bytes:
+    """A record as it lies in a segment. No line is empty or holds a line feed, which JSON never needs."""
+    text = b"\n".join(lines)
+    return _HEADER.pack(len(text), zlib.crc32(text)) + text
+
+
+def _records(lines: Sequence[bytes]) -> Iterator[bytes]:
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        group.append(line)
+        size += len(line)
+        if size >= _RECORD:
+            yield framed(group)
+            group, size = [], 0
+    if group:
+        yield framed(group)
 
 
 def read(path: Path, offset: int, end: int, limit: int) -> tuple[list[bytes], int]:
-    """Payloads from ``offset`` up to ``end``, about ``limit`` bytes of them and at least one, and the offset after
+    """Lines from ``offset`` up to ``end``, about ``limit`` bytes of them and at least one record, and the offset after
     them. Stops at the first record that is torn."""
     with path.open("rb") as file:
         file.seek(offset)
@@ -34,27 +50,28 @@ def read(path: Path, offset: int, end: int, limit: int) -> tuple[list[bytes], in
         out, used = _take(data)
         if not out and len(data) < end - offset:  # one record longer than the limit
             file.seek(offset)
-            out, used = _take(file.read(end - offset))
-            out, used = out[:1], _HEADER.size + len(out[0]) if out else 0
+            out, used = _take(file.read(end - offset), 1)
     return out, offset + used
 
 
-def _take(data: bytes) -> tuple[list[bytes], int]:
+def _take(data: bytes, most: int = 1 << 30) -> tuple[list[bytes], int]:
+    """The lines of the first ``most`` records, and their size."""
     out: list[bytes] = []
-    at = 0
-    while at + _HEADER.size <= len(data):
+    at = count = 0
+    while at + _HEADER.size <= len(data) and count < most:
         length, crc = _HEADER.unpack_from(data, at)
-        payload = data[at + _HEADER.size : at + _HEADER.size + length]
-        if length > _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != crc:
+        text = data[at + _HEADER.size : at + _HEADER.size + length]
+        if length > _MAX_RECORD or len(text) < length or zlib.crc32(text) != crc:
             break
-        out.append(payload)
+        out += text.split(b"\n")
         at += _HEADER.size + length
+        count += 1
     return out, at
 
 
 @dataclass(slots=True)
 class Segment:
-    """``size`` is how much of the file is whole and on disk, ``count`` how many records that is."""
+    """``size`` is how much of the file is whole and on disk, ``count`` how many lines that is."""
 
     number: int
     path: Path
@@ -121,16 +138,16 @@ class Writer:
         segment = self._segment
         return segment.number if segment is not None else 0
 
-    def write(self, records: Sequence[bytes]) -> Segment:
-        """Appends framed records and makes them durable. Returns the segment they are in, with its new size. Raises
-        OSError, and then none of them counts."""
+    def write(self, lines: Sequence[bytes]) -> tuple[Segment, int]:
+        """Appends lines and makes them durable. Returns the segment they are in, with its new size, and how much of it
+        they take. Raises OSError, and then none of them counts."""
         if self._segment is not None and self._segment.size >= self._segment_bytes:
             self.seal()
         if self._segment is None:
             self._number += 1
             self._segment = Segment(self._number, self._folder / f"{self._number:012d}.seg")
         segment = self._segment
-        data = b"".join(records)
+        data = b"".join(_records(lines))
         try:
             if self._file is None:
                 self._file = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -143,8 +160,8 @@ class Writer:
             self._give_up(segment)
             raise
         segment.size += len(data)
-        segment.count += len(records)
-        return replace(segment)
+        segment.count += len(lines)
+        return replace(segment), len(data)
 
     def _give_up(self, segment: Segment) -> None:
         """After a failed fsync the kernel may have dropped the pages: the file is written no further. What cannot be

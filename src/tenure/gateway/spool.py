@@ -24,14 +24,15 @@ from tenure.base import log
 from tenure.gateway import losses
 from tenure.gateway.events import pared
 from tenure.gateway.losses import Losses
-from tenure.gateway.segments import Segment, Writer, framed, own, read, recover
+from tenure.gateway.segments import Segment, Writer, own, read, recover
 from tenure.kernel.values import Event
 
 _log = log.get("gateway")
-_COMMIT_S = 0.005
+_COMMIT_S = 0.01
 _SHIP_S = 0.1  # lets Events gather; urgent ones do not wait
 _SHIP_BYTES = 256 << 10  # a bigger batch would hold the event loop up while it is sent
 _SEGMENT_BYTES = 4 << 20
+_FRESH_BYTES = 8 << 20  # of what is on disk, as much is also kept in memory until it is shipped
 _MEMORY_BYTES = 32 << 20  # of Events that wait for a disk that takes none
 _WRITE_BYTES = 4 << 20  # at once
 _PROBE_BYTES = 64 << 10  # at once after a failure: a disk with little room takes what it can
@@ -83,6 +84,9 @@ class Spool:
         self._kept: set[bytes] = set()  # records on their way to disk that always find room
         self._write_bytes = _WRITE_BYTES
         self._waiting: list[asyncio.Future[bool]] = []
+        # What was written last, by where it begins: (segment number, offset) -> records, size in the segment.
+        self._fresh: dict[tuple[int, int], tuple[list[bytes], int]] = {}
+        self._fresh_bytes = 0
         self._committing = False
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -129,7 +133,7 @@ class Spool:
 
     def _take(self, event: Event) -> None:
         try:
-            record = framed(_encode(event))
+            record = _encode(event)
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
             if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:
@@ -194,30 +198,34 @@ class Spool:
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
         future.add_done_callback(lambda done: self._committed_batch(done, batch, waiting))
 
-    def _write(self, batch: Sequence[bytes]) -> Segment | None:
+    def _write(self, batch: Sequence[bytes]) -> tuple[Segment, int] | None:
         return self._writer.write(batch) if batch else None
 
     def _committed_batch(
-        self, done: asyncio.Future[Segment | None], batch: list[bytes], waiting: list[asyncio.Future[bool]]
+        self, done: asyncio.Future[tuple[Segment, int] | None], batch: list[bytes], waiting: list[asyncio.Future[bool]]
     ) -> None:
         self._committing = False
         error = None if done.cancelled() else done.exception()
         if done.cancelled() or error is not None:
             self._not_written(batch, error)
-        elif (segment := done.result()) is not None:
-            self._written(batch, segment)
+        elif (written := done.result()) is not None:
+            self._written(batch, *written)
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(error is None)
         if error is None and (self._pending or self._waiting):
             self._commit_now()
 
-    def _written(self, batch: list[bytes], segment: Segment) -> None:
-        size = sum(map(len, batch))
-        self._pending_bytes -= size
+    def _written(self, batch: list[bytes], segment: Segment, size: int) -> None:
+        self._pending_bytes -= sum(map(len, batch))
         self._bytes += size
         self.counts.durable += len(batch)
-        self._kept.difference_update(batch)
+        self._fresh[segment.number, segment.size - size] = batch, size
+        self._fresh_bytes += size
+        while self._fresh_bytes > _FRESH_BYTES:  # the oldest are read from disk when their turn comes
+            self._fresh_bytes -= self._fresh.pop(next(iter(self._fresh)))[1]
+        if self._kept:
+            self._kept.difference_update(batch)
         self._write_bytes = min(self._write_bytes * 2, _WRITE_BYTES)
         if self._segments and self._segments[-1].number == segment.number:
             self._segments[-1].size, self._segments[-1].count = segment.size, segment.count
@@ -275,6 +283,14 @@ class Spool:
 
     async def _read(self, segment: Segment) -> tuple[list[bytes], int]:
         """The next records; none when they are damaged, or when the disk does not give them for a while."""
+        fresh: list[bytes] = []
+        at = self._offset
+        while at - self._offset < _SHIP_BYTES and (kept := self._fresh.pop((segment.number, at), None)) is not None:
+            fresh += kept[0]
+            at += kept[1]
+        self._fresh_bytes -= at - self._offset
+        if fresh:
+            return fresh, at
         delay = _BACKOFF_S[0]
         for _ in range(_READ_ATTEMPTS):
             try:

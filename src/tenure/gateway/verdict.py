@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The Decision and the facts that belong to it.
 
     ``approval_id``: the approval that the call went through by, waits for (effect hold), or was rejected under.

@@ -193,13 +193,13 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
         return _deny(TOOL_DISABLED, f"{call.resource} is switched off: {grant.off}", bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
-    for path, _, bags in part.paths:
-        if path in given and not bags.intersection(carry(given[path])):
-            return _deny(ARGUMENTS, _mismatch(part, path, given[path], bags), bundle.version)
     attempt = _attempt(call, principal, part, grant.autonomy.value)
     key = _memo_key(place, approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
+    for path, _, bags in part.paths:
+        if path in given and not bags.intersection(carry(given[path])):
+            return _deny(ARGUMENTS, _mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(_bags(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
     decision = _ask(
@@ -317,10 +317,11 @@ def _found(value: Json) -> tuple[str, ...]:
 
 
 def _memo_key(place: Any, approved: bool, attempt: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """Exactly the facts that the slice reads, or None when a text is too long to keep. The agent's own facts are not
-    in it: a changed AgentFact starts with an empty memo."""
-    if any(isinstance(value, str) and len(value) > _MEMO_TEXT for value in given.values()):
-        return None
+    """Exactly the facts that the slice reads, or None for a text too long to keep, or for no scalar. The agent's
+    own facts are not in it: a changed AgentFact starts with an empty memo."""
+    for value in given.values():
+        if isinstance(value, dict | list | tuple) or (isinstance(value, str) and len(value) > _MEMO_TEXT):
+            return None
     # 1, 1.0 and True are equal to Python and not to Cedar, so the type is part of the key.
     values = tuple((path, type(value).__name__, value) for path, value in given.items())
     return place, approved, tuple(attempt.items()), values

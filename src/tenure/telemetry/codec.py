@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tenure.kernel.json import Json, JsonArray, JsonObject
+
+_RESULTS = frozenset({"tool", "function"})
+"""The roles of messages that bring what a tool returned."""
 
 
 def messages_from_openai(messages: JsonArray) -> JsonArray:
@@ -25,7 +27,7 @@ def message_from_openai_choice(message: JsonObject) -> JsonObject:
     """One answer as an element of ``gen_ai.output.messages``. ``message`` is a choice (``{message, finish_reason}``,
     whose finish reason is kept) or the assistant message itself."""
     inner = message.get("message")
-    if not isinstance(inner, Mapping):
+    if not isinstance(inner, dict):
         return _message(message, "assistant")
     out = _message(inner, "assistant")
     reason = message.get("finish_reason")
@@ -33,16 +35,18 @@ def message_from_openai_choice(message: JsonObject) -> JsonObject:
 
 
 def _message(message: Json, default_role: str = "unknown") -> dict[str, Any]:
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return {"role": default_role, "parts": [{"type": "unparsed", "content": message}]}
     role = str(message.get("role") or default_role)
+    content = message.get("content")
+    if len(message) == 2 and type(content) is str and "role" in message and role not in _RESULTS:
+        return {"role": role, "parts": [{"type": "text", "content": content}]}  # what nearly every message is
     used = {"role", "content", "parts"}
     parts: list[JsonObject] = []
     if isinstance(message.get("reasoning_content"), str):
         used.add("reasoning_content")
         parts.append({"type": "reasoning", "content": message["reasoning_content"]})
-    content = message.get("content")
-    if role in ("tool", "function"):
+    if role in _RESULTS:
         used.add("tool_call_id")
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content})
     else:
@@ -51,10 +55,10 @@ def _message(message: Json, default_role: str = "unknown") -> dict[str, Any]:
         parts.append({"type": "refusal", "content": message["refusal"]})
     used.add("refusal")
     calls = message.get("tool_calls")
-    if isinstance(calls, Sequence) and not isinstance(calls, str):
+    if isinstance(calls, (list, tuple)):
         used.add("tool_calls")
         parts.extend(_tool_call(call) for call in calls)
-    if isinstance(message.get("function_call"), Mapping):  # the form before tools; recordings still hold it
+    if isinstance(message.get("function_call"), dict):  # the form before tools; recordings still hold it
         used.add("function_call")
         parts.append(_tool_call({"function": message["function_call"]}))
     rest = {key: value for key, value in message.items() if key not in used and value is not None}
@@ -66,20 +70,20 @@ def _content(content: Json) -> list[JsonObject]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "content": content}]
-    if isinstance(content, Sequence):
+    if isinstance(content, (list, tuple)):
         return [_part(part) for part in content]
     return [{"type": "unparsed", "content": content}]
 
 
 def _tool_call(call: Json) -> JsonObject:
-    if not isinstance(call, Mapping):
+    if not isinstance(call, dict):
         return {"type": "unparsed", "content": call}
     function = call.get("function")
-    if isinstance(function, Mapping):
+    if isinstance(function, dict):
         arguments = _arguments(function.get("arguments"))
         return {"type": "tool_call", "id": call.get("id"), "name": function.get("name"), "arguments": arguments}
     custom = call.get("custom")
-    if isinstance(custom, Mapping):  # a custom tool takes free text, which is never parsed
+    if isinstance(custom, dict):  # a custom tool takes free text, which is never parsed
         known = {"id": call.get("id"), "name": custom.get("name"), "arguments": custom.get("input")}
         return {"type": "tool_call", **known, "kind": "custom"}
     return {"type": "unparsed", "content": call}
@@ -95,7 +99,7 @@ def _arguments(text: Json) -> Json:
 
 
 def _part(part: Json) -> JsonObject:
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return {"type": "text" if isinstance(part, str) else "unparsed", "content": part}
     kind = part.get("type")
     inner = part.get(str(kind))
@@ -103,7 +107,7 @@ def _part(part: Json) -> JsonObject:
     if kind in ("text", "refusal"):
         return {**rest, "type": kind, "content": inner}
     shape = _SHAPES.get(str(kind))
-    if shape is None or not isinstance(inner, Mapping):
+    if shape is None or not isinstance(inner, dict):
         return dict(part)  # a part type the conventions do not know: kept as it came
     return {**rest, **shape(inner)}
 

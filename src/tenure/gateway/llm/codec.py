@@ -38,6 +38,15 @@ _PROVIDERS = {  # host suffix -> well-known value of gen_ai.provider.name
 _DECLARED = {"google": "gcp.gemini", "gemini": "gcp.gemini", "azure": "azure.ai.openai", "mistral": "mistral_ai"}
 
 
+_USAGE = {
+    "input": "gen_ai.usage.input_tokens",
+    "output": "gen_ai.usage.output_tokens",
+    "cached": "gen_ai.usage.cache_read.input_tokens",
+    "written": "gen_ai.usage.cache_creation.input_tokens",
+    "reasoning": "gen_ai.usage.reasoning.output_tokens",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request, read as far as Tenure needs it. ``arguments`` are the facts policy may read: the content itself is not
@@ -191,25 +200,18 @@ def parsed(body: bytes) -> Json:
 
 def table(value: Json) -> JsonObject:
     """``value`` when it is an object, an empty one otherwise."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def rows(value: Json) -> list[JsonObject]:
     """The objects of an array; none of anything else."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def usage(**tokens: Json) -> dict[str, int]:
     """``gen_ai.usage.*`` of those counts that are whole numbers: ``input`` and ``output`` are totals, ``cached`` and
     ``written`` (to the cache) are parts of the input and ``reasoning`` of the output, as the conventions have it."""
-    names = {
-        "input": "gen_ai.usage.input_tokens",
-        "output": "gen_ai.usage.output_tokens",
-        "cached": "gen_ai.usage.cache_read.input_tokens",
-        "written": "gen_ai.usage.cache_creation.input_tokens",
-        "reasoning": "gen_ai.usage.reasoning.output_tokens",
-    }
-    return {names[name]: count for name, count in tokens.items() if whole(count)}
+    return {_USAGE[name]: count for name, count in tokens.items() if count is not None and whole(count)}
 
 
 def responded(

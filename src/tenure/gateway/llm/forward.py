@@ -53,7 +53,7 @@ class Forwarder:
     def __init__(self, client: Client, bounds: Bounds, environ: Mapping[str, str]) -> None:
         self._client = client
         self._bounds = bounds
-        self._environ = environ
+        self._environ = dict(environ)  # looking into os.environ encodes and decodes each time
         self._slots = Slots()
 
     async def exchange(

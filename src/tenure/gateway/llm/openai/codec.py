@@ -3,7 +3,7 @@ said. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -51,10 +51,10 @@ def read_chat(body: bytes, _path_model: str = "") -> Ask:
 
 
 def _tool_name(tool: Any) -> str | None:
-    if not isinstance(tool, Mapping):
+    if not isinstance(tool, dict):
         return None
     inner = tool.get(str(tool.get("type", "function")))
-    name = inner.get("name") if isinstance(inner, Mapping) else None
+    name = inner.get("name") if isinstance(inner, dict) else None
     return name if isinstance(name, str) else None
 
 

@@ -60,3 +60,9 @@ def test_a_sandbox_is_for_a_command() -> None:
     assert (read.sandbox.network, read.sandbox.write) == (False, ["out"])
     (fault,) = _faults({"crm": {"url": "http://crm.test/mcp", "sandbox": {"network": False}}})
     assert fault == "spec.servers.crm.sandbox means nothing for a url"
+
+
+def test_what_is_not_said_of_a_server_is_not_in_its_manifest() -> None:
+    manifest_of = _read({"crm": {"command": ["crm"]}}).as_json()
+    assert not {"sandbox", "shared"} & set(manifest_of["spec"]["servers"]["crm"])
+    assert _read({"crm": {"command": ["crm"], "shared": False}}).as_json()["spec"]["servers"]["crm"]["shared"] is False

@@ -62,6 +62,7 @@ class Site:
         self.events: list[Event] = []
         self.auto: str | None = None
         self.port = 0
+        self.http: httpx2.AsyncClient | None = None
         self.facts = Facts()
         self.spool = Spool(folder / "spool", 1 << 28)
         self.handler = McpHandler(
@@ -86,6 +87,15 @@ class Site:
 
     def agent(self, name: str, servers: list[ServerFact], tools: str, **changes: Any) -> None:
         """Tells the gateway of an agent; ``tools`` are ``server/tool`` words."""
+        self.agents({name: servers}, tools, **changes)
+
+    def agents(self, agents: dict[str, list[ServerFact]], tools: str, **changes: Any) -> None:
+        """Tells it of many at once."""
+        facts = {f"default/{name}": self._agent(name, servers, tools, changes) for name, servers in agents.items()}
+        self._replace(agents={**self._snapshot.agents, **facts})
+
+    @staticmethod
+    def _agent(name: str, servers: list[ServerFact], tools: str, changes: dict[str, Any]) -> AgentFact:
         granted = tuple(ToolFact(server, tool) for server, tool in (word.split("/", 1) for word in tools.split()))
         facts: dict[str, Any] = {
             "workspace": "default",
@@ -98,7 +108,7 @@ class Site:
             "tools": granted,
             "hold_timeout_s": 0.5,
         }
-        self._replace(agents={**self._snapshot.agents, f"default/{name}": AgentFact(**(facts | changes))})
+        return AgentFact(**(facts | changes))
 
     def change(self, name: str, **changes: Any) -> None:
         """Changes the fact of an agent."""
@@ -180,7 +190,7 @@ class Site:
             yield client
 
     async def post(self, body: Any, agent: str = "clerk", **headers: str) -> httpx2.Response:
-        """One raw POST."""
+        """One raw POST, by ``http`` or else by a client of its own."""
         sent = {
             "authorization": f"Bearer {token(agent)}",
             "content-type": "application/json",
@@ -188,5 +198,7 @@ class Site:
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        async with httpx2.AsyncClient(timeout=30) as http:
-            return await http.post(self.url, headers=sent, content=content)
+        if self.http is not None:
+            return await self.http.post(self.url, headers=sent, content=content)
+        async with httpx2.AsyncClient(timeout=30) as own:
+            return await own.post(self.url, headers=sent, content=content)

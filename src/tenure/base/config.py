@@ -65,6 +65,27 @@ class Config:
         "TENURE_SANDBOX",
         "Whether MCP servers that a gateway starts are kept in by bubblewrap: auto (where it works), required, off",
     )
+    mcp_processes: int = _setting(
+        64, "TENURE_MCP_PROCESSES", "MCP servers that a gateway runs at most; idle ones make room for others"
+    )
+    mcp_start_timeout_s: float = _setting(
+        20.0, "TENURE_MCP_START_TIMEOUT", "Seconds until an MCP server must be ready after its start"
+    )
+    mcp_call_timeout_s: float = _setting(
+        120.0, "TENURE_MCP_CALL_TIMEOUT", "Seconds until an MCP server must have answered a call"
+    )
+    mcp_ask_timeout_s: float = _setting(
+        110.0, "TENURE_MCP_ASK_TIMEOUT", "Seconds that an agent's client has to answer what an MCP server asks it"
+    )
+    mcp_list_age_s: float = _setting(
+        60.0, "TENURE_MCP_LIST_AGE", "Seconds after which an MCP server is asked for its tools anew"
+    )
+    mcp_message_max_bytes: int = _setting(
+        8 << 20, "TENURE_MCP_MESSAGE_MAX_BYTES", "Longest message of an MCP server that is taken, in bytes"
+    )
+    mcp_subscriptions: int = _setting(
+        100, "TENURE_MCP_SUBSCRIPTIONS", "MCP resources that one session, or one listening client, may subscribe to"
+    )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"

@@ -16,6 +16,7 @@ from tenure.gateway.llm.forward import Bounds
 from tenure.gateway.llm.handler import LlmHandler
 from tenure.gateway.llm.openai.codec import error_body
 from tenure.gateway.llm.routes import SERVED
+from tenure.gateway.mcp.connection import Limits as McpLimits
 from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.pipeline import Pipeline
@@ -43,7 +44,7 @@ class Gateway:
         self._first_use = FirstUse(folder / "tools.seen")
         self._pipeline = Pipeline(self.facts, self.spool, self._first_use)
         self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
-        self._mcp = McpHandler(self._pipeline, sandbox=Sandbox(config.sandbox, _private(config)))
+        self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,6 +114,18 @@ class Gateway:
             "recorder": self.spool.trouble or "ok",
         }
         return Response(200 if ready else 503, msgspec.json.encode(body))
+
+
+def _mcp_limits(config: Config) -> McpLimits:
+    return McpLimits(
+        processes=config.mcp_processes,
+        start_s=config.mcp_start_timeout_s,
+        call_s=config.mcp_call_timeout_s,
+        ask_s=config.mcp_ask_timeout_s,
+        list_age_s=config.mcp_list_age_s,
+        message_bytes=config.mcp_message_max_bytes,
+        subscriptions=config.mcp_subscriptions,
+    )
 
 
 def _private(config: Config) -> tuple[Path, ...]:

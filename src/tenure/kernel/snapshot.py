@@ -75,6 +75,7 @@ class ServerFact:
     of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
     ``off``: all of it is switched off, and why; empty while it is on.
     A command runs in a sandbox with or without the ``network``, and may ``write`` to these paths, relative to ``cwd``.
+    Agents whose manifests describe the same server use one, unless it is not ``shared``.
     """
 
     name: str
@@ -91,6 +92,7 @@ class ServerFact:
     off: str = ""
     network: bool = True
     write: tuple[str, ...] = ()
+    shared: bool = True
 
     @property
     def place(self) -> tuple[str, ...]:

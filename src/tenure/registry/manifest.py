@@ -171,6 +171,11 @@ class Server(_Part):
     )
     cwd: Line | None = Field(None, description="Folder that the command starts in")
     sandbox: Sandbox | None = Field(None, description="What the command may do outside of itself")
+    shared: bool | None = Field(
+        None,
+        description="Whether agents of a workspace that describe it the same way use one process or session of it; "
+        "true when left out. Say false where it keeps from one call to the next what another agent must not meet",
+    )
     credential_env: Variable | None = Field(
         None, description="Variable of the gateway's environment that holds the bearer token for the address"
     )

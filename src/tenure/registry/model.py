@@ -293,6 +293,7 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         asks=tuple(server.get("asks", ())),
         network=sandbox.get("network", True),
         write=tuple(sandbox.get("write", ())),
+        shared=server.get("shared", True),
     )
 
 

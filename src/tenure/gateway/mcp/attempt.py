@@ -61,7 +61,7 @@ class Attempts:
     def server(self, agent: AgentFact, name: str) -> Server | None:
         """The server that the agent's manifest calls ``name``."""
         fact = next((server for server in agent.servers if server.name == name), None)
-        return self._servers.get(agent.workspace, fact) if fact is not None else None
+        return self._servers.get(agent.workspace, fact, agent.name) if fact is not None else None
 
     def begin(  # noqa: PLR0917 (the facts of one request, in the order they come to be)
         self,

@@ -33,6 +33,7 @@ class Limits:
     ask_s: float = 110.0  # so long a client, or the person before it, may take to answer what a server asks
     rounds: int = 10  # a server may ask so many times before it answers one request
     subscriptions: int = 100  # resources that one session, or one listening client, may subscribe to
+    processes: int = 64  # child processes of the whole gateway
     detached_s: float = 300.0  # so long subscriptions outlive their session's event stream
 
 

@@ -86,7 +86,7 @@ class McpHandler:
             snapshot = self._pipeline.facts.current
             agents = snapshot.agents.values() if snapshot is not None else ()
             needed = {
-                identity_of(agent.workspace, server)
+                identity_of(agent.workspace, server, agent.name)
                 for agent in agents
                 if agent.state not in _GONE
                 for server in agent.servers

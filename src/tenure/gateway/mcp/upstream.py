@@ -4,13 +4,15 @@ same server, started again with a growing pause when they die, and stopped when 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.connection import CHANGES, Connection, Limits, News, negotiate
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.pool import Pool
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
@@ -27,21 +29,26 @@ Key: TypeAlias = tuple[Any, ...]
 _NO_SUCH_METHOD = -32601
 
 
-def identity_of(workspace: str, fact: ServerFact) -> Key:
+def identity_of(workspace: str, fact: ServerFact, agent: str = "") -> Key:
     """What makes two descriptions the same server. The name and what is granted are not in it: they are each agent's
-    own. What it may ask is: it is told so when the connection is made."""
+    own. What it may ask is: it is told so when the connection is made. One that is not shared is its ``agent``'s."""
     settings = tuple(sorted(fact.env.items()))
     kept_in = (fact.network, fact.write)
     place = (fact.command, fact.cwd, fact.url)
-    return (workspace, place, settings, fact.env_from, kept_in, fact.credential_env, fact.asks)
+    owner = "" if fact.shared else agent
+    return (workspace, owner, place, settings, fact.env_from, kept_in, fact.credential_env, fact.asks)
 
 
 class Server:
     """One upstream server, whatever state it is in."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, client: Client, sandbox: Sandbox) -> None:
+    def __init__(self, fact: ServerFact, limits: Limits, client: Client, sandbox: Sandbox, pool: Pool) -> None:
         self._fact = fact
         self._sandbox = sandbox
+        self._pool = pool
+        self._busy = 0
+        self.used = 0.0
+        """When it was last used (the event loop's time)."""
         self._limits = limits
         self._client = client
         self._connection: Connection | None = None
@@ -65,6 +72,33 @@ class Server:
         """What it may ask of an agent's client."""
         return self._fact.asks
 
+    @property
+    def name(self) -> str:
+        """What one of its agents calls it."""
+        return self._fact.name
+
+    @property
+    def idle(self) -> bool:
+        """Whether its process can be ended without anybody losing anything but its own memory."""
+        return self._busy == 0 and self._starting is None and not self.watch.pinned
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self.used = asyncio.get_running_loop().time()
+            self._pool.ring()
+
+    async def rest(self) -> None:
+        """Ends the process until somebody needs it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+        self.watch.asleep()
+
     def known(self, name: str) -> Tool | None:
         """A tool of the list as last seen."""
         return self._tools.get(name)
@@ -72,12 +106,13 @@ class Server:
     async def tools(self, *, wanted: str | None = None) -> dict[str, Tool]:
         """Its tools by name. The list is asked for anew when it is old, was announced to have changed, or lacks
         ``wanted``. Raises Failed."""
-        try:
+        with self._using():
+            try:
+                return await self._fresh(await self._connected(), wanted)
+            except Failed as error:
+                if error.code != "upstream_session_lost":
+                    raise
             return await self._fresh(await self._connected(), wanted)
-        except Failed as error:
-            if error.code != "upstream_session_lost":
-                raise
-        return await self._fresh(await self._connected(), wanted)
 
     async def _fresh(self, connection: Connection, wanted: str | None) -> dict[str, Tool]:
         async with self._listing:
@@ -90,12 +125,13 @@ class Server:
     async def listing(self, method: str, key: str) -> tuple[JsonObject, ...]:
         """What the server answers ``method`` (``prompts/list`` and its like) with under ``key``, kept as long as a list
         of tools is. Empty for a server that does not know the method. Raises Failed."""
-        try:
+        with self._using():
+            try:
+                return await self._fresh_listing(await self._connected(), method, key)
+            except Failed as error:
+                if error.code != "upstream_session_lost":
+                    raise
             return await self._fresh_listing(await self._connected(), method, key)
-        except Failed as error:
-            if error.code != "upstream_session_lost":
-                raise
-        return await self._fresh_listing(await self._connected(), method, key)
 
     async def _fresh_listing(self, connection: Connection, method: str, key: str) -> tuple[JsonObject, ...]:
         async with self._listing:
@@ -118,24 +154,26 @@ class Server:
     ) -> dict[str, Any]:
         """The whole response message to a request of an agent. One that may have reached a tool is never sent twice.
         Raises Failed."""
-        for attempt in (1, 2):
-            connection = await self._connected()
-            headers: JsonObject | None = None
-            if method == "tools/call":
-                known = self._tools.get(params["name"])
-                headers = param_headers(known, params.get("arguments") or {}) if known and known.header_params else None
-            try:
-                return await connection.request(
-                    method,
-                    {**params, "_meta": self._meta(params, connection.version, traceparent, line)},
-                    timeout_s=timeout_s or self._limits.call_s,
-                    admit=admit,
-                    line=line,
-                    headers=headers,
-                )
-            except Failed as error:
-                if error.code != "upstream_session_lost" or attempt == 2:
-                    raise
+        with self._using():
+            for attempt in (1, 2):
+                connection = await self._connected()
+                headers: JsonObject | None = None
+                if method == "tools/call":
+                    known = self._tools.get(params["name"])
+                    if known is not None and known.header_params:
+                        headers = param_headers(known, params.get("arguments") or {})
+                try:
+                    return await connection.request(
+                        method,
+                        {**params, "_meta": self._meta(params, connection.version, traceparent, line)},
+                        timeout_s=timeout_s or self._limits.call_s,
+                        admit=admit,
+                        line=line,
+                        headers=headers,
+                    )
+                except Failed as error:
+                    if error.code != "upstream_session_lost" or attempt == 2:
+                        raise
         raise AssertionError("the second attempt returned nothing")
 
     def _meta(self, params: JsonObject, version: str, traceparent: str, line: Line) -> JsonObject:
@@ -186,6 +224,7 @@ class Server:
         if self._fact.url is not None:
             connection = StreamableConnection(self._fact, self._limits, self._client, self._news)
         else:
+            await self._pool.take(self)
             connection = StdioConnection(self._fact, self._limits, self._news, self._sandbox)
         try:
             async with asyncio.timeout(self._limits.start_s):
@@ -237,6 +276,7 @@ class Server:
     def _lost(self) -> None:
         self._listed = float("-inf")  # it may have announced something meanwhile
         self._others.clear()
+        self._pool.leave(self)
         self.watch.lost()
 
     async def _list(self, connection: Connection) -> dict[str, Tool]:
@@ -290,14 +330,15 @@ class Servers:
         self._client = client
         self._sandbox = sandbox or Sandbox()
         self._limits = limits
+        self._pool = Pool(limits.processes, limits.backoff_wait_s)
         self._servers: dict[Key, Server] = {}
 
-    def get(self, workspace: str, fact: ServerFact) -> Server:
-        """The server that ``fact`` describes; it need not run yet."""
-        key = identity_of(workspace, fact)
+    def get(self, workspace: str, fact: ServerFact, agent: str = "") -> Server:
+        """The server that ``fact`` of ``agent`` describes; it need not run yet."""
+        key = identity_of(workspace, fact, agent)
         server = self._servers.get(key)
         if server is None:
-            server = self._servers[key] = Server(fact, self._limits, self._client, self._sandbox)
+            server = self._servers[key] = Server(fact, self._limits, self._client, self._sandbox, self._pool)
         return server
 
     async def retain(self, needed: Iterable[Key]) -> None:

@@ -28,12 +28,20 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_name() -> None:
     [
         ("TENURE_CONTROL_PORT", "99999", "a port from 1 to 65535"),
         ("TENURE_GATEWAY_PORT", "0", "a port from 1 to 65535"),
+        ("TENURE_REDACT", "personal,everything", "some of secret, personal, contact, exfiltration, injection"),
         ("TENURE_LOG_LEVEL", "loud", "debug, info, warning or error"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_with_what_would_be_right(name: str, value: str, right: str) -> None:
     with pytest.raises(Refused, match=f"{name}='{value}' is not {right}"):
         config.load({name: value})
+
+
+@pytest.mark.req("R094")
+def test_secrets_are_redacted_whatever_is_set() -> None:
+    assert config.load({}).redacted == {"secret", "personal"}
+    assert config.load({"TENURE_REDACT": ""}).redacted == {"secret"}
+    assert config.load({"TENURE_REDACT": "contact, injection"}).redacted == {"secret", "contact", "injection"}
 
 
 @pytest.mark.parametrize("url", ["foo://x:secret@y/z", "no address at all", "mysql://user:secret@host/db"])

@@ -52,6 +52,9 @@ class Sink:
                 await asyncio.sleep(0.01)
 
 
+KEY = "AKIAIOSFODNN7EXAMPLE"
+
+
 def run(body: Callable[[], Awaitable[Any]]) -> None:
     async def main() -> None:
         await body()
@@ -84,6 +87,20 @@ def test_an_outage_delays_and_loses_nothing(tmp_path: Path) -> None:
         await spool.stop(1.0)
 
     run(body)
+
+
+@pytest.mark.req("R094")
+def test_no_secret_reaches_the_disk_of_whatever_event_it_is_in(tmp_path: Path) -> None:
+    async def body() -> None:
+        spool = Spool(tmp_path, MANY)
+        for number, kind in enumerate(("call.completed", "approval.requested", "breaker.tripped")):
+            spool.append(replace(event(number), type=kind, data={"any": {"thing": [f"{KEY} 4111 1111 1111 1111"]}}))
+        await spool.stop(0.1)
+
+    run(body)
+    segments = b"".join(path.read_bytes() for path in tmp_path.glob("*.seg"))
+    assert KEY.encode() not in segments
+    assert segments.count(b"[redacted:secret/aws-access-key] [redacted:personal/card]") == 3
 
 
 def test_what_a_dead_process_left_is_shipped_first_by_the_next(tmp_path: Path) -> None:

@@ -9,13 +9,28 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tenure.base.scan.rules import CLASSES
 from tenure.kernel.errors import Refused
+
+
+class _Classes(Container[str]):
+    """Texts that list classes of findings, separated by commas."""
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and all(word in CLASSES for word in words_of(text))
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The words of a list that is separated by commas."""
+    return frozenset(word.strip() for word in text.split(",") if word.strip())
+
 
 _PORT: tuple[Container[Any], str] = (range(1, 65536), "a port from 1 to 65535")
 _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "control_port": _PORT,
     "gateway_port": _PORT,
     "sandbox": (("auto", "required", "off"), "auto, required or off"),
+    "redact": (_Classes(), f"some of {', '.join(CLASSES)}, separated by commas"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
 }
 _KINDS = {int: "a whole number", float: "a number"}
@@ -90,7 +105,17 @@ class Config:
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"
     )
+    redact: str = _setting(
+        "personal",
+        "TENURE_REDACT",
+        "Classes of findings that are redacted from what is kept, besides secrets, which always are; see findings.md",
+    )
     drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
+
+    @property
+    def redacted(self) -> frozenset[str]:
+        """The classes of findings that are redacted from what is kept."""
+        return words_of(self.redact) | {"secret"}
 
     @property
     def database(self) -> str:

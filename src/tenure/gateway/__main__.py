@@ -13,6 +13,7 @@ import uvloop
 
 from tenure.base import log
 from tenure.base.config import Config, load
+from tenure.base.scan.scanner import prepare
 from tenure.gateway.app import Gateway
 from tenure.kernel.errors import Refused
 
@@ -23,6 +24,7 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gateway = Gateway(config)
+    prepare()  # the rules of scanning; the first call need not wait for them
     try:
         port = await gateway.start()
     except OSError as error:

@@ -38,7 +38,7 @@ class Gateway:
         self._config = config
         folder = config.data_dir / "spool" / _NAME
         self.facts = Facts()
-        self.spool = Spool(folder, config.spool_max_bytes, _NAME)
+        self.spool = Spool(folder, config.spool_max_bytes, _NAME, config.redacted)
         self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
         self._first_use = FirstUse(folder / "tools.seen")

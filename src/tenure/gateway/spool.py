@@ -1,8 +1,9 @@
 """The spool: Events on disk until the control plane has them.
 
-Appending never waits and never fails. A thread writes what was appended in batches with one fsync each; a task ships
-whole batches in order and deletes a segment when all of it is acknowledged. While the disk takes nothing (it is full,
-fails or hangs) a bounded part waits in memory. What does not fit there, or into a spool at its limit, is dropped,
+Appending never waits and never fails. What is found in an Event is noted and secrets are taken out before anything else
+is done with it. A thread writes what was appended in batches with one fsync each; a task ships whole batches in order
+and deletes a segment when all of it is acknowledged. While the disk takes nothing (it is full, fails or hangs) a bounded
+part waits in memory. What does not fit there, or into a spool at its limit, is dropped,
 newest first, counted, and told in a ``gateway.dropped`` Event when there is room again: a dead recorder never stops a
 call.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from tenure.base import log
+from tenure.base.scan.kept import kept
 from tenure.gateway import losses
 from tenure.gateway.events import pared
 from tenure.gateway.losses import Losses
@@ -67,11 +69,15 @@ class Counts:
 
 
 class Spool:
-    """``folder`` is this gateway's own. Raises Refused when it cannot be written or another process has it."""
+    """``folder`` is this gateway's own; ``redacted`` are the classes of findings that do not reach it, besides secrets.
+    Raises Refused when the folder cannot be written or another process has it."""
 
-    def __init__(self, folder: Path, max_bytes: int, name: str = "local") -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int, name: str = "local", redacted: Collection[str] = ("personal",)
+    ) -> None:
         self.counts = Counts()
         self._folder = folder
+        self._redacted = redacted
         self._max_bytes = max_bytes
         self._lock = own(folder)
         self._segments: deque[Segment] = deque(recover(folder))
@@ -133,7 +139,7 @@ class Spool:
 
     def _take(self, event: Event) -> None:
         try:
-            record = _encode(event)
+            record = _encode(kept(event, self._redacted))
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
             if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:

@@ -13,6 +13,7 @@ import msgspec
 from tenure.base import events as log
 from tenure.base.events import Logged
 from tenure.base.room import World
+from tenure.base.scan.kept import ALWAYS, kept
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
@@ -211,12 +212,14 @@ def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     (D10), and what a model call cost is added to it: here and not in the gateway, where it would take time of calls."""
     assert Role.GATEWAY in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
     prices = _prices.get(world.config.data_dir.resolve(), Prices())
-    return _keep(world, [prices.priced(event) for event in events])
+    redacted = world.config.redacted  # by its gateway already; one that is not ours may not have done so
+    return _keep(world, [kept(prices.priced(event), redacted) for event in events])
 
 
 def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     """Keeps what a person brings from elsewhere; each Event says who brought it. Importing again keeps nothing twice.
-    Raises Refused when an Event is for another workspace than the person's."""
+    Only secrets are taken out: what was chosen to be imported is to be replayed. Raises Refused when an Event is for
+    another workspace than the person's."""
     for index, event in enumerate(events):
         if event.workspace != actor.workspace:
             raise Refused(
@@ -226,7 +229,7 @@ def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
                 status=403,
                 details={"index": index},
             )
-    return _keep(world, [_brought(event, actor.name) for event in events])
+    return _keep(world, [kept(_brought(event, actor.name), ALWAYS) for event in events])
 
 
 def _brought(event: Event, by: str) -> Event:
@@ -236,8 +239,8 @@ def _brought(event: Event, by: str) -> Event:
 
 
 def keep_spans(world: World, events: Sequence[Event]) -> Taken:
-    """Keeps spans that an agent sent over OTLP."""
-    return _keep(world, events)
+    """Keeps spans that an agent sent over OTLP, redacted."""
+    return _keep(world, [kept(event, world.config.redacted) for event in events])
 
 
 def _keep(world: World, events: Sequence[Event]) -> Taken:

@@ -47,43 +47,46 @@ class _Scratch(threading.local):
 
 _scratch = _Scratch()
 _lock = threading.Lock()
+_databases: dict[int, hyperscan.Database] = {}
 _ALL = -1
 _FINDINGS, _CANDIDATES = 1000, 20_000
 """How often one rule may find something in a text, or ask its check; then all the rest is taken for one finding."""
 
 
-@lru_cache(maxsize=1)
-def _all() -> hyperscan.Database:
+def _compiled(key: int) -> hyperscan.Database:
+    """The database of all rules (``_ALL``), or of the one at that place; compiled once for the process."""
+    known = _databases.get(key)
+    if known is not None:
+        return known
     with _lock:
-        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        database.compile(
-            expressions=[rule.pattern.encode("ascii") for rule in RULES],
-            ids=list(range(len(RULES))),
-            flags=[hyperscan.HS_FLAG_SINGLEMATCH] * len(RULES),
-        )
-        return database
+        if key not in _databases:
+            chosen = range(len(RULES)) if key == _ALL else [key]
+            # Where it begins is asked of one rule only: of all together that would cost nine times as much.
+            flag = hyperscan.HS_FLAG_SINGLEMATCH if key == _ALL else hyperscan.HS_FLAG_SOM_LEFTMOST
+            database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+            database.compile(
+                expressions=[RULES[index].pattern.encode("ascii") for index in chosen],
+                ids=list(chosen),
+                flags=[flag] * len(chosen),
+            )
+            _databases[key] = database
+        return _databases[key]
 
 
 @lru_cache(maxsize=len(RULES))
-def _one(index: int) -> tuple[hyperscan.Database, re.Pattern[bytes]]:
-    rule = RULES[index]
-    with _lock:
-        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        database.compile(
-            expressions=[rule.pattern.encode("ascii")], ids=[index], flags=[hyperscan.HS_FLAG_SOM_LEFTMOST]
-        )
-        return database, re.compile((rule.extent or rule.pattern).encode("ascii"))
+def _extent(index: int) -> re.Pattern[bytes]:
+    return re.compile((RULES[index].extent or RULES[index].pattern).encode("ascii"))
 
 
 def prepare() -> None:
     """Compiles the rules, so that the first text need not wait for it."""
-    _all()
+    _compiled(_ALL)
 
 
 def hits(text: bytes) -> list[int]:
     """The places in ``RULES`` of the rules whose pattern matches anywhere, before their check."""
     found: list[int] = []
-    database = _all()
+    database = _compiled(_ALL)
     database.scan(text, match_event_handler=_note, context=found, scratch=_scratch.of(_ALL, database))
     return found
 
@@ -110,7 +113,7 @@ def find(text: bytes, fired: Iterable[int]) -> tuple[Finding, ...]:
 
 
 def _walk(index: int, rule: Rule, text: bytes) -> Iterable[Finding]:
-    database, extent = _one(index)
+    database, extent = _compiled(index), _extent(index)
     scratch = _scratch.of(index, database)
     view: Any = memoryview(text)  # hyperscan's stub knows bytes only
     at = 0

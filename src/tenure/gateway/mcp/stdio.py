@@ -17,6 +17,8 @@ from typing import Any, cast
 import msgspec
 
 from tenure.base import log
+from tenure.base.scan.kept import ALWAYS
+from tenure.base.scan.texts import clean
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.connection import (
     Limits,
@@ -301,13 +303,13 @@ class StdioConnection:
                 pipe.write(message + b"\n")
 
     async def _read_errors(self, stderr: asyncio.StreamReader) -> None:
-        """Logs what the process says on standard error, without the values it was given in its environment."""
+        """Logs what the process says on standard error, without secrets: its own and those that are found."""
         rest = b""
         while chunk := await stderr.read(1 << 14):
             *lines, rest = (rest + chunk).split(b"\n")
             rest = rest[-(1 << 14) :]
             for line in lines:
-                _log.info("mcp_server_says", server=self._fact.name, text=without(line, self._secrets))
+                _log.info("mcp_server_says", server=self._fact.name, text=clean(without(line, self._secrets), ALWAYS))
 
     def _end(self, code: str, problem: str) -> Failed:
         """The connection is over; so is every request in it."""

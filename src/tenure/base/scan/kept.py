@@ -1,0 +1,71 @@
+"""What of an Event is kept: redacted, its findings noted, flagged where they are a reason to look.
+
+Whoever writes Events to a disk passes them through here first. It is done to whole Events and not to bodies on their
+way, so that nothing which is ever added to an Event can be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tenure.base.scan.rules import FLAGGING
+from tenure.base.scan.texts import Counts, clean, kinds, look
+from tenure.kernel.json import Json
+from tenure.kernel.values import Event, Status
+
+ALWAYS = frozenset({"secret"})
+"""Classes that no setting can leave unredacted."""
+FINDINGS = "tenure.findings"
+"""The attribute that notes findings: a list of {rule, place, count}."""
+PLACES: Mapping[str, str] = {
+    "gen_ai.system_instructions": "prompt",
+    "gen_ai.input.messages": "prompt",
+    "tenure.request.body": "prompt",
+    "gen_ai.output.messages": "answer",
+    "tenure.response.body": "answer",
+    "error.message": "answer",
+    "gen_ai.tool.call.arguments": "arguments",
+    "arguments": "arguments",
+    "gen_ai.tool.call.result": "result",
+}
+"""Where each attribute's findings are said to be; those of all others are in the ``record`` itself."""
+
+
+def kept(event: Event, what: Collection[str]) -> Event:
+    """``event`` as it may be kept: findings of the classes ``what``, and of ``ALWAYS``, are taken out of its data and
+    its session. All findings are noted, once: what was noted before is not counted again."""
+    found = look([event.session, event.data])
+    if not found:
+        return event
+    wanted = ALWAYS.union(what)
+    data: dict[str, Any] = dict(event.data)
+    noted: dict[str, Counter[str]] = {}
+    for name, value in event.data.items():
+        counts = look({name: value})
+        if counts:
+            noted.setdefault(PLACES.get(name, "record"), Counter()).update(counts)
+            if wanted.intersection(kinds(counts)):
+                del data[name]
+                data.update(clean({name: value}, wanted))
+    status = event.status
+    if FINDINGS not in event.data:
+        data[FINDINGS] = _rows(noted)
+        if status is Status.ALLOWED and FLAGGING.intersection(kinds(found)):
+            status = Status.FLAGGED
+    return replace(event, data=data, session=clean(event.session, wanted), status=status)
+
+
+def _rows(noted: Mapping[str, Counts]) -> list[dict[str, Json]]:
+    return [
+        {"rule": rule, "place": place, "count": count}
+        for place, counts in noted.items()
+        for rule, count in sorted(counts.items())
+    ]
+
+
+def kinds_noted(rows: Iterable[Mapping[str, Json]]) -> list[str]:
+    """The classes among noted findings, for those who read an Event."""
+    return sorted({str(row.get("rule", "")).partition("/")[0] for row in rows})

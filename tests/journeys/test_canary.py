@@ -98,7 +98,7 @@ def test_a_planted_secret_is_in_no_file_that_is_kept(tmp_path: Path, provider: P
     servers = {"files": {"command": [*files_command(files)]}}
     tools = [{"name": "files/read_file"}, {"name": "files/write_file"}]
     tools.append({"name": "files/list_files", "autonomy": "approve"})
-    with Installation(folder, {"PROVIDER_KEY": "k", "TENURE_LOG_LEVEL": "debug"}) as tenure:
+    with Installation(folder, {"TENURE_SANDBOX": "off", "TENURE_LOG_LEVEL": "debug"}) as tenure:
         tenure.employ(manifest("clerk", provider.url, servers=servers, tools=tools))
         headers = {"authorization": f"Bearer {tenure.instance('clerk')['token']}"}
         _speak_to_models(tenure, headers)

@@ -2,8 +2,8 @@
 
 Appending never waits and never fails. What is found in an Event is noted and secrets are taken out before anything else
 is done with it. A thread writes what was appended in batches with one fsync each; a task ships whole batches in order
-and deletes a segment when all of it is acknowledged. While the disk takes nothing (it is full, fails or hangs) a bounded
-part waits in memory. What does not fit there, or into a spool at its limit, is dropped,
+and deletes a segment when all of it is acknowledged. While the disk takes nothing (it is full, fails or hangs) a
+bounded part waits in memory. What does not fit there, or into a spool at its limit, is dropped,
 newest first, counted, and told in a ``gateway.dropped`` Event when there is room again: a dead recorder never stops a
 call.
 """

@@ -55,7 +55,12 @@ def test_the_first_start_makes_exactly_what_is_needed_and_later_ones_nothing(wor
     first = service.bootstrap(world)
     folder = world.config.data_dir
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in {".json", ".token"}}
-    assert sorted(path.name.split("-")[0] for path in before) == ["agents", "gateway.token", "operator.token"]
+    assert sorted(path.name.split("-")[0] for path in before) == [
+        "agents",
+        "gateway.token",
+        "gateways.json",
+        "operator.token",
+    ]
     second = service.bootstrap(world)
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in {".json", ".token"}}
     assert before == after
@@ -91,7 +96,7 @@ def test_any_number_may_start_at_once(world: World) -> None:
         starts = list(pool.map(lambda _: service.bootstrap(world), range(6)))
     assert len({start.login_code for start in starts}) == 6
     assert sorted(_kinds(world)) == ["key.created", "person.created", "workspace.created"]
-    assert len(list((world.config.data_dir / "keys").iterdir())) == 1
+    assert len(list((world.config.data_dir / "keys").glob("agents-*"))) == 1
     assert service.authenticate(world, f"Bearer {_secret(world, 'gateway.token')}", None)
 
 
@@ -188,7 +193,7 @@ def test_a_replaced_key_signs_nothing_and_is_believed_until_its_last_token_is_go
     service.rotate_key(world, operator)
     new = _issue(world, MAX_TTL_S).token
     assert old.split(".")[0] != new.split(".")[0]
-    assert len(list((world.config.data_dir / "keys").iterdir())) == 1, "the old private key is gone"
+    assert len(list((world.config.data_dir / "keys").glob("agents-*"))) == 1, "the old private key is gone"
     assert durable.run_due(world, flow.RETIRE_KEYS, "me") == 0
     clock.advance(MAX_TTL_S - 1)
     assert _verify(world, old).agent == "clerk"

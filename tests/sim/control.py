@@ -45,6 +45,7 @@ class ControlSim:
             issuer=ISSUER,
             workspaces={"default": _workspace(policies)},
         )
+        self.first_workspaces = self.snapshot.workspaces
         self.events: list[dict[str, Any]] = []
         self.beating = True
         self.intake_status = 200

@@ -148,6 +148,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.post("/v1/people", dict, {"email": f"ann@{MARK}.example", "roles": ["viewer"]})
         client.post("/v1/services", dict, {"name": f"{MARK}-ci", "roles": ["viewer"]})
         key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
+        card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
+        external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         _until(lambda: client.get("/v1/approvals", list))
         _until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
@@ -160,6 +162,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "approval": approval,
         "digest": pending,
         "email": zoe.email,
+        "external": external,
         "instance": instance["instance"],
         "agent token": instance["token"],
         "key": key["id"],

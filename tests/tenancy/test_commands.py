@@ -22,6 +22,7 @@ from tests.sim.tenants import FULL, MARK, Insider, Tenants, body_of, tenants, tw
 # Arguments by the command they belong to, or by their own name for all commands.
 ARGUMENTS: dict[str, str | list[str]] = {
     "agent": "{agent}",
+    "agents remove-card name": "{external}",
     "ident": "{approval}",
     "name": "{agent}",
     "to": "suspended",
@@ -32,6 +33,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "key_id": "{key}",
     "path": "{folder}/policy.cedar",
     "resource": "files/read_file",
+    "source": "{folder}/agent.yaml",
     "policy show name": "{version}",
     "run command": ["--", "true"],
     "workspaces create name": "Not A Name",

@@ -26,6 +26,7 @@ from tests.sim.tenants import FULL, MARK, Insider, Tenants, body_of, tenants, tw
 AFTER = {
     "agents": "agent",
     "approvals": "approval",
+    "external-agents": "external",
     "instances": "instance",
     "people": "email",
     "releases": "digest",

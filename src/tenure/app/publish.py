@@ -57,6 +57,10 @@ class Publisher:
                 workspaces=workspaces,
                 agents=tools.governed(connection, agents),
                 approvals=approvals.facts(connection, now),
+                peers=registry.peer_facts(
+                    connection, world.config.gateway_url, identity.card_signer(world, connection)
+                ),
+                secrets=identity.gateway_secrets(world.config, now),
             )
 
     def refresh(self) -> bool:

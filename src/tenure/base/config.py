@@ -31,6 +31,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "gateway_port": _PORT,
     "sandbox": (("auto", "required", "off"), "auto, required or off"),
     "redact": (_Classes(), f"some of {', '.join(CLASSES)}, separated by commas"),
+    "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
+    "delegation_depth": (range(1, 33), "a number from 1 to 32"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
 }
 _KINDS = {int: "a whole number", float: "a number"}
@@ -48,6 +50,15 @@ class Config:
     host: str = _setting("127.0.0.1", "TENURE_HOST", "Address that the control plane and the gateway listen on")
     control_port: int = _setting(7700, "TENURE_CONTROL_PORT", "Port of the control plane: API and console")
     gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
+    gateway_address: str = _setting(
+        "", "TENURE_GATEWAY_URL", "Address by which agents reach the gateway; empty means its host and port"
+    )
+    delegation_ttl_s: int = _setting(
+        900, "TENURE_DELEGATION_TTL", "Seconds for which an agent may work on what another handed to it"
+    )
+    delegation_depth: int = _setting(
+        5, "TENURE_DELEGATION_DEPTH", "How many agents may hand work on, one to the next, before a call is refused"
+    )
     database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
     policy_dir: str = _setting(
         "",
@@ -134,8 +145,8 @@ class Config:
 
     @property
     def gateway_url(self) -> str:
-        """Where the gateway is reached from this machine."""
-        return f"http://{self.host}:{self.gateway_port}"
+        """Where agents reach the gateway."""
+        return self.gateway_address.rstrip("/") or f"http://{self.host}:{self.gateway_port}"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Config:

@@ -9,6 +9,7 @@ import msgspec
 
 from tenure.base import log
 from tenure.base.config import Config
+from tenure.gateway.a2a.handler import A2aHandler
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
 from tenure.gateway.llm.codec import Fault
@@ -42,9 +43,10 @@ class Gateway:
         self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
         self._first_use = FirstUse(folder / "tools.seen")
-        self._pipeline = Pipeline(self.facts, self.spool, self._first_use)
+        self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth)
         self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
+        self._a2a = A2aHandler(self._pipeline, self._client, config.gateway_url, config.delegation_ttl_s)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes))
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,6 +98,8 @@ class Gateway:
             return await self._llm.handle(request)
         if path == "/mcp":
             return await self._mcp.handle(request)
+        if path == "/a2a" or path.startswith("/a2a/"):
+            return await self._a2a.handle(request)
         if path == "/healthz":
             return self._health() if method in ("GET", "HEAD") else _wrong_method("GET")
         text = f"Nothing is at {path}. {SERVED}"

@@ -17,8 +17,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from tenure.breaker.model import Window, observe, trip_id, trip_reason
+from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
 from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.keyring import Keyring
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
@@ -26,9 +28,9 @@ from tenure.identity.model import AUDIENCE, verify
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import JsonObject
-from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
-from tenure.policy.model import decide, is_violation
+from tenure.policy.model import DELEGATION, DELEGATION_ENDED, decide, is_violation
 
 _TOKENS_KEPT = 10_000
 _DEAD_CREDENTIAL_EVERY_S = 1.0
@@ -37,8 +39,19 @@ _DEAD_CREDENTIAL_EVERY_S = 1.0
 class Pipeline:
     """One for the whole process. ``wall`` is the machine's clock in Unix seconds."""
 
-    def __init__(self, facts: Facts, spool: Spool, first_use: FirstUse, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        spool: Spool,
+        first_use: FirstUse,
+        wall: Callable[[], float] = time.time,
+        depth: int = 5,
+    ) -> None:
+        """``depth``: how many agents may hand work on, one to the next."""
         self.facts = facts
+        self._depth = depth
+        self._keyring = Keyring({})
+        self._handed: dict[str, delegation.Handed] = {}
         self.spool = spool
         self._first_use = first_use
         self._wall = wall
@@ -89,7 +102,36 @@ class Pipeline:
         session = headers.get("x-tenure-session")
         if session:
             principal = dataclasses.replace(principal, session=session[:200])
-        return principal
+        handed = headers.get(delegation.HEADER)
+        return self._taken_up(handed, principal, agent, snapshot, now) if handed else principal
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that gateways share, as of the present facts."""
+        snapshot = self.facts.current
+        if snapshot is not None and snapshot.secrets is not self._keyring.secrets:
+            self._keyring = Keyring(snapshot.secrets)
+            self._handed.clear()
+        return self._keyring
+
+    def _taken_up(
+        self, token: str, principal: Principal, agent: AgentFact, snapshot: Snapshot, now: float
+    ) -> Principal:
+        """The principal at work on what was handed to it. Raises Refused, which is recorded: what was handed to one
+        agent and is shown by another was stolen, or got lost."""
+        keyring = self.keyring
+        try:
+            handed = self._handed.get(token)
+            if handed is None or handed.exp <= now:
+                self._handed.pop(token, None)
+                handed = delegation.read(keyring, token, now)
+                if len(self._handed) >= _TOKENS_KEPT:
+                    del self._handed[next(iter(self._handed))]
+                self._handed[token] = handed
+            return delegation.taken_up(handed, principal, snapshot)
+        except Refused as error:
+            self._note(principal, agent, "delegation", error.message, DELEGATION_ENDED, now)
+            raise
 
     def _dead_credential(self, principal: Principal, agent: AgentFact | None, now: float) -> Refused:
         """The refusal, told to the control plane as well: once a second for an instance, or a loop would flood it."""
@@ -97,15 +139,22 @@ class Pipeline:
         message = f"This credential of agent {principal.agent} is dead: the agent is {state}."
         if agent is not None and agent.state.value in ("staging", "production", "draining"):
             message = f"This credential of agent {principal.agent} was revoked; a newer one exists."
-        if now - self._dead_noted.get(principal.instance, 0.0) >= _DEAD_CREDENTIAL_EVERY_S:
-            if len(self._dead_noted) > _TOKENS_KEPT:
-                self._dead_noted.clear()
-            self._dead_noted[principal.instance] = now
-            call = Call(new_id(), CallKind.LLM, "credential")
-            decision = Decision(Effect.DENY, message, ("system/credential",), (), "")
-            verdict = Verdict(decision, agent, breaker_epoch=agent.breaker.epoch if agent else 0)
-            self.record(call, principal, verdict, datetime.fromtimestamp(now, UTC), 0, {"error.type": "credential"})
+        self._note(principal, agent, "credential", message, "system/credential", now)
         return Refused("credential_revoked", message, fix="Ask the agent's owner for its state.", status=401)
+
+    def _note(  # noqa: PLR0917 (the facts of one refusal, in the order they come to be)
+        self, principal: Principal, agent: AgentFact | None, what: str, message: str, rule: str, now: float
+    ) -> None:
+        """Records a refusal from before there was a call, once a second for an instance."""
+        if now - self._dead_noted.get(principal.instance, 0.0) < _DEAD_CREDENTIAL_EVERY_S:
+            return
+        if len(self._dead_noted) > _TOKENS_KEPT:
+            self._dead_noted.clear()
+        self._dead_noted[principal.instance] = now
+        call = Call(new_id(), CallKind.LLM, what)
+        decision = Decision(Effect.DENY, message, (rule,), (), "")
+        verdict = Verdict(decision, agent, breaker_epoch=agent.breaker.epoch if agent else 0)
+        self.record(call, principal, verdict, datetime.fromtimestamp(now, UTC), 0, {"error.type": what})
 
     # -- decide
     def call(  # noqa: PLR0917 (the facts of one call, in the order they come to be)
@@ -118,8 +167,8 @@ class Pipeline:
         end_user: str | None = None,
     ) -> Call:
         """A Call with its correlation ids: from ``traceparent`` (W3C Trace Context) when it was sent, else those of
-        the session, so that all calls of a session share one trace."""
-        sent = headers.get("traceparent")
+        the call by which the work was handed on, else those of the session, so that all its calls share one trace."""
+        sent = headers.get("traceparent") or principal.handed_by
         ids = _traceparent(sent) if sent else None
         trace_id, parent = ids or _session_trace(principal.workspace, principal.session)
         call_id = new_id()
@@ -152,8 +201,23 @@ class Pipeline:
             breaker_tripped=tripped,
             stale=facts.stale,
         )
+        if principal.chain and decision.effect is not Effect.DENY:
+            decision = self._within_chain(call, principal, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
-        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=took, basis=(snapshot, self._trip_count))
+        basis = (snapshot, self._trip_count)
+        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=took, basis=basis, approved=approved)
+
+    def _within_chain(
+        self, call: Call, principal: Principal, snapshot: Snapshot | None, decision: Decision
+    ) -> Decision:
+        """The decision, unless the chain that the agent works for has ended or is too long to go on."""
+        rule, reason = DELEGATION_ENDED, delegation.broken(principal, snapshot)
+        if not reason and call.kind is CallKind.AGENT and len(principal.chain) >= self._depth:
+            rule, reason = (
+                DELEGATION,
+                f"The work was handed on {len(principal.chain)} times already, which is the most.",
+            )
+        return Decision(Effect.DENY, reason, (rule,), (), decision.policy_version) if reason else decision
 
     async def decide(
         self,
@@ -163,15 +227,17 @@ class Pipeline:
         prefer_wait: float | None = None,
         max_wait: float = 600.0,
         content: bytes = b"",
+        approved: bool = False,
     ) -> Verdict:
         """The decision on one Call, with everything that belongs to it: a held call waits for its approval, and a
         violation counts toward the breaker, which trips here and at once.
 
         ``prefer_wait``: seconds the client is willing to wait for a person (None: the agent's ``hold_timeout_s``);
         ``max_wait`` bounds either. ``content`` is bound into the approval besides the arguments: the exact bytes, where
-        the arguments are only facts about them. When the Verdict is a hold, the approval is still pending.
+        the arguments are only facts about them. ``approved``: what would need a person's word has it already, by a
+        call that this one follows. When the Verdict is a hold, the approval is still pending.
         """
-        verdict = self.judge(call, principal)
+        verdict = self.judge(call, principal, approved=approved)
         if verdict.decision.effect is Effect.HOLD:
             agent = verdict.agent
             wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
@@ -193,9 +259,8 @@ class Pipeline:
         facts = self.facts
         if verdict.basis[0] is facts.current and verdict.basis[1] == self._trip_count and not facts.stale:
             return verdict
-        newer = replace(
-            self.judge(call, principal, approved=verdict.approval_id is not None), approval_id=verdict.approval_id
-        )
+        approved = verdict.approved or verdict.approval_id is not None
+        newer = replace(self.judge(call, principal, approved=approved), approval_id=verdict.approval_id)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(newer)
         return newer
@@ -269,6 +334,9 @@ class Pipeline:
             facts["tenure.approval.id"] = verdict.approval_id
         if call.end_user is not None or principal.on_behalf_of is not None:
             facts["enduser.id"] = call.end_user or principal.on_behalf_of
+        if principal.chain:
+            facts |= delegation.attributes(principal, verdict.agent)
+            facts |= delegation.link(call, principal)
         facts.update(data)
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)
         if first:

@@ -17,7 +17,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ``approval_id``: the approval that the call went through by, waits for (effect hold), or was rejected under.
     ``violation``: it counts toward the breaker. ``counts`` is False for a person's own no, which is not the agent's
     misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is the deciding
-    itself, ``waited_us`` the wait for a person.
+    itself, ``waited_us`` the wait for a person. ``approved``: it was decided as if a person had approved it.
     """
 
     decision: Decision
@@ -29,6 +29,7 @@ class Verdict(msgspec.Struct, frozen=True):
     decide_us: int = 0
     waited_us: int = 0
     basis: tuple[Snapshot | None, int] = (None, 0)
+    approved: bool = False
 
     @property
     def allowed(self) -> bool:

@@ -183,6 +183,14 @@ def sign(claims: JsonObject, private_jwk: JsonObject) -> str:
     return jws.serialize_compact(header, msgspec.json.encode(claims), key, registry=_REGISTRY)
 
 
+def sign_detached(header: JsonObject, payload: bytes, private_jwk: JsonObject) -> tuple[str, str]:
+    """(protected header, signature), both in base64url, of a JWS (RFC 7515, appendix F) whose payload is elsewhere."""
+    key = ECKey.import_key(dict(private_jwk))
+    registry = jws.JWSRegistry(algorithms=["ES256"], strict_check_header=False)
+    protected, _, signature = jws.serialize_compact(dict(header), payload, key, registry=registry).split(".")
+    return protected, signature
+
+
 def _dead(code: str, message: str) -> Refused:
     return Refused(code, message, fix="Start the agent with `tenure run` to get a new token.", status=401)
 

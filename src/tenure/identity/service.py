@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import re
 import secrets
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,7 @@ from tenure.base import events, files
 from tenure.base.access import Thing, permit
 from tenure.base.config import Config
 from tenure.base.room import World
-from tenure.identity import logins, people, store, token_store, tokens
+from tenure.identity import logins, people, shared, store, token_store, tokens
 from tenure.identity.model import (
     AUDIENCE,
     LEEWAY_S,
@@ -28,12 +30,13 @@ from tenure.identity.model import (
     agent_claims,
     secret_hash,
     sign,
+    sign_detached,
     verify,
 )
 from tenure.identity.tokens import GATEWAY_TOKEN, PERSON_TOKEN, PREFIX_CHARS, SERVICE_KEY
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, stable_id
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import JsonObject, canonical
 from tenure.kernel.values import PEOPLE, Actor, Event, Principal, Role
 
 FIRST_OPERATOR = "operator@localhost"
@@ -95,6 +98,7 @@ def rotate_key(world: World, actor: Actor) -> str:
         old = _own_kids(world, conn)
         kid = _new_key(world, conn, actor.name)
         store.schedule_retirement(conn, old, world.clock() + timedelta(seconds=MAX_TTL_S + LEEWAY_S))
+        shared.rotate(world.config, world.clock())
     for name in old:
         _key_path(world.config, name).unlink(missing_ok=True)
     return kid
@@ -190,6 +194,33 @@ def _signing_key(world: World, conn: Connection) -> JsonObject:
     raise Failed("no_signing_key", "This data folder has no signing key: start the control plane, which makes one.")
 
 
+def gateway_secrets(config: Config, now: datetime) -> dict[str, str]:
+    """The keys that gateways share, by id; the greatest id is the newest, which signs and seals."""
+    return shared.gateway_secrets(config, now)
+
+
+def card_signer(world: World, conn: Connection) -> Callable[[JsonObject], JsonObject]:
+    """What signs agent cards (A2A section 8.4) with the key that signs tokens: of a card's content it makes
+    ``{protected, signature}``. The same content under the same key has the same signature while the process lives, so
+    that it is no news to anybody."""
+    jku = f"{issuer(world.config)}/.well-known/jwks.json"
+    keys: list[JsonObject] = []  # read when the first card is there to be signed
+
+    def sign_card(content: JsonObject) -> JsonObject:
+        if not keys:
+            keys.append(_signing_key(world, conn))
+        return _card_signature(canonical(content), keys[0]["kid"], jku, msgspec.json.encode(keys[0]))
+
+    return sign_card
+
+
+@lru_cache(maxsize=4096)
+def _card_signature(content: bytes, kid: str, jku: str, private: bytes) -> JsonObject:
+    header = {"alg": "ES256", "kid": kid, "typ": "JOSE", "jku": jku}
+    protected, signature = sign_detached(header, content, msgspec.json.decode(private))
+    return {"protected": protected, "signature": signature}
+
+
 # -- who asks -------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +270,7 @@ def bootstrap(world: World) -> Bootstrap:
         people.ensure_workspace(conn, config.workspace, _SELF, now)
         if not _own_kids(world, conn):
             _new_key(world, conn, _SELF)
+        shared.ensure(config)
         operators = [p for p in store.people(conn, config.workspace) if Role.OPERATOR in p.roles]
         if operators:
             operator = operators[0]

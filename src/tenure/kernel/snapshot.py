@@ -112,6 +112,33 @@ class ToolFact:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerGrant:
+    """Another agent that may be called. ``tools`` and ``agents`` bound what that agent does for this one: patterns of
+    the tools and agents it may use then (None: no bound but its own grants)."""
+
+    name: str
+    autonomy: Autonomy = Autonomy.AUTONOMOUS
+    tools: tuple[str, ...] | None = None
+    agents: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFact:
+    """An agent that can be called over A2A. Keyed ``<workspace>/<name>`` in the Snapshot, and there only while it may
+    be called. ``url`` serves JSON-RPC and ``rest_url`` HTTP+JSON; one of them may be missing. ``governed``: it is an
+    agent of this workspace and not one elsewhere. ``card`` is its signed agent card as JSON."""
+
+    workspace: str
+    name: str
+    url: str | None = None
+    rest_url: str | None = None
+    version: str = "1.0"
+    credential_env: str | None = None
+    governed: bool = True
+    card: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerFact:
     """``epoch`` counts resets: a violation counts only in the epoch it happened in, so a late one cannot trip a
     breaker that a person has just reset. ``threshold`` violations within ``window_s`` seconds trip it."""
@@ -141,6 +168,8 @@ class AgentFact:
     data_classes: tuple[str, ...] = ()
     breaker: BreakerFact = BreakerFact()
     hold_timeout_s: float = 300.0
+    agents: tuple[PeerGrant, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
     @property
     def granted(self) -> tuple[ToolFact, ...]:
@@ -187,7 +216,11 @@ class WorkspaceFact:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1)."""
+    """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
+
+    ``secrets`` are the keys that the gateways of an installation share, by an id that sorts by age, each 32 bytes in
+    base64url. They are told to gateways only and kept in memory only.
+    """
 
     version: int
     issued_at: datetime
@@ -197,6 +230,8 @@ class Snapshot:
     workspaces: Mapping[str, WorkspaceFact] = field(default_factory=dict)
     agents: Mapping[str, AgentFact] = field(default_factory=dict)
     approvals: Mapping[str, ApprovalFact] = field(default_factory=dict)
+    peers: Mapping[str, PeerFact] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +245,8 @@ class Delta:
     workspaces: Mapping[str, WorkspaceFact | None] = field(default_factory=dict)
     agents: Mapping[str, AgentFact | None] = field(default_factory=dict)
     approvals: Mapping[str, ApprovalFact | None] = field(default_factory=dict)
+    peers: Mapping[str, PeerFact | None] = field(default_factory=dict)
+    secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
 
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
@@ -240,12 +277,14 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         workspaces=_changed(old.workspaces, new.workspaces),
         agents=_changed(old.agents, new.agents),
         approvals=_changed(old.approvals, new.approvals),
+        peers=_changed(old.peers, new.peers),
+        secrets=_changed(old.secrets, new.secrets),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
-    return not (delta.keys or delta.workspaces or delta.agents or delta.approvals)
+    return not (delta.keys or delta.workspaces or delta.agents or delta.approvals or delta.peers or delta.secrets)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -261,4 +300,6 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         workspaces=_merged(snapshot.workspaces, delta.workspaces),
         agents=_merged(snapshot.agents, delta.agents),
         approvals=_merged(snapshot.approvals, delta.approvals),
+        peers=_merged(snapshot.peers, delta.peers),
+        secrets=_merged(snapshot.secrets, delta.secrets),
     )

@@ -82,7 +82,14 @@ PEOPLE = frozenset({Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts: this agent, under this release, as this instance, for this person, in this session."""
+    """Who acts: this agent, under this release, as this instance, for this person, in this session.
+
+    ``chain`` names the agents that handed the work on, the first first, and ``chain_epochs`` the epochs of their
+    credentials; it is empty for an agent that works on its own.
+    Each of them may have set a bound on what is done for it: ``bounds`` holds them, each a tuple of patterns such as
+    ``tool:crm/*`` or ``agent:billing`` of which one must cover the call. ``task`` names what all of it is done for,
+    ``handed_by`` is the W3C traceparent of the call by which this agent was given the work.
+    """
 
     workspace: str
     agent: str
@@ -95,11 +102,15 @@ class Principal:
     task: str | None = None
     scopes: tuple[str, ...] = ()
     expires_at: float = 0.0  # Unix seconds; a cached verification is re-checked against it on every call
+    chain_epochs: tuple[int, ...] = ()
+    bounds: tuple[tuple[str, ...], ...] = ()
+    handed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is attempted. ``resource`` is ``<model>`` for an llm call and ``<server>/<tool>`` for a tool call.
+    """What is attempted. ``resource`` is ``<model>`` for an llm call, ``<server>/<tool>`` for a tool call and the name
+    of the agent that is called for an agent call.
 
     ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves."""

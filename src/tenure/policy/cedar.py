@@ -22,6 +22,7 @@ SCHEMA = """
 entity Server;
 entity Tool in [Server];
 entity Model;
+entity Peer;
 entity Agent = {
   owner: String,
   purpose: String,
@@ -29,6 +30,7 @@ entity Agent = {
   state: String,
   tools: Set<Tool>,
   models: Set<Model>,
+  agents: Set<Peer>,
   data_classes: Set<String>,
 };
 
@@ -42,6 +44,7 @@ type Attempt = {
   autonomy: String,
   session: String,
   on_behalf_of?: String,
+  chain: Set<String>,
   unrepresentable: Bool,
   findings: Set<String>,
   returned: Set<String>,
@@ -53,6 +56,7 @@ type Attempt = {
 
 action call_tool appliesTo { principal: [Agent], resource: [Tool], context: Attempt };
 action call_model appliesTo { principal: [Agent], resource: [Model], context: Attempt };
+action call_agent appliesTo { principal: [Agent], resource: [Peer], context: Attempt };
 """
 OBLIGATIONS = frozenset({"approve", "notify", "redact"})
 REDACT = "redact:"

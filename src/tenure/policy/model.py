@@ -17,17 +17,29 @@ from tenure.base.scan.rules import CLASSES
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject, digest
+from tenure.kernel.naming import uri_matches
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
 from tenure.policy.cedar import REDACT, SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
 
-__all__ = ["DEFAULT_DENY", "NOT_VIOLATIONS", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
-__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions"]
+__all__ = [
+    "DEFAULT_DENY",
+    "DELEGATION",
+    "DELEGATION_ENDED",
+    "NOT_VIOLATIONS",
+    "SCHEMA",
+    "SYSTEM_RULES",
+    "Bundle",
+    "Fault",
+    "Rule",
+]
+__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "within"]
 
 STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
 CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
 TOOL_DISABLED = "system/tool-disabled"
+DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY = "system/default-deny"
 SYSTEM_RULES: Mapping[str, str] = {
@@ -36,8 +48,10 @@ SYSTEM_RULES: Mapping[str, str] = {
     LIFECYCLE: "Only an agent in staging, production or draining may act",
     CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
     BREAKER: "The agent's breaker is tripped",
-    GRANT: "The model, tool, resource or prompt is not granted in the agent's manifest",
+    GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
     TOOL_DISABLED: "The tool, or all of its server, is switched off",
+    DELEGATION: "An agent that handed the work on does not let it go as far as this call",
+    DELEGATION_ENDED: "An agent that handed the work on may not act any more, or its statement does not hold",
     NO_POLICY: "The workspace has no valid policies",
     ARGUMENTS: "A policy reads an argument that the call gives in another type",
     POLICY_ERROR: "A policy failed while it was asked",
@@ -45,12 +59,16 @@ SYSTEM_RULES: Mapping[str, str] = {
 }
 """Every id a Decision can name that is not in a policy file."""
 NOT_VIOLATIONS = frozenset(
-    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, NO_POLICY, POLICY_ERROR}
+    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, DELEGATION_ENDED, NO_POLICY, POLICY_ERROR}
 )
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
-_ACTIONS = {CallKind.TOOL: ("call_tool", "Tool"), CallKind.LLM: ("call_model", "Model")}
+_ACTIONS = {
+    CallKind.TOOL: ("call_tool", "Tool"),
+    CallKind.LLM: ("call_model", "Model"),
+    CallKind.AGENT: ("call_agent", "Peer"),
+}
 _MEMO_LIMIT = 10_000  # entries per agent; then its memo is emptied
 _MEMO_TEXT = 256  # a longer argument is not worth keeping in a key
 
@@ -67,6 +85,13 @@ def redactions(decision: Decision) -> frozenset[str]:
         for word in decision.obligations
         for name in (CLASSES if word == "redact" else (word.removeprefix(REDACT),) if word.startswith(REDACT) else ())
     )
+
+
+def within(bounds: Sequence[Sequence[str]], kind: CallKind, resource: str) -> bool:
+    """Whether every bound of a chain of delegation covers a call. An agent's models are how it thinks, not what it
+    reaches: no bound is about them."""
+    key = f"{kind.value}:{resource}"
+    return kind is CallKind.LLM or all(any(uri_matches(pattern, key) for pattern in bound) for bound in bounds)
 
 
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
@@ -191,6 +216,10 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
         return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
     if grant.off:
         return _deny(TOOL_DISABLED, f"{call.resource} is switched off: {grant.off}", bundle.version)
+    if principal.bounds and not within(principal.bounds, call.kind, call.resource):
+        asked = " by way of ".join(reversed(principal.chain))
+        reason = f"Agent {agent.name} works for {asked} here, and that does not cover {call.resource}."
+        return _deny(DELEGATION, reason, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = _attempt(call, principal, part, grant.autonomy.value)
@@ -244,7 +273,9 @@ def _learn(agent: AgentFact) -> _Known:
     grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
     grants |= {(CallKind.LLM, model.name): ToolFact("", model.name) for model in agent.models}
     tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in granted]
+    grants |= {(CallKind.AGENT, peer.name): ToolFact("", peer.name, peer.autonomy) for peer in agent.agents}
     models = [_uid("Model", model.name) for model in agent.models]
+    peers = [_uid("Peer", peer.name) for peer in agent.agents]
     attributes = {
         "owner": agent.owner,
         "purpose": agent.purpose,
@@ -252,6 +283,7 @@ def _learn(agent: AgentFact) -> _Known:
         "state": agent.state.value,
         "tools": [{"__entity": uid} for uid in tools],
         "models": [{"__entity": uid} for uid in models],
+        "agents": [{"__entity": uid} for uid in peers],
         "data_classes": list(agent.data_classes),
     }
     entities = {"agent": _entity(_uid("Agent", agent.name), attributes)}
@@ -259,6 +291,7 @@ def _learn(agent: AgentFact) -> _Known:
         entities[f"t{uid['id']}"] = _entity(uid, parents=[_uid("Server", tool.server)])
         entities[f"s{tool.server}"] = _entity(_uid("Server", tool.server))
     entities |= {f"m{uid['id']}": _entity(uid) for uid in models}
+    entities |= {f"p{uid['id']}": _entity(uid) for uid in peers}
     base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), schema())
     plain = base.with_added_json_str(_bags({}))
     return _Known(fact=agent, base=base, plain=plain, grants=grants)
@@ -303,6 +336,7 @@ def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str) -> di
     attempt: dict[str, Any] = {
         "autonomy": autonomy,
         "session": principal.session if "session" in reads else "",
+        "chain": principal.chain if "chain" in reads else (),
         "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
         "findings": _found([call.arguments, call.content]) if "findings" in reads else (),
         "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),

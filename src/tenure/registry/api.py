@@ -12,9 +12,12 @@ from pydantic import BaseModel, Field
 from tenure.base.access import Thing, allowed, holders, may, permit
 from tenure.base.faults import Fault
 from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState
-from tenure.registry import service
+from tenure.registry import externals, service
+from tenure.registry.cards import ExternalAgent
 from tenure.registry.faults import refuse
+from tenure.registry.manifest import VARIABLE
 from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema, thing
 
 router = APIRouter(tags=["registry"])
@@ -114,6 +117,59 @@ class ReleaseOut(BaseModel):
     created_by: str
 
 
+class CardIn(BaseModel):
+    """The card of an agent elsewhere: where it is served, or itself. ``name``: what it is called here, made of the
+    card's own name when left out; ``credential_env``: the variable of the gateway's environment that holds the bearer
+    token it asks for."""
+
+    url: str | None = Field(None, max_length=2_000)
+    card: dict[str, Any] | None = None
+    name: str | None = Field(None, max_length=63)
+    credential_env: str | None = Field(None, pattern=VARIABLE)
+
+
+class ExternalOut(BaseModel):
+    """An agent elsewhere. ``signature`` is ``verified`` (by the key ``kid``, found at ``jku``) or ``unsigned``."""
+
+    name: str
+    description: str
+    url: str | None
+    rest_url: str | None
+    protocol: str
+    credential_env: str | None
+    source: str
+    signature: str
+    kid: str
+    jku: str
+    card: dict[str, Any]
+    imported_at: datetime
+    imported_by: str
+
+
+class RemovedOut(BaseModel):
+    """It is done."""
+
+    removed: str
+
+
+def _external(agent: ExternalAgent) -> ExternalOut:
+    return ExternalOut(
+        name=agent.name,
+        description=agent.card["description"],
+        url=agent.url,
+        rest_url=agent.rest_url,
+        protocol=agent.protocol,
+        credential_env=agent.credential_env,
+        source=agent.source,
+        signature=agent.signature.state,
+        kid=agent.signature.kid,
+        jku=agent.signature.jku,
+        card=dict(agent.card),
+        imported_at=agent.imported_at,
+        imported_by=agent.imported_by,
+    )
+
+
 def _agent(agent: AgentRecord, dependants: Sequence[str] = (), actions: Sequence[str] = ()) -> AgentOut:
     fields = {name: getattr(agent, name) for name in AgentRecord.__slots__}
     purpose = agent.manifest["spec"]["purpose"]
@@ -207,6 +263,32 @@ def get_release(world: TheWorld, actor: TheActor, digest: str) -> ReleaseOut:
     permit(actor, "agents:read")
     with world.read() as conn:
         return _release(service.get_release(conn, actor.workspace, digest))
+
+
+@router.get("/v1/external-agents")
+def get_externals(world: TheWorld, actor: TheActor) -> list[ExternalOut]:
+    """Every agent elsewhere that can be granted, by name."""
+    permit(actor, "agents:read")
+    with world.read() as conn:
+        return [_external(agent) for agent in externals.list_externals(conn, actor.workspace)]
+
+
+@router.post("/v1/external-agents")
+def post_external(world: TheWorld, actor: TheActor, body: CardIn) -> ExternalOut:
+    """Imports an agent card. Its signature is verified when it has one, and the answer says whether it had."""
+    if (body.url is None) == (body.card is None):
+        raise Refused("bad_request", "Give either a url or a card.", fix="Exactly one of the two.", status=422)
+    found = externals.import_card(
+        world, actor, url=body.url, card=body.card, name=body.name, credential_env=body.credential_env
+    )
+    return _external(found)
+
+
+@router.delete("/v1/external-agents/{name}")
+def delete_external(world: TheWorld, actor: TheActor, name: str) -> RemovedOut:
+    """Forgets an agent elsewhere: no further call of it passes."""
+    externals.remove(world, actor, name)
+    return RemovedOut(removed=name)
 
 
 @router.get("/v1/lifecycle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -205,6 +206,7 @@ def _render(agent: Agent) -> None:
         "framework": agent["framework"],
         "models": ", ".join(model["name"] for model in (spec["model"], *spec.get("models", ()))),
         "tools": ", ".join(tools) or "none",
+        "agents": ", ".join(f"{peer['name']} ({peer['autonomy']})" for peer in spec.get("agents", ())),
         "data": ", ".join(spec.get("data_classes", ())),
         "budgets": ", ".join(f"{key} {value}" for key, value in spec.get("budgets", {}).items()),
         "depends on": ", ".join(item.get("agent") or item["system"] for item in spec.get("dependencies", ())),
@@ -311,6 +313,69 @@ def retire(  # noqa: PLR0917 (Typer makes options of them; nobody calls it by po
             plan += f" Agents that depend on it: {', '.join(agent['dependants'])}."
         confirm(plan, yes)
         _move(client, name, to, reason, as_json, force=force, drain_s=drain)
+
+
+@agents.command("import-card")
+@handle_errors
+def import_card(
+    source: Annotated[str, typer.Argument(help="Where the agent card is: an address, or a file.")],
+    name: Annotated[str | None, typer.Option(help="What the agent is called here.")] = None,
+    credential_env: Annotated[
+        str | None, typer.Option(help="Variable of the gateway's environment with the token that the agent asks for.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in the card of an agent elsewhere, so that agents here can be granted to call it (A2A)."""
+    body: dict[str, Any] = {"name": name, "credential_env": credential_env}
+    if source.startswith(("http://", "https://")):
+        body["url"] = source
+    else:
+        body["card"] = _card(Path(source))
+    with connect() as client:
+        found = client.post("/v1/external-agents", Agent, body)
+
+    def render() -> None:
+        told = "is not signed: nothing says who made it"
+        if found["signature"] == "verified":
+            told = f"is signed, and the signature holds (key {found['kid']} of {found['jku']})"
+        console.print(f"{found['name']}: imported; the card {told}", markup=False, soft_wrap=True)
+        console.print("  Grant it in a manifest: spec.agents: [{name: " + found["name"] + "}]", markup=False)
+
+    emit(found, as_json, render)
+
+
+def _card(file: Path) -> Any:
+    try:
+        return json.loads(_text(file))
+    except ValueError as error:
+        raise Refused("bad_card", f"{file} is not JSON: {error}", fix="Give the agent card as JSON.") from error
+
+
+@agents.command()
+@handle_errors
+def external(as_json: Json = False) -> None:
+    """List the agents elsewhere whose cards were imported."""
+    with connect() as client:
+        found = client.get("/v1/external-agents", list[Agent])
+
+    def render() -> None:
+        if not found:
+            console.print("No agent elsewhere is known. Import one: tenure agents import-card URL")
+            return
+        rows = [(a["name"], a["signature"], a["protocol"], a["url"] or a["rest_url"], a["source"]) for a in found]
+        table(("agent", "signature", "A2A", "address", "card from"), rows)
+
+    emit(found, as_json, render)
+
+
+@agents.command("remove-card")
+@handle_errors
+def remove_card(name: Name, yes: Yes = False) -> None:
+    """Forget an agent elsewhere: no further call of it passes."""
+    with connect() as client:
+        confirm(f"{name} will be forgotten; agents that may call it cannot any more.", yes)
+        client.request("DELETE", f"/v1/external-agents/{name}", Agent)
+    console.print(f"{name}: removed", markup=False)
 
 
 def _get(client: Client, name: str) -> Agent:

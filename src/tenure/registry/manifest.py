@@ -22,6 +22,9 @@ LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 EMAIL = r"^[^@\s<>\",;:]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
 PREFIX = r"^[A-Za-z0-9_-]{0,32}$"
+HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
+MEDIA = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+$"
+SKILL = r"^[A-Za-z0-9_.-]{1,64}$"
 TOOL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9_.-]{1,128}$"
 
 DEFAULT_URL = {
@@ -70,6 +73,7 @@ Text = Annotated[str, Field(min_length=1, max_length=8_000)]
 Address = Annotated[str, Field(min_length=8, max_length=2_000), AfterValidator(_web_address)]
 Level = Annotated[int, Field(ge=1, le=4)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Media = Annotated[str, Field(pattern=MEDIA, max_length=127)]
 Money = Annotated[
     str,
     BeforeValidator(_money),
@@ -210,6 +214,64 @@ class Tool(_Part):
     )
 
 
+class Peer(_Part):
+    """Another agent that it may call, and how far that agent may go for it."""
+
+    name: Label = Field(description="Name of the agent, here or imported from elsewhere")
+    autonomy: Annotated[Autonomy, Field(strict=False)] = Field(
+        Autonomy.AUTONOMOUS,
+        description="autonomous, notify (a person is told), approve (a person decides first), human_only",
+    )
+    tools: list[Line] | None = Field(
+        None,
+        min_length=1,
+        max_length=1_000,
+        description="Of that agent's own tools, those it may use for this one, as server/tool; * stands for anything, "
+        "- for none; all of them when left out",
+    )
+    agents: list[Line] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Agents that it may call in turn for this one; * stands for anything, - for none; all that it may "
+        "when left out",
+    )
+
+
+class Skill(_Part):
+    """One thing that it can be asked for."""
+
+    id: Annotated[str, Field(pattern=SKILL)] = Field(description="Its name for programs")
+    name: Line = Field(description="Its name for people")
+    description: Text = Field(description="What it does")
+    tags: list[Line] = Field(min_length=1, max_length=50, description="Words to find it by")
+    examples: list[Line] = Field(default_factory=list, max_length=50, description="What one may ask it")
+    input_modes: list[Media] = Field(default_factory=list, max_length=50, description="Media types it takes")
+    output_modes: list[Media] = Field(default_factory=list, max_length=50, description="Media types it answers with")
+
+
+class A2a(_Part):
+    """How other agents reach it: where it serves A2A itself, and what its agent card says."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["url"]}, {"required": ["rest_url"]}]})
+
+    url: Address | None = Field(None, description="Where it serves JSON-RPC")
+    rest_url: Address | None = Field(None, description="Where it serves HTTP+JSON, without /message:send and the like")
+    protocol: Literal["1.0", "0.3"] = Field("1.0", description="Version of A2A that it speaks")
+    credential_env: Variable | None = Field(
+        None, description="Variable of the gateway's environment that holds the bearer token it asks of the gateway"
+    )
+    version: Line = Field("1", description="Version of the agent, for those who call it")
+    skills: list[Skill] = Field(min_length=1, max_length=200, description="What it can be asked for")
+    input_modes: list[Media] = Field(default_factory=list, max_length=50, description="Media types; text/plain if none")
+    output_modes: list[Media] = Field(
+        default_factory=list, max_length=50, description="Media types; text/plain if none"
+    )
+    streaming: bool = Field(False, description="Whether it answers in streams")
+    push_notifications: bool = Field(False, description="Whether it sends push notifications")
+    extended_card: bool = Field(False, description="Whether it shows a longer card to those who call it")
+
+
 class Risk(_Part):
     """Four dimensions, each 1 (least) to 4. The tier is the highest: a high dimension is not averaged away."""
 
@@ -270,6 +332,13 @@ class Spec(_Part):
     tools: list[Tool] = Field(
         default_factory=list, max_length=1_000, description="Tools it is granted; no others exist"
     )
+    agents: list[Peer] = Field(default_factory=list, max_length=200, description="Other agents that it may call")
+    callbacks: list[Annotated[str, Field(pattern=HOST)]] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Hosts, with the port if it is not the usual one, where it takes notifications of agents it called",
+    )
+    a2a: A2a | None = Field(None, description="How other agents reach it over A2A; they cannot when left out")
     data_classes: list[Label] = Field(default_factory=list, max_length=100, description="Data it may meet")
     risk: Risk = Field(description="Where it can do harm")
     budgets: Budgets = Field(default_factory=Budgets, description="What it may use up")

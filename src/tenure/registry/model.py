@@ -16,6 +16,7 @@ from tenure.kernel.snapshot import (
     BreakerFact,
     Concurrency,
     ModelFact,
+    PeerGrant,
     ServerFact,
     Timeouts,
     ToolFact,
@@ -261,6 +262,8 @@ def agent_fact(agent: AgentRecord) -> AgentFact:
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
+        agents=tuple(_peer(peer) for peer in spec.get("agents", ())),
+        callbacks=tuple(spec.get("callbacks", ())),
     )
 
 
@@ -295,6 +298,11 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         write=tuple(sandbox.get("write", ())),
         shared=server.get("shared", True),
     )
+
+
+def _peer(peer: JsonObject) -> PeerGrant:
+    tools, agents = (tuple(peer[name]) if name in peer else None for name in ("tools", "agents"))
+    return PeerGrant(peer["name"], Autonomy(peer["autonomy"]), tools, agents)
 
 
 def _tool(tool: JsonObject) -> ToolFact:

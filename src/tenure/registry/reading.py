@@ -18,8 +18,11 @@ from tenure.registry.manifest import (
     API_VERSION,
     DEFAULT_URL,
     EMAIL,
+    HOST,
     LABEL,
+    MEDIA,
     PREFIX,
+    SKILL,
     TOOL,
     VARIABLE,
     Manifest,
@@ -160,7 +163,31 @@ def _contradictions(manifest: Manifest, document: int) -> list[Fault]:
             found.append((where, "must name either an agent or a system", "give exactly one of the two"))
         elif dependency.agent == manifest.metadata.name:
             found.append(([*where, "agent"], "makes the agent depend on itself", "remove it"))
+    found += _agent_faults(manifest)
     return [Fault(path_of(path), problem, hint, document) for path, problem, hint in found]
+
+
+def _agent_faults(manifest: Manifest) -> list[tuple[list[str | int], str, str]]:
+    """What cannot be meant of the agents it calls, and of how it is called."""
+    spec = manifest.spec
+    found: list[tuple[list[str | int], str, str]] = []
+    seen: set[str] = set()
+    for index, peer in enumerate(spec.agents):
+        where: list[str | int] = ["spec", "agents", index, "name"]
+        if peer.name == manifest.metadata.name:
+            found.append((where, "lets the agent call itself", "remove it"))
+        elif peer.name in seen:
+            found.append((where, f"grants {peer.name} a second time", "keep one of the two"))
+        seen.add(peer.name)
+    served = spec.a2a
+    if served is not None:
+        if served.url is None and served.rest_url is None:
+            found.append((["spec", "a2a"], "has neither a url nor a rest_url", "say where it serves A2A"))
+        skills = [skill.id for skill in served.skills]
+        for index, skill in enumerate(skills):
+            if skill in skills[:index]:
+                found.append((["spec", "a2a", "skills", index, "id"], f"lists {skill} a second time", "remove it"))
+    return found
 
 
 def _meeting_names(spec: Spec) -> list[tuple[list[str | int], str, str]]:
@@ -262,6 +289,9 @@ _PATTERNS = {
     VARIABLE: ("must be the name of an environment variable", "as in OPENAI_API_KEY"),
     EMAIL: ("must be an e-mail address", "as in ada@example.com"),
     PREFIX: ("must be at most 32 letters, digits, _ and -", 'as in crm_, or "" for none'),
+    HOST: ("must be a host, with a port if it is not the usual one", "as in hooks.example.com or 127.0.0.1:9010"),
+    MEDIA: ("must be a media type in lower case", "as in text/plain"),
+    SKILL: ("must be at most 64 letters, digits, _, - and .", "as in refund"),
     TOOL: ("must be server/tool, one exact tool", "as in files/read_text_file; there is no * for all of them"),
 }
 

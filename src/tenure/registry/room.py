@@ -14,6 +14,8 @@ ROOM = Room(
         "release.created": "A release was recorded; data: digest",
         "release.approved": "A candidate release became current; data: digest, before, reason",
         "release.rejected": "A candidate release was dropped; data: digest, before, reason",
+        "external_agent.imported": "The card of an agent elsewhere was taken; data: name, source, signature, kid, jku",
+        "external_agent.removed": "An agent elsewhere was forgotten; data: name",
     },
     router=router,
     flows=(PROVISION,),

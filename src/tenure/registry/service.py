@@ -15,9 +15,9 @@ from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
-from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.snapshot import AgentFact, PeerFact
 from tenure.kernel.values import Actor, Event, LifecycleState
-from tenure.registry import store
+from tenure.registry import externals, store
 from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
 from tenure.registry.model import (
@@ -76,6 +76,12 @@ def list_agents(
 def agent_facts(conn: Connection) -> dict[str, AgentFact]:
     """What the gateways must know, by ``<workspace>/<name>``."""
     return {f"{agent.workspace}/{agent.name}": agent_fact(agent) for agent in store.agents(conn)}
+
+
+def peer_facts(conn: Connection, gateway_url: str, sign: externals.Sign) -> dict[str, PeerFact]:
+    """Every agent that may be called over A2A now, here or elsewhere, by ``<workspace>/<name>``. ``sign`` makes the
+    signature of what its card says."""
+    return externals.peer_facts(conn, gateway_url, sign)
 
 
 def history(conn: Connection, workspace: str, name: str) -> list[Change]:
@@ -162,25 +168,38 @@ def _read_all(actor: Actor, manifests: Sequence[Json]) -> list[Manifest]:
 
 def _plan(conn: Connection, actor: Actor, read: Sequence[Manifest], now: datetime) -> list[_Step]:
     known = {agent.name: agent for agent in store.agents(conn, actor.workspace)}
-    faults = _unknown_dependencies(read, known)
+    elsewhere = [agent.name for agent in store.externals(conn, actor.workspace)]
+    faults = _unknown_agents(read, known, elsewhere)
     if faults:
         raise refuse(faults)
     return [_step(actor, manifest, known.get(manifest.metadata.name), now) for manifest in read]
 
 
-def _unknown_dependencies(read: Sequence[Manifest], known: Mapping[str, AgentRecord]) -> list[Fault]:
+def _unknown_agents(
+    read: Sequence[Manifest], known: Mapping[str, AgentRecord], elsewhere: Sequence[str]
+) -> list[Fault]:
+    """Dependencies on agents that are not there, and grants to call such; names that agents elsewhere have."""
     alive = {name for name, agent in known.items() if agent.state not in (S.DRAINING, S.RETIRED)}
     alive |= {manifest.metadata.name for manifest in read}
     faults = []
     for number, manifest in enumerate(read):
-        for index, dependency in enumerate(manifest.spec.dependencies):
-            if dependency.agent is not None and dependency.agent not in alive:
-                what = f"is {known[dependency.agent].state}" if dependency.agent in known else "is not an agent here"
-                hint = (
-                    nearest(dependency.agent, sorted(alive - {manifest.metadata.name})) or "apply it together with this"
-                )
-                path = f"spec.dependencies[{index}].agent"
-                faults.append(Fault(path, f"{dependency.agent} {what}", hint, number))
+        own = manifest.metadata.name
+        if own in elsewhere:
+            problem = f"{own} is the name of an external agent"
+            faults.append(Fault("metadata.name", problem, "choose another, or remove that one", number))
+        named = [
+            (f"spec.dependencies[{index}].agent", item.agent, alive)
+            for index, item in enumerate(manifest.spec.dependencies)
+        ]
+        named += [
+            (f"spec.agents[{index}].name", item.name, alive | set(elsewhere))
+            for index, item in enumerate(manifest.spec.agents)
+        ]
+        for path, name, possible in named:
+            if name is not None and name not in possible:
+                what = f"is {known[name].state}" if name in known else "is not an agent here"
+                hint = nearest(name, sorted(possible - {own})) or "apply it together with this"
+                faults.append(Fault(path, f"{name} {what}", hint, number))
     return faults
 
 

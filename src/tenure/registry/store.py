@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from tenure.base.db import UtcTime, metadata
 from tenure.kernel.values import LifecycleState
+from tenure.registry.cards import ExternalAgent, Signature
 from tenure.registry.model import TRANSITIONS, AgentRecord, Change, Release
 
 agent_table = sa.Table(
@@ -59,6 +61,22 @@ transition_table = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("time", UtcTime, nullable=False),
     sa.Column("forced", sa.Boolean, nullable=False),
+)
+
+external_table = sa.Table(
+    "external_agent",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("card", sa.JSON, nullable=False),
+    sa.Column("url", sa.Text),
+    sa.Column("rest_url", sa.Text),
+    sa.Column("protocol", sa.String(8), nullable=False),
+    sa.Column("credential_env", sa.String(128)),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("signature", sa.JSON, nullable=False),
+    sa.Column("imported_at", UtcTime, nullable=False),
+    sa.Column("imported_by", sa.String(254), nullable=False),
 )
 
 
@@ -268,3 +286,33 @@ def history(connection: Connection, workspace: str, agent: str) -> list[Change]:
         )
         for row in connection.execute(query)
     ]
+
+
+# -- agents elsewhere -----------------------------------------------------------------------------------------------
+
+
+def externals(connection: Connection, workspace: str | None = None) -> list[ExternalAgent]:
+    """The external agents by name; of all workspaces unless told otherwise."""
+    query = sa.select(external_table).order_by(external_table.c.workspace, external_table.c.name)
+    if workspace is not None:
+        query = query.where(external_table.c.workspace == workspace)
+    return [_external(row) for row in connection.execute(query)]
+
+
+def _external(row: Row[Any]) -> ExternalAgent:
+    values = dict(row._mapping)
+    return ExternalAgent(**{**values, "signature": Signature(**values["signature"])})
+
+
+def put_external(connection: Connection, agent: ExternalAgent) -> None:
+    """Writes an external agent in the place of the one of its name, if there is one."""
+    drop_external(connection, agent.workspace, agent.name)
+    values = {column.name: getattr(agent, column.name) for column in external_table.columns}
+    connection.execute(sa.insert(external_table).values(**{**values, "signature": asdict(agent.signature)}))
+
+
+def drop_external(connection: Connection, workspace: str, name: str) -> bool:
+    """Removes an external agent; whether there was one."""
+    table = external_table
+    done = connection.execute(sa.delete(table).where(table.c.workspace == workspace, table.c.name == name))
+    return bool(done.rowcount)

@@ -23,7 +23,15 @@ _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", 
 _NOT_FORWARDED = frozenset(
     _HOP_BY_HOP
     | {"host", "content-length", "expect", "accept-encoding", "prefer", "traceparent", "tracestate"}
-    | {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-tenure-session"}
+    | {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "api-key",
+        "x-api-key",
+        "x-tenure-session",
+        "x-tenure-delegation",
+    }
     | {"x-goog-api-key"}
     | {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 )

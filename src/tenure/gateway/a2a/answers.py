@@ -1,0 +1,66 @@
+"""What the gateway itself answers to a call of another agent: refusals and failures, in the caller's binding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tenure.gateway.a2a.wire import Ask, Fault, error_body, fault_of
+from tenure.gateway.http import Response
+from tenure.gateway.upstream import Reply, UpstreamError
+from tenure.kernel.errors import Refused
+from tenure.kernel.values import Decision, Effect
+
+EVENTS = "text/event-stream"
+_RETURNED = ("a2a-version", "a2a-extensions", "x-a2a-extensions")
+
+
+def denied(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
+    """What a caller is told of a call that was not allowed."""
+    more = {"decision_id": call_id, "policies": ", ".join(decision.policies)}
+    if approval_id is not None:
+        more["approval_id"] = approval_id
+    if decision.effect is Effect.HOLD:
+        text = f"{decision.reason} It waits as approval {approval_id}; send the same message again to pick it up."
+        return Fault("APPROVAL_PENDING", text, more)
+    if "system/stale-snapshot" in decision.policies:
+        return Fault("UNAVAILABLE", decision.reason, more)
+    text = decision.reason if not decision.policies else f"{decision.reason} [{', '.join(decision.policies)}]"
+    return Fault("PERMISSION_DENIED", text, more)
+
+
+def upstream_fault(error: UpstreamError) -> Fault:
+    """What a caller is told of a peer that failed."""
+    if error.kind in ("timeout", "connect_timeout"):
+        return Fault("UPSTREAM_TIMEOUT", f"The agent that was called failed: {error}.", {"kind": error.kind})
+    reason = {"busy": "UNAVAILABLE", "unavailable": "UNAVAILABLE", "garbage": "INVALID_AGENT_RESPONSE"}
+    found = reason.get(error.kind, "UPSTREAM_FAILED")
+    return Fault(found, f"The agent that was called failed: {error}.", {"kind": error.kind})
+
+
+def faulty(
+    fault: Fault,
+    ask: Ask,
+    call_id: str = "",
+    more: tuple[tuple[str, str], ...] = (),
+    done: Callable[[], None] | None = None,
+) -> Response:
+    """An error answer. JSON-RPC's are answers like others to HTTP, or its clients would not read them."""
+    headers = (*more, ("x-tenure-call-id", call_id)) if call_id else more
+    return Response(fault.status if ask.rest else 200, error_body(fault, ask), headers, done=done)
+
+
+def refused(error: Refused, *, rest: bool) -> Response:
+    """A refusal before there was a call."""
+    fault = fault_of(error)
+    headers = (("www-authenticate", "Bearer"),) if error.status == 401 else ()
+    status = error.status if rest or error.status in (401, 403, 503) else 200
+    return Response(status, error_body(fault, None, rest=rest), headers)
+
+
+def returned(reply: Reply, call_id: str) -> tuple[tuple[str, str], ...]:
+    """The headers of an answer that a peer gave."""
+    kept = [(name, value) for name, value in reply.headers if name in _RETURNED]
+    kept.append(("x-tenure-call-id", call_id))
+    if reply.header("content-type").startswith(EVENTS):
+        kept += [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
+    return tuple(kept)

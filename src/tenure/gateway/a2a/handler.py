@@ -1,0 +1,410 @@
+"""``/a2a``: calls of other agents. Read, decided, sent on with the ids exchanged, answered, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tenure.base import log
+from tenure.gateway import delegation
+from tenure.gateway.a2a import codec, messages
+from tenure.gateway.a2a.answers import EVENTS, denied, faulty, refused, returned, upstream_fault
+from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
+from tenure.gateway.a2a.push import Notifications, check_callback
+from tenure.gateway.a2a.wire import LIST, MEDIA, Ask, Fault, error_event, fault_of, wrong
+from tenure.gateway.http import Request, Response
+from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.upstream import Client, Reply, UpstreamError
+from tenure.gateway.verdict import Verdict
+from tenure.kernel.errors import Refused
+from tenure.kernel.json import JsonObject
+from tenure.kernel.snapshot import AgentFact, PeerFact, PeerGrant
+from tenure.kernel.values import Call, CallKind, Principal
+
+_log = log.get("gateway.a2a")
+WELL_KNOWN = "/.well-known/agent-card.json"
+_ANSWER_MAX = 64 << 20
+_STREAM_MAX = 256 << 20
+_MAX_WAIT_S = 600.0
+_RETRY_AFTER_S = 2
+_SENT_ON = (
+    "content-type",
+    "accept",
+    "a2a-version",
+    "a2a-extensions",
+    "x-a2a-extensions",
+    "user-agent",
+    "last-event-id",
+)
+
+
+class _Run:
+    """One call on its way: what is known of it so far, told to the record exactly once."""
+
+    __slots__ = ("ask", "begun", "call", "first_event", "name", "principal", "server", "started", "told", "verdict")
+
+    def __init__(self, name: str, ask: Ask, call: Call, principal: Principal) -> None:
+        self.name = name
+        self.ask = ask
+        self.call = call
+        self.principal = principal
+        self.started = datetime.now(UTC)
+        self.begun = time.perf_counter()
+        self.verdict: Verdict | None = None
+        self.first_event: float | None = None
+        self.server = ""
+        self.told = False
+
+    @property
+    def decided(self) -> Verdict:
+        """The Verdict."""
+        assert self.verdict is not None  # noqa: S101 (asked only after decide)
+        return self.verdict
+
+
+class A2aHandler:
+    """Everything under ``/a2a``. ``address`` is where agents reach the gateway; ``ttl_s`` how long an agent may work on
+    what another handed to it."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        client: Client,
+        address: str,
+        ttl_s: float = 900.0,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._pipeline = pipeline
+        self._client = client
+        self._address = address
+        self._ttl_s = ttl_s
+        self._environ = environ
+        self._notifications = Notifications(pipeline, client)
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to one request, in the binding that it came by, whatever comes of it."""
+        name, _, below = request.path.removeprefix("/a2a").removeprefix("/").partition("/")
+        rest = bool(below) or request.method != "POST"
+        try:
+            if below.startswith("callbacks/"):
+                return await self._notifications.handle(request, name, below.removeprefix("callbacks/"))
+            principal = self._pipeline.identify(request.headers)
+            if not name or below == WELL_KNOWN[1:]:
+                return self._cards(request, principal, name)
+            ask = self._read(request, f"/{below}" if below else "")
+        except Refused as error:
+            return refused(error, rest=rest)
+        if ask.problem is not None:
+            return faulty(fault_of(ask.problem), ask)
+        return await self._call(request, name, ask, principal)
+
+    @staticmethod
+    def _read(request: Request, below: str) -> Ask:
+        if not below:
+            if request.method != "POST":
+                raise wrong("METHOD_NOT_FOUND", f"{request.method} is not possible here.", "POST JSON-RPC to it.")
+            ask = codec.read_rpc(request.body)
+        else:
+            ask = codec.read_rest(request.method, below, request.query, request.body)
+        if ask.problem is None:
+            try:
+                _check(ask)
+            except Refused as error:
+                ask.problem = error
+        return ask
+
+    # -- cards
+    def _agent(self, principal: Principal) -> AgentFact | None:
+        snapshot = self._pipeline.facts.current
+        return snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
+
+    def _peer(self, principal: Principal, name: str) -> PeerFact | None:
+        snapshot = self._pipeline.facts.current
+        return snapshot.peers.get(f"{principal.workspace}/{name}") if snapshot is not None else None
+
+    def _cards(self, request: Request, principal: Principal, name: str) -> Response:
+        """The card of one agent, or what there is to be called: only what this agent was granted."""
+        if request.method not in ("GET", "HEAD"):
+            raise wrong("METHOD_NOT_FOUND", "An agent card is read with GET.")
+        agent = self._agent(principal)
+        granted = [grant.name for grant in agent.agents] if agent is not None else []
+        found = [(peer, fact) for peer in granted if (fact := self._peer(principal, peer)) is not None]
+        headers = (("cache-control", "private, max-age=30"),)
+        if not name:
+            rows = [self._listed(peer, fact) for peer, fact in found]
+            return Response(200, msgspec.json.encode({"agents": rows}), headers)
+        card = next((fact.card for peer, fact in found if peer == name), None)
+        if card is None:
+            known = ", ".join(peer for peer, _ in found) or "none"
+            raise wrong("UNKNOWN_AGENT", f"There is no agent {name[:100]} to call.", f"There are: {known}.")
+        return Response(200, card.encode(), headers)
+
+    def _listed(self, name: str, fact: PeerFact) -> JsonObject:
+        card = msgspec.json.decode(fact.card)
+        url = f"{self._address}/a2a/{name}{WELL_KNOWN}"
+        return {"name": name, "description": card.get("description", ""), "card": url, "governed": fact.governed}
+
+    # -- calls
+    async def _call(self, request: Request, name: str, ask: Ask, principal: Principal) -> Response:
+        pipeline = self._pipeline
+        call = pipeline.call(CallKind.AGENT, name[:200], messages.arguments(ask), principal, request.headers)
+        run = _Run(name, ask, call, principal)
+        try:
+            run.verdict = await pipeline.decide(
+                call,
+                principal,
+                prefer_wait=_prefer_wait(request.headers.get("prefer", "")),
+                max_wait=_MAX_WAIT_S,
+                content=messages.bound(ask),
+                # What follows a message that was let through, about a task that it made, needs no person's word again.
+                approved=not ask.operation.sends,
+            )
+        except asyncio.CancelledError:
+            run.verdict = pipeline.judge(call, principal)  # the client went while a person was asked
+            if not run.verdict.allowed:
+                self._tell(run, {"error.type": "client_disconnected"})
+            raise
+        if not run.verdict.allowed:
+            return self._refusal(run)
+        agent = run.verdict.agent
+        grant = next((grant for grant in agent.agents if grant.name == name), None) if agent is not None else None
+        peer = self._peer(principal, name)
+        if grant is None or peer is None:
+            text = f"Agent {name} cannot be called now: it is not in service, or serves no A2A."
+            return self._failed(run, Fault("UNAVAILABLE", text), "peer_unavailable")
+        url = peer.rest_url if ask.rest else peer.url
+        if url is None:
+            text = f"Agent {name} does not speak {'HTTP+JSON' if ask.rest else 'JSON-RPC'}; see its card."
+            return self._failed(run, Fault("UNSUPPORTED_OPERATION", text), "no_such_binding")
+        return await self._act(request, run, peer, grant, url)
+
+    async def _act(self, request: Request, run: _Run, peer: PeerFact, grant: PeerGrant, url: str) -> Response:
+        ask, principal = run.ask, run.principal
+        parts = urlsplit(url)
+        run.server = parts.hostname or ""
+        owns = Ownership(self._pipeline.keyring, principal, run.name)
+        try:
+            below, body = codec.mapped(ask, owns.inward, self._callback(run))
+            path = f"{parts.path.rstrip('/')}{below}" if ask.rest else parts.path or "/"
+            headers = self._headers(request, run, peer, grant)
+        except Refused as error:
+            return self._failed(run, fault_of(error), error.code.lower())
+        try:
+            reply = await self._client.send(
+                f"{parts.scheme}://{parts.netloc}",
+                ask.verb,
+                f"{path}?{parts.query}" if parts.query and not ask.rest else path,
+                headers,
+                body,
+                replay=not ask.operation.sends,
+                admit=lambda: self._admit(run),
+            )
+            _refuse_redirect(reply)
+            if reply.status < 300 and reply.header("content-type").partition(";")[0].strip() == EVENTS:
+                return self._streaming(run, reply, owns)
+            answer = await reply.read(_ANSWER_MAX)
+        except NoLongerAllowed as change:
+            run.verdict = change.verdict
+            return self._refusal(run)
+        except UpstreamError as error:
+            return self._failed(run, upstream_fault(error), error.kind)
+        except asyncio.CancelledError:
+            self._tell(run, {"error.type": "client_disconnected"})
+            raise
+        return self._whole(run, reply, answer, owns)
+
+    def _admit(self, run: _Run) -> None:
+        self._pipeline.admit(run.call, run.principal, run.decided)
+        self._check_service(run)
+
+    def _check_service(self, run: _Run) -> None:
+        if self._peer(run.principal, run.name) is None:
+            raise UpstreamError("unavailable", "the agent is not in service any more")
+
+    def _callback(self, run: _Run) -> JsonObject | None:
+        """What stands for the agent's own address for notifications; None where there is none."""
+        config = codec.push_config(run.ask)
+        if config is None:
+            return None
+        agent = run.decided.agent
+        url, token, auth = check_callback(config, agent.callbacks if agent is not None else ())
+        principal = run.principal
+        callback = Callback(
+            ws=principal.workspace,
+            agent=principal.agent,
+            epoch=principal.credential_epoch,
+            release=principal.release,
+            instance=principal.instance,
+            session=principal.session,
+            peer=run.name,
+            url=url,
+            tp=f"00-{run.call.trace_id}-{run.call.span_id}-01",
+            token=token,
+            auth=auth,
+            obo=principal.on_behalf_of,
+            chain=principal.chain,
+            epochs=principal.chain_epochs,
+            bounds=principal.bounds,
+            task=principal.task,
+        )
+        return seal(self._pipeline.keyring, callback, f"{self._address}/a2a/{run.name}")
+
+    def _original(self, url: str) -> JsonObject:
+        """What the agent had set, where a peer tells of the address that it was given."""
+        found = opened(self._pipeline.keyring, url.rpartition("/callbacks/")[2], None)
+        return found.config() if found is not None else {}
+
+    def _headers(self, request: Request, run: _Run, peer: PeerFact, grant: PeerGrant) -> list[tuple[str, str]]:
+        headers = [(name, request.headers[name]) for name in _SENT_ON if name in request.headers]
+        headers.append(("accept-encoding", "identity"))
+        headers.append(("traceparent", f"00-{run.call.trace_id}-{run.call.span_id}-01"))
+        if peer.governed:
+            expires = time.time() + self._ttl_s
+            token = delegation.hand_over(self._pipeline.keyring, run.principal, grant, run.call, expires)
+            headers.append((delegation.HEADER, token))
+        if peer.credential_env:
+            key = self._environ.get(peer.credential_env, "").strip()
+            if key:
+                headers.append(("authorization", f"Bearer {key}"))
+            else:
+                _log.warning("upstream_key_missing", variable=peer.credential_env)
+        return headers
+
+    # -- answers
+    def _whole(self, run: _Run, reply: Reply, answer: bytes, owns: Ownership) -> Response:
+        ask = run.ask
+        fault = None
+        if reply.status in (401, 403, 407):  # that is between the gateway and the peer
+            fault = Fault("UPSTREAM_FAILED", f"Agent {run.name} does not let the gateway in ({reply.status}).")
+        elif not codec.is_answer(answer, ask):
+            text = f"Agent {run.name} answered with something else than A2A promises ({reply.status})."
+            fault = Fault("INVALID_AGENT_RESPONSE" if reply.status < 300 else "UPSTREAM_FAILED", text)
+        if fault is not None:
+            return self._failed(run, fault, "garbage" if reply.status < 300 else str(reply.status))
+        body = answer
+        if answer.strip():
+            body = codec.answered(answer, ask, owns.outward, self._original, f"{self._address}/a2a/{run.name}")
+
+        def done() -> None:
+            told = messages.Told()
+            told.hear(body, ask)
+            self._tell(run, told.attributes(), status=reply.status)
+
+        kind = reply.header("content-type") or MEDIA
+        return Response(reply.status, body, returned(reply, run.call.id), kind, done)
+
+    def _streaming(self, run: _Run, reply: Reply, owns: Ownership) -> Response:
+        ask, address = run.ask, f"{self._address}/a2a/{run.name}"
+        told = messages.Told()
+        problem: dict[str, Any] = {"error.type": "client_disconnected"}
+
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal problem
+            standing, events, size = run.decided, codec.Events(), 0
+            try:
+                while chunk := await reply.next_chunk():
+                    standing = self._pipeline.standing(run.call, run.principal, standing)
+                    self._check_service(run)
+                    size = _longer(size, chunk)
+                    out = [self._event(run, event, owns, told, address) for event in events.feed(chunk)]
+                    if out:
+                        yield b"".join(out)
+                problem = {}
+            except NoLongerAllowed as change:
+                # Stopped in the middle: nothing more of it reaches an agent that may not act any longer.
+                problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
+                yield error_event(denied(change.verdict.decision, run.call.id, None), ask)
+                raise UpstreamError("stopped", change.verdict.decision.reason) from None
+            except (UpstreamError, ValueError) as error:
+                failure = error if isinstance(error, UpstreamError) else UpstreamError("garbage", str(error))
+                problem = {"error.type": failure.kind, "error.message": str(failure)[:1000]}
+                yield error_event(upstream_fault(failure), ask)
+                raise failure from None
+            finally:
+                reply.close()
+
+        def done() -> None:
+            reply.close()
+            self._tell(run, told.attributes() | problem, status=reply.status)
+
+        return Response(reply.status, chunks(), returned(reply, run.call.id), reply.header("content-type"), done)
+
+    def _event(self, run: _Run, event: bytes, owns: Ownership, told: messages.Told, address: str) -> bytes:
+        """One event as the client gets it. Raises ValueError for one whose data is not what A2A promises."""
+        data = codec.event_data(event)
+        if data is None:
+            return event + b"\n\n"
+        if run.first_event is None:
+            run.first_event = time.perf_counter() - run.begun
+        new = codec.answered(data, run.ask, owns.outward, self._original, address)
+        told.hear(new, run.ask)
+        return codec.event_with(event, new)
+
+    def _refusal(self, run: _Run) -> Response:
+        verdict = run.decided
+        fault = denied(verdict.decision, run.call.id, verdict.approval_id)
+        more: tuple[tuple[str, str], ...] = (("retry-after", str(_RETRY_AFTER_S)),) if verdict.pending else ()
+        return faulty(fault, run.ask, run.call.id, more, done=lambda: self._tell(run, {}))
+
+    def _failed(self, run: _Run, fault: Fault, kind: str) -> Response:
+        facts = {"error.type": kind, "error.message": fault.message[:1000]}
+        return faulty(fault, run.ask, run.call.id, done=lambda: self._tell(run, facts))
+
+    def _tell(self, run: _Run, seen: Mapping[str, Any], *, status: int | None = None) -> None:
+        """Records the call, once."""
+        if run.told:
+            return
+        run.told = True
+        data = messages.asked(run.ask) | {"gen_ai.agent.name": run.name}
+        if run.server:
+            data["server.address"] = run.server
+        data.update(seen)
+        if status is not None:
+            data["http.response.status_code"] = status
+            if status >= 400:
+                data.setdefault("error.type", str(status))
+        if run.first_event is not None:
+            data["gen_ai.response.time_to_first_chunk"] = run.first_event
+        took = int((time.perf_counter() - run.begun) * 1e6)
+        self._pipeline.record(run.call, run.principal, run.decided, run.started, took, data)
+
+
+def _check(ask: Ask) -> None:
+    """What no peer is asked: a request in a spelling that could be read in two ways, or for tasks of anybody."""
+    codec.check_names(ask.params)
+    message = ask.params.get("message")
+    if ask.operation.sends and not (isinstance(message, Mapping) and isinstance(message.get("parts"), list)):
+        raise wrong("INVALID_PARAMS", "`message` must be an object with a list of `parts`.")
+    if ask.operation is LIST and not ask.params.get("contextId"):
+        text = "Tasks are listed for one context at a time."
+        raise wrong("INVALID_PARAMS", text, "Give the `contextId` of an answer that you were given.")
+    codec.push_config(ask)
+
+
+def _refuse_redirect(reply: Reply) -> None:
+    """A redirect handed on would lead the agent, and its token, past the gateway."""
+    if 300 <= reply.status < 400:
+        reply.close()
+        raise UpstreamError("garbage", f"the agent redirects ({reply.status}), which is not followed")
+
+
+def _longer(size: int, chunk: bytes) -> int:
+    if size + len(chunk) > _STREAM_MAX:
+        raise UpstreamError("too_large", f"the agent's stream is longer than {_STREAM_MAX} bytes")
+    return size + len(chunk)
+
+
+def _prefer_wait(header: str) -> float | None:
+    """Seconds of ``Prefer: wait=N`` (RFC 7240)."""
+    for preference in header.split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdigit():
+            return float(value.strip()[:6])
+    return None

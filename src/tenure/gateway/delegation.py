@@ -1,0 +1,146 @@
+"""Work that one agent hands to another: the signed statement that goes with it, and when it is believed. Pure.
+
+An agent that calls another through the gateway makes a chain longer by itself. The agent that is called gets the chain
+as a header with the request, shows it with its own calls, and may then do what its own manifest grants and every agent
+of the chain lets it do. The statement is bound to that agent, lives shortly, and dies with any credential of the chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from tenure.gateway.keyring import Keyring
+from tenure.kernel.errors import Refused
+from tenure.kernel.snapshot import AgentFact, PeerGrant, Snapshot
+from tenure.kernel.values import Call, CallKind, LifecycleState, Principal
+from tenure.policy.model import within
+
+HEADER = "x-tenure-delegation"
+_PURPOSE = "delegation"
+_MAX_CHARS = 8192
+_ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
+_SCOPE_SHOWN = 100
+
+
+class Handed(msgspec.Struct, frozen=True):
+    """What the statement says: in which workspace, to whom, through whom (and under which epoch of their credentials),
+    within which bounds, for whom, for what, by which call, and until when (Unix seconds)."""
+
+    ws: str
+    to: str
+    chain: tuple[str, ...]
+    epochs: tuple[int, ...]
+    bounds: tuple[tuple[str, ...], ...]
+    task: str
+    by: str
+    exp: float
+    obo: str | None = None
+
+
+_decode = msgspec.json.Decoder(Handed).decode
+
+
+def bound_of(grant: PeerGrant) -> tuple[str, ...]:
+    """What an agent lets another do for it, as one bound; empty for no bound."""
+    if grant.tools is None and grant.agents is None:
+        return ()
+    tools = ("*",) if grant.tools is None else grant.tools
+    agents = ("*",) if grant.agents is None else grant.agents
+    return (*(f"tool:{pattern}" for pattern in tools), *(f"agent:{pattern}" for pattern in agents))
+
+
+def hand_over(keyring: Keyring, principal: Principal, grant: PeerGrant, call: Call, expires_at: float) -> str:
+    """The statement that goes with ``call``, by which ``principal`` gives work to the agent of ``grant``."""
+    bound = bound_of(grant)
+    handed = Handed(
+        ws=principal.workspace,
+        to=grant.name,
+        chain=(*principal.chain, principal.agent),
+        epochs=(*principal.chain_epochs, principal.credential_epoch),
+        bounds=(*principal.bounds, bound) if bound else principal.bounds,
+        task=principal.task or call.id,
+        by=f"00-{call.trace_id}-{call.span_id}-01",
+        exp=expires_at,
+        obo=principal.on_behalf_of,
+    )
+    return keyring.sign(_PURPOSE, msgspec.json.encode(handed))
+
+
+def read(keyring: Keyring, token: str, now: float) -> Handed:
+    """What a statement says. Raises Refused (401) for one that no gateway here made, or that is over."""
+    payload = keyring.signed(_PURPOSE, token) if len(token) <= _MAX_CHARS else None
+    if payload is None:
+        raise _refused("delegation_invalid", "The delegation was not made by this installation.", 401)
+    handed = _decode(payload)
+    if handed.exp <= now:
+        raise _refused("delegation_expired", "The delegation has expired.", 401)
+    return handed
+
+
+def taken_up(handed: Handed, principal: Principal, snapshot: Snapshot) -> Principal:
+    """``principal``, at work on what was handed to it. Raises Refused: 403 when it was handed to somebody else, 401
+    when an agent of the chain may not act any more."""
+    if (handed.ws, handed.to) != (principal.workspace, principal.agent):
+        raise _refused(
+            "delegation_not_yours",
+            f"This delegation was made for agent {handed.to}, not for {principal.agent}.",
+            403,
+        )
+    out = replace(
+        principal,
+        on_behalf_of=handed.obo,
+        chain=handed.chain,
+        chain_epochs=handed.epochs,
+        task=handed.task,
+        bounds=handed.bounds,
+        handed_by=handed.by,
+    )
+    problem = broken(out, snapshot)
+    if problem:
+        raise _refused("delegation_ended", problem, 401)
+    return out
+
+
+def _refused(code: str, message: str, status: int) -> Refused:
+    return Refused(code, message, fix="Ask the agent that handed the work on to do so again.", status=status)
+
+
+def broken(principal: Principal, snapshot: Snapshot | None) -> str:
+    """Why the chain that ``principal`` works for does not hold any more; empty while it does."""
+    for name, epoch in zip(principal.chain, principal.chain_epochs, strict=True):
+        agent = snapshot.agents.get(f"{principal.workspace}/{name}") if snapshot is not None else None
+        if agent is None:
+            return f"Agent {name}, which handed the work on, is unknown."
+        if agent.state not in _ACTIVE:
+            return f"Agent {name}, which handed the work on, is {agent.state}."
+        if agent.credential_epoch != epoch:
+            return f"The credential under which agent {name} handed the work on was revoked."
+    return ""
+
+
+def attributes(principal: Principal, agent: AgentFact | None) -> dict[str, Any]:
+    """What an Event tells of the chain: all of it with the agent itself last, the task, and what the agent may reach
+    now: its own grants within every bound."""
+    reach = [("tool", f"{tool.server}/{tool.name}") for tool in agent.granted] if agent is not None else []
+    reach += [("agent", peer.name) for peer in agent.agents] if agent is not None else []
+    scope = [f"{kind}:{name}" for kind, name in reach if within(principal.bounds, CallKind(kind), name)]
+    out: dict[str, Any] = {
+        "tenure.chain": [*principal.chain, principal.agent],
+        "tenure.chain.task": principal.task,
+        "tenure.chain.handed_by": principal.handed_by,
+        "tenure.scope": scope[:_SCOPE_SHOWN],
+    }
+    if len(scope) > _SCOPE_SHOWN:
+        out["tenure.scope.more"] = len(scope) - _SCOPE_SHOWN
+    return out
+
+
+def link(call: Call, principal: Principal) -> dict[str, Any]:
+    """A link (OpenTelemetry) to the call by which the work was handed on, where it is not the parent already."""
+    _, trace_id, span_id, _ = (principal.handed_by or "---").split("-")
+    if not trace_id or (call.trace_id, call.parent_span_id) == (trace_id, span_id):
+        return {}
+    return {"otlp.links": [{"trace_id": trace_id, "span_id": span_id, "attributes": {"tenure.link": "handed_by"}}]}

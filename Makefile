@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
-.PHONY: help demo test lint types bench rivals docs lock browser conformance screenshots clean
+.PHONY: help demo test lint types bench rivals fuzz docs lock browser conformance screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,14 @@ bench: $(SETUP) rivals  ## What the gateway costs next to nginx, Envoy and LiteL
 
 rivals:
 	@PYTHON=$(PYTHON) scripts/rivals
+
+.fuzz/atheris: tests/fuzz/requirements.lock $(SETUP)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --upgrade \
+	    --target .fuzz/atheris -r tests/fuzz/requirements.lock
+	@touch $@
+
+fuzz: .fuzz/atheris  ## Fuzz every codec for ten minutes each: make fuzz TARGETS="openai mcp" SECONDS_EACH=60
+	@PYTHONPATH=.fuzz/atheris nice $(RUN) -m tests.fuzz.run $(TARGETS) --seconds $(or $(SECONDS_EACH),600)
 
 docs: $(SETUP)  ## Make the pages that are generated from the code
 	@$(RUN) -m scripts.generate_docs

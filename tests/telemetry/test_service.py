@@ -149,6 +149,15 @@ def test_a_workflow_of_several_traces_is_seen_as_one_session(world: World, clock
         assert session.calls == 2
 
 
+PRICED = {
+    "gen_ai.usage.cache_read.input_tokens": 40,
+    "gen_ai.usage.reasoning.output_tokens": 5,
+    "gen_ai.provider.name": "openai",
+    "gen_ai.response.model": "gpt-4o",
+}
+
+
+@pytest.mark.req("R110")
 def test_sessions_traces_and_figures(world: World, clock: FakeClock, operator: Actor) -> None:
     at = clock.now
     outcome = Event(
@@ -162,6 +171,7 @@ def test_sessions_traces_and_figures(world: World, clock: FakeClock, operator: A
     )
     with opened(world):
         calls = [chat(at, duration_us=micros) for micros in range(1000, 21_000, 1000)]
+        calls = [replace(call, data={**call.data, **PRICED}) for call in calls]
         calls += [refused(at), chat(at, data={"error.type": "timeout"}), tool_call(at, session="s2", agent="b")]
         service.ingest(world, GATEWAY, calls)
         service.import_events(world, operator, [outcome])
@@ -180,7 +190,11 @@ def test_sessions_traces_and_figures(world: World, clock: FakeClock, operator: A
         assert (clerk.calls, clerk.violation, clerk.errors) == (22, 1, 1)
         assert clerk.p50_us in (9_000, 10_000, 11_000)
         assert clerk.p95_us in (19_000, 20_000)
-        assert (clerk.input_tokens, clerk.output_tokens) == (2100, 420)
+        for spent in (clerk, older):
+            assert (spent.input_tokens, spent.output_tokens) == (2100, 420)
+            assert (spent.cached_tokens, spent.reasoning_tokens) == (800, 100)
+            # 20 times 60 x 2.50 + 40 x 1.25 + 20 x 10 a million; the last one named no provider
+            assert (spent.cost_usd, spent.unpriced) == ("0.008", 1)
         clock.advance(7200)
         assert service.stats(world, operator, timedelta(hours=1)) == []
 

@@ -9,6 +9,7 @@ import pytest
 
 from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
+from tenure.gateway.losses import Losses
 from tests.sim.console import Console, held, running, tripped
 from tests.ui.conftest import until
 
@@ -185,6 +186,20 @@ def test_what_wants_attention_can_be_asked_for_by_itself(console: Console, perso
     assert text(person.get("/waiting")) == f"{waiting} waiting"
     assert "1 request to decide" in text(person.get("/attention"))
     assert httpx2.get(f"{console.url}/waiting", trust_env=False).status_code == 401
+
+
+@pytest.mark.req("R090")
+def test_lost_records_are_shown_with_their_reason(console: Console, person: httpx2.Client) -> None:
+    assert "Nothing was lost" in text(person.get("/recording"))
+    losses = Losses("local")
+    losses.add("disk", 40)
+    losses.add("spool_full", 2)
+    console.send(losses.told())
+    until(lambda: "42 records lost" in text(person.get("/attention")))
+    assert "42 records lost" in text(person.get("/"))
+    page = text(person.get("/recording"))
+    assert "The spool's disk was full, failed or was too slow (40)" in page.replace("&#39;", "'")
+    assert "The trace store keeps up" in page
 
 
 @pytest.mark.req("R068")

@@ -170,3 +170,16 @@ def test_a_trip_stands_with_the_call_that_caused_it_and_its_reset_after() -> Non
         (0, "execute_tool concurrent", ""),
         (0, "breaker reset by ada@example.com", "the task was wrong"),
     ]
+
+
+@pytest.mark.req("R110", "R083")
+def test_a_trace_tells_its_tokens_its_cost_and_which_models_were_tried() -> None:
+    attempts = [{"model": "big", "outcome": "529"}, {"model": "small", "outcome": "answered"}]
+    usage = {"gen_ai.usage.input_tokens": 9, "gen_ai.usage.cache_read.input_tokens": 4}
+    usage |= {"gen_ai.usage.output_tokens": 7, "gen_ai.usage.reasoning.output_tokens": 2}
+    model = {"gen_ai.operation.name": "chat", **usage, "tenure.cost_usd": "0.0041", "tenure.attempts": attempts}
+    trace = drawn([call(0, 3, "a", attributes=model), call(4, 1, "b", attributes=model), call(6, 1, "c")])
+    assert (trace.input_tokens, trace.output_tokens, trace.cached_tokens, trace.reasoning_tokens) == (18, 14, 8, 4)
+    assert trace.cost == "$0.0082"
+    assert ("Attempts", "big: 529, small: answered") in trace.rows[0].facts
+    assert drawn([call(0, 3, "a")]).cost == ""

@@ -39,6 +39,16 @@ def test_every_event_is_a_sentence(kind: str) -> None:
             {"tenure.kind": "llm", "tenure.resource": "m", "gen_ai.usage.input_tokens": 1200},
             "asked m: 1,200 tokens in, 0 out",
         ),
+        (
+            "call.completed",
+            {
+                "tenure.kind": "llm",
+                "tenure.resource": "m",
+                "gen_ai.usage.input_tokens": 9,
+                "tenure.cost_usd": "0.00123",
+            },
+            "asked m: 9 tokens in, 0 out, $0.0012",
+        ),
     ],
 )
 def test_a_sentence_names_who_and_why(kind: str, data: dict[str, Any], sentence: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from tenure.base import config as configuration
 from tenure.base.config import Config
 from tenure.client import Client
+from tenure.client.cli import credential
 from tenure.gateway.mcp.sandbox import trouble
 from tenure.kernel.errors import Failed, Refused
 
@@ -47,6 +48,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _sandbox(config)
     yield from _folder(config)
     yield from _processes(config)
+    yield from _trace_store(config)
 
 
 def _sqlite() -> Finding:
@@ -152,9 +154,41 @@ def _processes(config: Config) -> Iterator[Finding]:
             yield Finding("control plane", "note", f"nothing listens at {config.control_url}", "Start it: `tenure up`.")
     if _taken(config.host, config.gateway_port):
         yield Finding("gateway", "ok" if running else "note", f"{config.gateway_url} listens")
+        yield from _gateway_record(config)
     else:
         level = "problem" if running else "note"
         yield Finding("gateway", level, f"nothing listens at {config.gateway_url}", "Start it: `tenure up`.")
+
+
+def _gateway_record(config: Config) -> Iterator[Finding]:
+    """What the gateway says of its own spool."""
+    try:
+        with Client(config.gateway_url, timeout=3) as client:
+            health: dict[str, Any] = client.get("/healthz", dict[str, Any])
+    except (Failed, Refused, ValueError) as error:  # it cannot decide calls now, or is another program
+        yield Finding("gateway", "problem", f"it decides no calls: {error}", "Is the control plane up? `tenure up`.")
+        return
+    events, recorder = health.get("events") or {}, health.get("recorder", "ok")
+    lost = sum(int(events.get(name, 0)) for name in ("dropped", "refused", "damaged"))
+    if recorder != "ok":
+        fix = "Make room on the disk of the folder `spool`; calls go on meanwhile."
+        yield Finding("record", "problem", str(recorder), fix)
+    if lost:
+        yield Finding("record", "note", f"{lost} Events lost since the gateway was started", "See /recording.")
+
+
+def _trace_store(config: Config) -> Iterator[Finding]:
+    """What the control plane says of the trace store, to whoever may ask."""
+    try:
+        with Client(config.control_url, credential(os.environ), timeout=3) as client:
+            record: dict[str, Any] = client.get("/v1/recording", dict[str, Any])
+    except (Failed, Refused):  # nobody to ask as, or nobody to ask: said elsewhere
+        return
+    if record["problem"]:
+        found = f"{record['problem']} {record['behind']} Events wait in the event log."
+        yield Finding("trace store", "problem", found, "Make room in the data folder, or see its disk.")
+    elif record["lost"]:
+        yield Finding("record", "note", f"{record['lost']} Events lost in the last day", "See /recording.")
 
 
 def _taken(host: str, port: int) -> bool:

@@ -20,6 +20,7 @@ from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import otlp, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, TraceSummary
+from tenure.telemetry.service import Recording
 from tenure.telemetry.words import feed_item
 
 router = APIRouter(tags=["telemetry"])
@@ -278,6 +279,16 @@ def get_stats(
 ) -> StatsOut:
     """Each agent's calls by status, latency, tokens and errors."""
     return StatsOut(window_s=window, agents=service.stats(world, actor, timedelta(seconds=window)))
+
+
+@router.get("/v1/recording")
+def get_recording(
+    world: TheWorld,
+    _actor: Reader,
+    window: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds to look back")] = 86400,
+) -> Recording:
+    """How well the record is kept: what the trace store lacks, and what gateways lost and why."""
+    return service.recording(world, timedelta(seconds=window))
 
 
 # --- the live feed ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from tenure.client.cli import connect, console, emit, handle_errors, table
+from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -175,7 +176,7 @@ def sessions(
             )
             return
         table(
-            ("session", "agent", "began", "calls", "flagged", "violations", "tokens", "outcome"),
+            ("session", "agent", "began", "calls", "flagged", "violations", "tokens", "cost", "outcome"),
             [
                 (
                     item["session"],
@@ -185,6 +186,7 @@ def sessions(
                     item["flagged"],
                     item["violations"],
                     item["input_tokens"] + item["output_tokens"],
+                    _cost(item),
                     _outcome(item["outcome"]),
                 )
                 for item in answer["sessions"]
@@ -192,6 +194,11 @@ def sessions(
         )
 
     emit(answer, as_json, render)
+
+
+def _cost(item: Mapping[str, Any]) -> str:
+    """What it cost; a plus where calls of models without a known price are not in it."""
+    return dollars(item["cost_usd"]) + ("+" if item["unpriced"] else "")
 
 
 def _outcome(outcome: Mapping[str, Any] | None) -> str:
@@ -204,7 +211,7 @@ def _outcome(outcome: Mapping[str, Any] | None) -> str:
 def stats(
     window: Annotated[str, typer.Option(help="How far to look back: 30m, 24h, 7d.")] = "24h", as_json: Json = False
 ) -> None:
-    """Each agent's calls in figures: statuses, errors, latency, tokens."""
+    """Each agent's calls in figures: statuses, errors, latency, tokens, cost."""
     number, unit = window[:-1], window[-1:]
     if not number.isdigit() or unit not in _UNITS:
         raise typer.BadParameter(
@@ -222,7 +229,19 @@ def stats(
             )
             return
         table(
-            ("agent", "calls", "allowed", "flagged", "violations", "anomalies", "errors", "p50", "p95", "tokens"),
+            (
+                "agent",
+                "calls",
+                "allowed",
+                "flagged",
+                "violations",
+                "anomalies",
+                "errors",
+                "p50",
+                "p95",
+                "tokens",
+                "cost",
+            ),
             [
                 (
                     item["agent"],
@@ -235,6 +254,7 @@ def stats(
                     _length(item["p50_us"]),
                     _length(item["p95_us"]),
                     item["input_tokens"] + item["output_tokens"],
+                    _cost(item),
                 )
                 for item in answer["agents"]
             ],

@@ -309,7 +309,9 @@ def reason_of(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of one agent: when it ran, what it took, how it ended. ``trace_id`` is that of its newest Event."""
+    """One session of one agent: when it ran, what it took, how it ended. ``trace_id`` is that of its newest Event.
+    ``cached_tokens`` are a part of the input, ``reasoning_tokens`` of the output. ``cost_usd`` is a decimal number, and
+    ``unpriced`` how many calls used tokens of a model without a known price: they are not in it."""
 
     workspace: str
     session: str
@@ -324,6 +326,10 @@ class Session:
     errors: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_usd: str
+    unpriced: int
     trace_id: str | None = None
     outcome: Outcome | None = None
     last_seq: int = 0
@@ -349,8 +355,8 @@ class TraceSummary:
 
 @dataclass(frozen=True, slots=True)
 class AgentStats:
-    """One agent over a window: its calls by feed status, errors, latency in microseconds (None without calls) and
-    tokens. ``error_rate`` is errors over calls, 0.0 without calls."""
+    """One agent over a window: its calls by feed status, errors, latency in microseconds (None without calls), tokens
+    and cost, as in ``Session``. ``error_rate`` is errors over calls, 0.0 without calls."""
 
     workspace: str
     agent: str
@@ -365,6 +371,10 @@ class AgentStats:
     p95_us: int | None
     input_tokens: int
     output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_usd: str
+    unpriced: int
     tools: int
     last: datetime | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
+from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.model import (
@@ -40,6 +41,8 @@ MAX_BATCH = 5000
 """The most Events that one request may bring."""
 MAX_DEPTH = 100
 """The deepest that an Event's data may be nested; JSON readers further on stop at 200."""
+MAX_LOSSES = 200
+"""The most losses that are listed."""
 MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""
 
@@ -376,6 +379,51 @@ def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
     """Every tool that every agent has called, with how often in the last ``window``; as far as the trace store has
     read, so that asking costs nothing when much happens."""
     return _store(world).tool_uses(actor.workspace, store.micros(world.clock() - window))
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Events that a gateway could not keep. ``reasons``: spool_full, disk, damaged, refused or not_json -> how many."""
+
+    gateway: str
+    count: int
+    since: datetime
+    until: datetime
+    reasons: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How well the record is kept. ``behind`` Events are durable and not in the trace store yet; ``problem`` says why
+    when it takes none. ``losses`` are those told within the window, the newest first, ``lost`` all of them together."""
+
+    behind: int
+    problem: str
+    lost: int
+    losses: tuple[Loss, ...]
+
+
+def recording(world: World, window: timedelta) -> Recording:
+    """How well the record is kept, of the whole installation. Answers also while the trace store does not."""
+    target = _store(world)
+    with world.read() as connection:
+        behind = max(0, log.head(connection) - target.cursor)
+    where = Where(type="gateway.dropped").add("time_us >= ?", store.micros(world.clock() - window))
+    problem = target.problem
+    try:
+        told = [logged.event for logged in target.newest(where, MAX_LOSSES)]
+    except Failed as error:
+        told, problem = [], problem or error.message
+    losses = tuple(_loss(event) for event in told)
+    return Recording(behind, problem, sum(loss.count for loss in losses), losses)
+
+
+def _loss(event: Event) -> Loss:
+    until = event.time + timedelta(microseconds=event.duration_us or 0)
+    name, reasons = event.actor.removeprefix("gateway:"), event.data.get("reasons")
+    count = event.data.get("count")
+    known = reasons if isinstance(reasons, dict) else {}
+    return Loss(name, count if isinstance(count, int) else 0, event.time, until, known)
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------

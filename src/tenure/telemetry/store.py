@@ -23,6 +23,7 @@ from tenure.base.events import Logged
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.values import Event, Status
+from tenure.telemetry import spent
 from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, ToolUse, TraceSummary, outcome_of, span_of
 
 tool_use = sa.Table(
@@ -55,7 +56,7 @@ def first_uses(connection: Connection, events: Sequence[Event]) -> set[str]:
 
 # --- the trace store ------------------------------------------------------------------------------------------------
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BIGGEST = 2**63 - 1
@@ -85,6 +86,9 @@ _COLUMNS: Mapping[str, str] = {
     "model": "VARCHAR",
     "input_tokens": "BIGINT",
     "output_tokens": "BIGINT",
+    "cached_tokens": "BIGINT",
+    "reasoning_tokens": "BIGINT",
+    "cost_usd": "DECIMAL(24, 12)",
     "error": "VARCHAR",
     "source": "VARCHAR",
     "task": "VARCHAR",
@@ -141,6 +145,9 @@ def _row(logged: Logged) -> tuple[Any, ...]:
         _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
         _count(data.get("gen_ai.usage.input_tokens")),
         _count(data.get("gen_ai.usage.output_tokens")),
+        _count(data.get("gen_ai.usage.cache_read.input_tokens")),
+        _count(data.get("gen_ai.usage.reasoning.output_tokens")),
+        spent.money(data.get("tenure.cost_usd")),
         (span.status_message or "error") if span.status == "error" else None,
         _text(data.get("tenure.source")),
         _text(data.get("tenure.task")),
@@ -180,24 +187,40 @@ class TraceStore:
 
     def __init__(self, path: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
         self.path = path
+        self.problem = ""  # why the newest batch could not be added
         self._lock = threading.Lock()
+        self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
+        self._dead = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._root = duckdb.connect(str(path), config={"memory_limit": f"{memory_mb}MB", "threads": threads})
-            self._writer = self._root.cursor()
-            self._prepare()
+            self._open()
         except duckdb.Error as error:
             raise _cannot_open(path, error) from error
+
+    def _open(self) -> None:
+        self._root = duckdb.connect(str(self.path), config=self._settings)
+        self._writer = self._root.cursor()
+        self._prepare()
+
+    def _reopen(self) -> None:
+        """DuckDB serves nothing more after a write that broke off in the middle (a full disk), until it was closed and
+        has recovered."""
+        with suppress(duckdb.Error):
+            self._writer.close()
+            self._root.close()
+        self._open()
+        self._dead = False
 
     def _prepare(self) -> None:
         self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
         found = self._writer.execute("SELECT version FROM store").fetchall()  # all, or the connection stays busy
-        if found and found[0][0] > SCHEMA_VERSION:
+        if found and found[0][0] != SCHEMA_VERSION:
             self.close()
+            age = "a newer" if found[0][0] > SCHEMA_VERSION else "an older"
             raise Refused(
-                "trace_store_newer",
-                f"{self.path} was written by a newer Tenure (version {found[0][0]}; this one knows {SCHEMA_VERSION}).",
-                fix="Start the newer Tenure, or move the file away to begin an empty one.",
+                "trace_store_newer" if age == "a newer" else "trace_store_older",
+                f"{self.path} was written by {age} Tenure (version {found[0][0]}; this one knows {SCHEMA_VERSION}).",
+                fix="Start the Tenure that wrote it, or move the file away to begin an empty one.",
                 status=409,
             )
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
@@ -225,20 +248,31 @@ class TraceStore:
     def add(self, batch: Sequence[Logged]) -> None:
         """Adds Events and moves the cursor to the last of them, in one transaction. Those that the cursor has passed
         are not added again. Raises Failed when DuckDB cannot write."""
-        with self._lock, _speaking():
-            self._writer.begin()
+        with self._lock:
             try:
-                after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
-                fresh = [_row(logged) for logged in batch if logged.seq > after]
-                if fresh:
-                    self._append(fresh)
-                    self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
-                self._writer.commit()
-            except BaseException:
-                with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
-                    self._writer.rollback()
+                with self._speaking():
+                    self._add(batch)
+            except Failed as error:
+                self.problem = error.message
                 raise
-            self._cursor = fresh[-1][0] if fresh else after
+            self.problem = ""
+
+    def _add(self, batch: Sequence[Logged]) -> None:
+        if self._dead:
+            self._reopen()
+        self._writer.begin()
+        try:
+            after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
+            fresh = [_row(logged) for logged in batch if logged.seq > after]
+            if fresh:
+                self._append(fresh)
+                self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
+            self._writer.commit()
+        except BaseException:
+            with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
+                self._writer.rollback()
+            raise
+        self._cursor = fresh[-1][0] if fresh else after
 
     def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
         appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
@@ -252,8 +286,16 @@ class TraceStore:
     # -- reading
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _speaking(), self._root.cursor() as reader:
+        with self._speaking(), self._root.cursor() as reader:
             return reader.execute(sql, list(values)).fetchall()
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            self._dead = self._dead or isinstance(error, duckdb.FatalException) or "invalidated" in str(error)
+            raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that are in the store."""
@@ -297,8 +339,7 @@ class TraceStore:
                    max(time_us + coalesce(duration_us, 0)), count(*),
                    count(*) FILTER (type IN {_CALLS}), count(*) FILTER (status = 'flagged'),
                    count(*) FILTER (status = 'violation'), count(error),
-                   coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
-                   max_by(trace_id, seq), max(seq)
+                   {spent.SQL}, max_by(trace_id, seq), max(seq)
             FROM event
             WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})
             GROUP BY workspace, session,
@@ -345,8 +386,7 @@ class TraceStore:
                    count(*) FILTER (status = 'violation'), count(*) FILTER (status = 'anomaly'),
                    count(error) FILTER (type <> 'call.refused'),
                    quantile_disc(duration_us, [0.5, 0.95]) FILTER (type <> 'call.refused'),
-                   coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
-                   count(DISTINCT resource) FILTER (name LIKE 'execute_tool%'), max(time_us)
+                   {spent.SQL}, count(DISTINCT resource) FILTER (name LIKE 'execute_tool%'), max(time_us)
             FROM event WHERE type IN {_CALLS} AND agent IS NOT NULL AND {where}
             GROUP BY workspace, agent ORDER BY workspace, agent"""  # noqa: S608 (only our own column names)
         return [_stats(row) for row in self._all(sql, where.values)]
@@ -363,7 +403,7 @@ def _trace_summary(row: tuple[Any, ...]) -> TraceSummary:
 
 def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
     workspace, session, agent, source, start, end, *counts, trace_id, seq = row
-    events, calls, flagged, violations, errors, input_tokens, output_tokens = counts
+    events, calls, flagged, violations, errors, *used = counts
     return Session(
         workspace=workspace,
         session=session,
@@ -376,8 +416,7 @@ def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
         flagged=flagged,
         violations=violations,
         errors=errors,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
+        **spent.figures(used),
         trace_id=trace_id,
         outcome=outcome,
         last_seq=seq,
@@ -385,7 +424,7 @@ def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
 
 
 def _stats(row: tuple[Any, ...]) -> AgentStats:
-    workspace, agent, calls, allowed, flagged, violation, anomaly, errors, latency, tokens_in, tokens_out, *rest = row
+    workspace, agent, calls, allowed, flagged, violation, anomaly, errors, latency, *used, tools, last = row
     p50, p95 = latency or (None, None)
     return AgentStats(
         workspace=workspace,
@@ -399,19 +438,10 @@ def _stats(row: tuple[Any, ...]) -> AgentStats:
         error_rate=errors / calls,
         p50_us=p50,
         p95_us=p95,
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        tools=rest[0],
-        last=_time(rest[1]),
+        **spent.figures(used),
+        tools=tools,
+        last=_time(last),
     )
-
-
-@contextmanager
-def _speaking() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
 
 
 def _first_line(error: Exception) -> str:

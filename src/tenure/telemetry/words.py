@@ -142,6 +142,8 @@ def _detail(event: Event) -> str:
     tokens = data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens")
     if any(count is not None for count in tokens):
         parts.append(f"{tokens[0] or 0} tokens in, {tokens[1] or 0} out")
+    if isinstance(data.get("tenure.cost_usd"), str):
+        parts.append(f"{data['tenure.cost_usd']} US dollars")
     decision = data.get("tenure.decision")
     policies = decision.get("policies") if isinstance(decision, Mapping) else data.get("policies")
     if policies and event.type != "call.completed":

@@ -45,6 +45,7 @@ _pages.filters |= {
     "iso": model.iso,
     "duration": model.duration,
     "number": model.number,
+    "spent": model.spent,
     "short": model.short,
     "pretty": model.pretty,
     "preview": model.preview,

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.money import dollars
 from tenure.kernel.values import Autonomy, Status
 
 STATUS_WORDS: Mapping[str, str] = {
@@ -16,6 +18,14 @@ STATUS_WORDS: Mapping[str, str] = {
     Status.FLAGGED: "Flagged",
     Status.VIOLATION: "Violation",
     Status.ANOMALY: "Anomaly",
+}
+
+LOSS_WORDS: Mapping[str, str] = {
+    "spool_full": "The spool was full: the control plane took nothing for long",
+    "disk": "The spool's disk was full, failed or was too slow",
+    "damaged": "Damaged on the spool's disk after it was written",
+    "refused": "Refused by the control plane, even without its content",
+    "not_json": "Could not be written as JSON",
 }
 
 AUTONOMY_WORDS: Mapping[str, tuple[str, str]] = {
@@ -109,6 +119,26 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else "–"
 
 
+def spent(told: JsonObject) -> str:
+    """What a session or an agent cost; a plus where calls of models without a known price are not in it."""
+    amount = _amount(told.get("cost_usd")) or Decimal(0)
+    return "–" if not amount and told.get("unpriced") else dollars(amount) + ("+" if told.get("unpriced") else "")
+
+
+def costs(calls: Iterable[JsonObject]) -> Decimal | None:
+    """What calls cost in US dollars, of their attributes; None when no price of any of them is known."""
+    found = [amount for data in calls if (amount := _amount(data.get("tenure.cost_usd"))) is not None]
+    return sum(found, Decimal(0)) if found else None
+
+
+def _amount(value: Json) -> Decimal | None:
+    try:
+        amount = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    return amount if amount is not None and amount.is_finite() else None
+
+
 def short(value: Any, length: int = 12) -> str:
     """The start of an id or a digest, without its algorithm."""
     text = str(value or "").removeprefix("sha256:")
@@ -164,6 +194,7 @@ class AgentRow:
     tripped: bool
     counts: Mapping[str, int] = field(default_factory=dict)
     last: str = ""
+    spent: JsonObject = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -193,6 +224,7 @@ def agent_rows(
                 tripped=bool((breakers.get(name) or {}).get("tripped")),
                 counts={status: int(stat.get(status) or 0) for status in Status},
                 last=str(stat.get("last") or ""),
+                spent=stat,
             )
         )
     return sorted(rows, key=lambda row: row.name)

@@ -16,7 +16,7 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import actions, assets, lifecycle, waterfall
 from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, waiting_calls
-from tenure.ui.model import FleetFilter, agent_rows, items, matches, tools_of
+from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, items, matches, tools_of
 from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
@@ -34,11 +34,12 @@ def _keyed(answer: Json, key: str, *names: str) -> dict[str, JsonObject]:
 async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", breaker: str = "") -> Response:
     """Every agent, with what wants attention first."""
     api = api_of(request)
-    around, agents, breakers, stats = await asyncio.gather(
+    around, agents, breakers, stats, record = await asyncio.gather(
         frame(api),
         api.get("/v1/agents"),
         api.maybe("/v1/breakers"),
         api.maybe("/v1/stats", window=86400),
+        api.maybe("/v1/recording"),
     )
     wanted = FleetFilter(q.strip(), state, tier, breaker)
     rows = agent_rows(
@@ -48,7 +49,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     )
     shown = [row for row in rows if matches(row, wanted)]
     facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
-    facts |= {"states": list(LifecycleState), "frame": around}
+    facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}}
     return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
 
 
@@ -62,10 +63,21 @@ async def waiting(request: Request) -> Response:
 async def attention(request: Request) -> Response:
     """What wants attention first, in a line that renews itself."""
     api = api_of(request)
-    held, agents, breakers = await asyncio.gather(waiting_calls(api), api.get("/v1/agents"), api.maybe("/v1/breakers"))
+    held, agents, breakers, record = await asyncio.gather(
+        waiting_calls(api), api.get("/v1/agents"), api.maybe("/v1/breakers"), api.maybe("/v1/recording")
+    )
     tripped = sum(bool(one.get("tripped")) for one in items(breakers, "breakers"))
     requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
-    return render(request, "_attention.html", waiting=held, tripped=tripped, requested=requested)
+    facts = {"waiting": held, "tripped": tripped, "requested": requested, "record": record or {}}
+    return render(request, "_attention.html", **facts)
+
+
+@router.get("/recording")
+async def recording(request: Request) -> Response:
+    """How well the record is kept: what the trace store lacks, and what gateways lost."""
+    api = api_of(request)
+    around, record = await asyncio.gather(frame(api), api.get("/v1/recording"))
+    return render(request, "recording.html", frame=around, record=record, reasons=LOSS_WORDS)
 
 
 @router.get("/agents/{name}")

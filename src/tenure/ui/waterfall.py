@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
 from tenure.ui.axis import WIDTH, Axis, Fold, Interval, axis
-from tenure.ui.model import duration, moment, person
+from tenure.ui.model import costs, duration, moment, person
 from tenure.ui.talk import Message, attributes, conversation, load, said
 
 LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
@@ -67,6 +68,9 @@ class Trace:
     calls: int
     input_tokens: int
     output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: str
     worst: str
 
 
@@ -140,7 +144,9 @@ def _own(item: _Item, parents: frozenset[str], wait: _Item | None) -> list[Inter
 def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
     wanted = (
         ("Model asked for", "gen_ai.request.model"),
+        ("Model that served", "tenure.model.served"),
         ("Model that answered", "gen_ai.response.model"),
+        ("Attempts", "tenure.attempts"),
         ("Finish", "gen_ai.response.finish_reasons"),
         ("Input tokens", "gen_ai.usage.input_tokens"),
         ("of them from the cache", "gen_ai.usage.cache_read.input_tokens"),
@@ -161,7 +167,7 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         if name.endswith("first_chunk"):
             value = duration(float(value) * 1e6)
         elif isinstance(value, list | tuple):
-            value = ", ".join(map(str, value))
+            value = ", ".join(map(_attempt if name == "tenure.attempts" else str, value))
         elif isinstance(value, int) and "tokens" in name:
             value = f"{value:,}"
         out.append((word, str(value)))
@@ -169,6 +175,11 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         (word, str(raw[name])) for word, name in (("Release", "release"), ("Instance", "instance")) if raw.get(name)
     ]
     return (*out, ("Span", str(raw.get("span_id") or "")))
+
+
+def _attempt(told: Json) -> str:
+    """One model that was tried, and what came of it."""
+    return f"{told.get('model')}: {told.get('outcome')}" if isinstance(told, Mapping) else str(told)
 
 
 def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> Row:
@@ -369,6 +380,9 @@ def draw(
         calls=len(calls),
         input_tokens=_tokens(calls, "gen_ai.usage.input_tokens"),
         output_tokens=_tokens(calls, "gen_ai.usage.output_tokens"),
+        cached_tokens=_tokens(calls, "gen_ai.usage.cache_read.input_tokens"),
+        reasoning_tokens=_tokens(calls, "gen_ai.usage.reasoning.output_tokens"),
+        cost="" if (spent := costs(attributes(item.raw) for item in calls)) is None else dollars(spent),
         worst=max(statuses, key=lambda status: order.index(Status(status)), default=Status.ALLOWED),
     )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenure.kernel.json import JsonObject
+from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
-from tenure.ui.model import duration, number, person, preview
+from tenure.ui.model import costs, duration, number, person, preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ def _call(data: JsonObject) -> Said:
     if data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm":
         tokens = (data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens"))
         note = f"{number(tokens[0] or 0)} tokens in, {number(tokens[1] or 0)} out" if any(tokens) else ""
+        if note and (cost := costs([data])) is not None:
+            note += f", {dollars(cost)}"
         return Said("asked", resource, str(data.get("error.type") or note))
     arguments = data.get("gen_ai.tool.call.arguments")
     note = preview(json.loads(arguments) if _is_json(arguments) else arguments) if arguments else ""

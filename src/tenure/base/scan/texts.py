@@ -30,6 +30,7 @@ _LONG = 12
 _ESCAPE = re.compile(rb"\\u00([2-7][0-9a-fA-F])|\\(/)")
 _OPEN = frozenset({"{", "[", b"{", b"["})
 _NESTED = 3  # JSON in JSON in JSON
+_TOO_DEEP = "[redacted:nested too deep]"
 _KIND = {rule.id: rule.kind for rule in RULES} | {FIELD: "secret"}
 
 Counts = Mapping[str, int]
@@ -63,8 +64,15 @@ def look(value: Json) -> Counts:
 
 def clean(value: Json, what: Collection[str]) -> Json:
     """``value`` with ``[redacted:RULE]`` in place of every finding whose class or rule is in ``what``; the same object
-    where there is none."""
-    return _clean(value, what, 0)
+    where there is none. What is nested deeper than can be walked (hundreds of levels) is taken out as a whole."""
+    return _walked(value, what, 0)
+
+
+def _walked(value: Json, what: Collection[str], nested: int) -> Json:
+    try:
+        return _clean(value, what, nested)
+    except RecursionError:
+        return _TOO_DEEP
 
 
 def _texts(value: Json) -> tuple[list[str], list[bytes], set[str]]:
@@ -167,7 +175,7 @@ def _clean(value: Json, what: Collection[str], nested: int) -> Json:
 def _clean_text(text: str | bytes, what: Collection[str], nested: int) -> str | bytes:
     inner = _inner(text) if nested < _NESTED else None
     if inner is not None:
-        cleaned = _clean(inner, what, nested + 1)
+        cleaned = _walked(inner, what, nested + 1)
         if cleaned == inner:
             return text
         encoded = msgspec.json.encode(cleaned)

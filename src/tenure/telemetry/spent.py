@@ -1,0 +1,31 @@
+"""What calls used up, summed: tokens, and cost as far as prices are known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+SQL = """coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
+                   coalesce(sum(cached_tokens), 0)::BIGINT, coalesce(sum(reasoning_tokens), 0)::BIGINT,
+                   coalesce(sum(cost_usd), 0),
+                   count(*) FILTER (cost_usd IS NULL AND coalesce(input_tokens, 0) + coalesce(output_tokens, 0) > 0)"""
+"""The columns of a query over calls that ``figures`` reads."""
+
+
+def money(value: Any) -> Decimal | None:
+    """Dollars as prices write them, to what the column holds; None for anything else."""
+    try:
+        amount = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    if amount is None or not amount.is_finite() or not 0 <= amount < 10**9:
+        return None
+    return round(amount, 12)
+
+
+def figures(row: Sequence[Any]) -> dict[str, Any]:
+    """The fields of ``Session`` and ``AgentStats``, of the columns of ``SQL``."""
+    names = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd", "unpriced")
+    found = dict(zip(names, row, strict=True))
+    return {**found, "cost_usd": format(found["cost_usd"].normalize(), "f")}

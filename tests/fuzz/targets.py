@@ -1,0 +1,18 @@
+"""Every target by its name: what takes any bytes and asserts what must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tests.fuzz import documents, http, models, scans
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    **{name: models.target(name) for name in models.NAMES},
+    "mcp": documents.mcp_message,
+    "scan": scans.scan,
+    "server": http.server,
+    "upstream": http.upstream,
+    "arguments": documents.policy_arguments,
+    "manifest": documents.manifest,
+    "otlp": documents.otlp_request,
+}

@@ -13,11 +13,12 @@ from tenure.gateway.http import Request
 from tenure.gateway.llm import routes
 from tenure.gateway.llm.answers import refused
 from tenure.gateway.llm.anthropic import codec as anthropic
-from tenure.gateway.llm.codec import Ask, Fault, Operation, Wire, error_attributes, sse_objects
+from tenure.gateway.llm.codec import Ask, Fault, Operation, Wire, error_attributes, parsed
 from tenure.gateway.llm.gemini import codec as gemini
 from tenure.gateway.llm.opaque import codec as opaque
 from tenure.gateway.llm.openai import codec as openai
 from tenure.gateway.llm.responses import codec as responses
+from tenure.gateway.llm.stream import Events, read
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Event
 from tests.fuzz.source import Source
@@ -128,15 +129,19 @@ def _told_by(wire: Wire, error: Refused) -> None:
             assert isinstance(answer["error"]["type"], str)
             assert answer["error"]["code"] == error.code
     broken = wire.broken(Fault(502, "upstream_error", "upstream_reset", error.message))
-    assert not broken or list(sse_objects(broken)) != [None]
+    assert all(isinstance(parsed(data), dict) for data in Events().feed(broken))
 
 
 def _answer(operation: Operation, body: bytes) -> None:
     _kept(operation.answered(body), len(body))
-    streamed = operation.streamed(body)
+    streamed = read(operation.streamed, body)
     _kept(streamed, len(body))
+    in_pieces = operation.streamed()
+    for at in range(0, len(body), 7):
+        in_pieces.feed(body[at : at + 7])
+    assert in_pieces.attributes() == streamed
     if operation is not opaque.PASS and b"\r" not in body:  # the other end of line that the standard has
-        assert operation.streamed(body.replace(b"\n", b"\r\n")) == streamed
+        assert read(operation.streamed, body.replace(b"\n", b"\r\n")) == streamed
     _kept(error_attributes(body), len(body))
 
 

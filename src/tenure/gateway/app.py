@@ -21,9 +21,10 @@ from tenure.gateway.mcp.connection import Limits as McpLimits
 from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.pipeline import Pipeline
-from tenure.gateway.server import Limits, Server
+from tenure.gateway.server import Limits, Server, plain
 from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
+from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, UpstreamError
 
 _log = log.get("gateway")
@@ -44,10 +45,11 @@ class Gateway:
         self._control = Client(_SHIP_S)
         self._first_use = FirstUse(folder / "tools.seen")
         self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth)
-        self._llm = LlmHandler(self._pipeline, self._client, Bounds(stream=config.stream_max_bytes))
+        self._turned_away = TurnedAway(self.spool)
+        self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
         self._a2a = A2aHandler(self._pipeline, self._client, config.gateway_url, config.delegation_ttl_s)
-        self._server = Server(self.handle, Limits(body=config.body_max_bytes))
+        self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,6 +92,13 @@ class Gateway:
                 return 504
             raise
         return reply.status
+
+    def _explain(self, request: Request, status: int, code: str, message: str) -> bytes:
+        """The answer to a request that could not be read, in the protocol of its path."""
+        if request.path.startswith("/v1"):
+            return self._llm.explain(request, status, code, message)
+        self._turned_away.note(request, status, code, message)
+        return plain(request, status, code, message)
 
     async def handle(self, request: Request) -> Response:
         """The table of routes."""

@@ -11,6 +11,7 @@ from tenure.kernel.values import Event
 EVENTS: Mapping[str, str] = {
     "call.completed": "A call was allowed and acted on, whatever the upstream answered.",
     "call.refused": "A call was denied, or nobody approved it in time; nothing was sent upstream.",
+    "request.refused": "Requests (`count`) that were no call: unreadable, too large, or without a valid credential.",
     "approval.requested": "A call is held until a person decides on exactly it.",
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",

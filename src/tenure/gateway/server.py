@@ -22,6 +22,7 @@ from tenure.gateway.http import Request, Response, reason_phrase
 _log = log.get("gateway")
 
 Handler = Callable[[Request], Awaitable[Response]]
+Explain = Callable[[Request, int, str, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
         self._head_size = self._line_size = self._body_size = 0
-        self._url, self._headers, self._body = b"", [], []
+        self._url, self._headers, self._names, self._body = b"", [], {}, []
         if not self.busy:
             self.deadline = self._server.now() + self._limits.request_s
 
@@ -194,7 +195,9 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Chooses the answer to what cannot be parsed further; it is sent after those that are owed already."""
-        body = msgspec.json.encode({"error": {"message": message, "type": "invalid_request_error", "code": code}})
+        path, _, query = self._url.decode("latin-1").partition("?")
+        method = self._parser.get_method().decode() if self._url else ""
+        body = self._server.explain(Request(method, path, query, self._names), status, code, message)
         self._refusal = _head(status, "application/json", (), len(body), keep=False) + body
         self._in_head = self._in_message = False
 
@@ -333,11 +336,18 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-class Server:
-    """Listens, and hands every request to ``handler``."""
+def plain(_request: Request, _status: int, code: str, message: str) -> bytes:
+    """An error as JSON, in the shape that most clients of model APIs read."""
+    return msgspec.json.encode({"error": {"message": message, "type": "invalid_request_error", "code": code}})
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+
+class Server:
+    """Listens, and hands every request to ``handler``. ``explain`` makes the body of an answer to what was no request
+    of HTTP/1.1 or beyond a limit, from as much of it as was read; it must not raise."""
+
+    def __init__(self, handler: Handler, limits: Limits, explain: Explain = plain) -> None:
         self.handler = handler
+        self.explain = explain
         self.limits = limits
         self.connections: set[_Connection] = set()
         self.draining = False

@@ -17,7 +17,8 @@ from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
 
 GATEWAY_TYPES = frozenset(
-    {"call.completed", "call.refused", "approval.requested", "approval.claimed", "breaker.tripped", "gateway.dropped"}
+    {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed"}
+    | {"breaker.tripped", "gateway.dropped"}
 )
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})

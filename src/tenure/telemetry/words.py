@@ -115,6 +115,9 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
 def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
     data = event.data
     match event.type:
+        case "request.refused":
+            times = "" if data.get("count") == 1 else f" ({data.get('count')} times)"
+            return f"sent what is no call: {data.get('error.message')}{times}"
         case "gateway.dropped":
             records = "1 record was" if data.get("count") == 1 else f"{data.get('count')} records were"
             return f"{records} lost at the gateway; the calls were still decided"

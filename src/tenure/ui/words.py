@@ -66,6 +66,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "breaker.tripped": ("tripped its breaker", ""),
     "breaker.reset": ("may act again: its breaker was reset", ""),
     "call.refused": ("was refused", ""),
+    "request.refused": ("sent what is no call", "nothing was sent on"),
     "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
     "instance.started": ("began a run", ""),
     "instance.ended": ("ended a run", ""),

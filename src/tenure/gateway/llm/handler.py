@@ -19,11 +19,13 @@ from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.routes import Models, Route
 from tenure.gateway.llm.run import Run
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, UpstreamError
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact
 from tenure.kernel.values import CallKind, Principal
 
+_JSON = "application/json"
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")  # RFC 7240 section 4.3
 
 
@@ -31,9 +33,15 @@ class LlmHandler:
     """Everything under ``/v1``, ``/v1beta`` and ``/v1alpha``."""
 
     def __init__(
-        self, pipeline: Pipeline, client: Client, bounds: Bounds, environ: Mapping[str, str] = os.environ
+        self,
+        pipeline: Pipeline,
+        turned_away: TurnedAway,
+        client: Client,
+        bounds: Bounds,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._pipeline = pipeline
+        self._turned_away = turned_away
         self._attempts = Attempts(pipeline, Forwarder(client, bounds, environ))
         self._answers = Answers(pipeline, bounds)
 
@@ -43,7 +51,8 @@ class LlmHandler:
             route = routes.find(request)
             wire = route.wire
         except Refused as error:
-            return refused(routes.wire_of(request), error)
+            return self._refused(request, routes.wire_of(request), error)
+        principal: Principal | None = None
         try:
             token = _token(request, wire)
             principal = self._pipeline.identify(request.headers, token)
@@ -51,8 +60,18 @@ class LlmHandler:
                 return self._models(route, principal)
             ask = _read(request, route)
         except Refused as error:
-            return refused(wire, error)
+            return self._refused(request, wire, error, principal)
         return await self._call(request, route, ask, principal, token)
+
+    def _refused(self, request: Request, wire: Wire, error: Refused, principal: Principal | None = None) -> Response:
+        if error.code != "credential_revoked":  # which the pipeline has told as a call
+            self._turned_away.note(request, error.status, error.code, error.message, principal)
+        return refused(wire, error)
+
+    def explain(self, request: Request, status: int, code: str, message: str) -> bytes:
+        """The body of the answer to a request that could not be read, in the protocol of its path."""
+        self._turned_away.note(request, status, code, message)
+        return routes.wire_of(request).error(Fault(status, "invalid_request_error", code, message))
 
     def _agent(self, principal: Principal) -> AgentFact | None:
         snapshot = self._pipeline.facts.current
@@ -103,7 +122,7 @@ class LlmHandler:
         if not run.verdict.allowed:
             return self._answers.refusal(run)
         if run.verdict.agent is not agent:  # the facts have changed while a person was asked
-            asked = find(run.verdict.agent, ask.model) if ask.model else asked
+            asked = find(run.verdict.agent, ask.model) if ask.model else _own(run.verdict.agent, route.wire)
         return await self._act(request, run, asked if asked is not None and asked.name == resource else None)
 
     async def _act(self, request: Request, run: Run, asked: ModelFact | None) -> Response:
@@ -124,6 +143,12 @@ class LlmHandler:
 
 
 def _read(request: Request, route: Route) -> codec.Ask:
+    kind = request.headers.get("content-type", _JSON)
+    if kind != _JSON and route.operation is not PASS and "json" not in kind.lower():
+        message = f"The body is {kind[:100]}, where JSON is read."
+        raise Refused("not_json", message, fix=f"Send it as Content-Type: {_JSON}.", status=415)
+    if request.headers.get("content-encoding", "identity") != "identity" and route.operation is not PASS:
+        raise Refused("encoded_body", "The body is compressed, which is not read.", fix="Send it plain.", status=415)
     if route.operation is PASS and request.body and "json" in request.headers.get("content-type", "").lower():
         decode_json(request.body)  # what says that it is JSON and is not could name another model to its reader
     return route.operation.read(request.body, route.model)

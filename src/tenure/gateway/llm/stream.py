@@ -144,13 +144,15 @@ class Elements:
                 at += 1
             if at == size:
                 break
+            if rest[at] != "{":
+                self.broken = True
+                break
             try:
                 value, at = self._READER.raw_decode(rest, at)
             except (ValueError, RecursionError):
-                self.broken = rest[at] != "{" or size - at > EVENT_MAX
+                self.broken = size - at > EVENT_MAX
                 break
-            if isinstance(value, dict):
-                found.append(value)
+            found.append(value)
         self._rest = "" if self.broken else rest[at:]
         self._wanted = 2 * len(self._rest) if size - at > _BATCH else 0
         return found

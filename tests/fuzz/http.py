@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import re
 from typing import Any
 
@@ -17,7 +18,8 @@ from tests.fuzz.source import Source
 LIMITS = Limits(body=2000, head=1000, headers=12, pipelined=4)
 _DATE = re.compile(rb"date: [^\r]*\r\n")
 _KINDS = {"reset", "garbage", "timeout"}
-_loop = asyncio.new_event_loop()
+_loop = asyncio.new_event_loop()  # one for all inputs: making it takes longer than most of them
+atexit.register(_loop.close)
 
 
 class _Pipe(asyncio.Transport):

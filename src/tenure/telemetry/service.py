@@ -32,6 +32,7 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
+from tenure.telemetry.rows import micros
 from tenure.telemetry.store import TraceStore, Where
 
 KEEP = timedelta(hours=24)
@@ -371,14 +372,14 @@ def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outc
 def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
     """Each agent's calls in the last ``window``, in figures."""
     since = world.clock() - window
-    where = Where(workspace=actor.workspace).add("time_us >= ?", store.micros(since))
+    where = Where(workspace=actor.workspace).add("time_us >= ?", micros(since))
     return _current(world).stats(where)
 
 
 def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
     """Every tool that every agent has called, with how often in the last ``window``; as far as the trace store has
     read, so that asking costs nothing when much happens."""
-    return _store(world).tool_uses(actor.workspace, store.micros(world.clock() - window))
+    return _store(world).tool_uses(actor.workspace, micros(world.clock() - window))
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +409,7 @@ def recording(world: World, window: timedelta) -> Recording:
     target = _store(world)
     with world.read() as connection:
         behind = max(0, log.head(connection) - target.cursor)
-    where = Where(type="gateway.dropped").add("time_us >= ?", store.micros(world.clock() - window))
+    where = Where(type="gateway.dropped").add("time_us >= ?", micros(world.clock() - window))
     problem = target.problem
     try:
         told = [logged.event for logged in target.newest(where, MAX_LOSSES)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.values import Event, Status
 from tenure.telemetry import spent
 from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, ToolUse, TraceSummary, outcome_of, span_of
+from tenure.telemetry.rows import micros, session_of, stats_of, time_of, trace_summary_of
 
 tool_use = sa.Table(
     "tool_use",
@@ -57,8 +57,6 @@ def first_uses(connection: Connection, events: Sequence[Event]) -> set[str]:
 # --- the trace store ------------------------------------------------------------------------------------------------
 
 SCHEMA_VERSION = 2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _BIGGEST = 2**63 - 1
 
 _COLUMNS: Mapping[str, str] = {
@@ -99,15 +97,6 @@ _CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-def micros(time: datetime) -> int:
-    """Microseconds since 1970, as the store keeps times."""
-    return (time - _EPOCH) // _MICROSECOND
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + micros * _MICROSECOND
 
 
 def _count(value: Any) -> int | None:
@@ -158,7 +147,7 @@ def _event(row: tuple[Any, ...]) -> Logged:
     facts = dict(zip(_EVENT_COLUMNS, row, strict=True))
     seq, time, data = facts.pop("seq"), facts.pop("time_us"), facts.pop("data")
     status = Status(facts.pop("status"))
-    return Logged(seq, Event(time=_time(time), data=_decode(data), status=status, **facts))
+    return Logged(seq, Event(time=time_of(time), data=_decode(data), status=status, **facts))
 
 
 class Where:
@@ -327,7 +316,7 @@ class TraceStore:
             WHERE workspace = ? AND trace_id IN (SELECT trace_id FROM event WHERE {where})
             GROUP BY trace_id {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
         values = [workspace, *where.values, *([] if before is None else [before]), limit]
-        return [_trace_summary(row) for row in self._all(sql, values)]
+        return [trace_summary_of(row) for row in self._all(sql, values)]
 
     def sessions(self, workspace: str, where: Where, before: int | None, limit: int) -> list[Session]:
         """Sessions that have an Event which meets ``where``, the one with the newest Event first, with their outcome;
@@ -354,7 +343,7 @@ class TraceStore:
             else []
         )
         ends = {outcome.session: outcome for outcome in told}
-        return [_session(row, ends.get(row[1])) for row in rows]
+        return [session_of(row, ends.get(row[1])) for row in rows]
 
     def outcomes(self, where: Where) -> list[Outcome]:
         """Every outcome that meets ``where``, in the order they were told. One session told twice keeps the later."""
@@ -376,7 +365,7 @@ class TraceStore:
                   AND name LIKE 'execute_tool %'
             GROUP BY agent, resource"""
         rows = self._all(sql, [since_us, workspace])
-        return [ToolUse(agent, resource, recent, _time(last)) for agent, resource, recent, last in rows]
+        return [ToolUse(agent, resource, recent, time_of(last)) for agent, resource, recent, last in rows]
 
     def stats(self, where: Where) -> list[AgentStats]:
         """Each agent's calls that meet ``where``, in figures."""
@@ -389,59 +378,7 @@ class TraceStore:
                    {spent.SQL}, count(DISTINCT resource) FILTER (name LIKE 'execute_tool%'), max(time_us)
             FROM event WHERE type IN {_CALLS} AND agent IS NOT NULL AND {where}
             GROUP BY workspace, agent ORDER BY workspace, agent"""  # noqa: S608 (only our own column names)
-        return [_stats(row) for row in self._all(sql, where.values)]
-
-
-def _trace_summary(row: tuple[Any, ...]) -> TraceSummary:
-    trace_id, agent, session, start, length, events, calls, errors, violation, anomaly, flagged, name, seq = row
-    worst = (violation, Status.VIOLATION), (anomaly, Status.ANOMALY), (flagged, Status.FLAGGED), (True, Status.ALLOWED)
-    status = next(status for is_there, status in worst if is_there)
-    return TraceSummary(
-        trace_id, agent, session, name, _time(start), int(length), events, calls, errors, status, last_seq=seq
-    )
-
-
-def _session(row: tuple[Any, ...], outcome: Outcome | None) -> Session:
-    workspace, session, agent, source, start, end, *counts, trace_id, seq = row
-    events, calls, flagged, violations, errors, *used = counts
-    return Session(
-        workspace=workspace,
-        session=session,
-        agent=agent,
-        source=source,
-        started=_time(start),
-        ended=_time(end),
-        events=events,
-        calls=calls,
-        flagged=flagged,
-        violations=violations,
-        errors=errors,
-        **spent.figures(used),
-        trace_id=trace_id,
-        outcome=outcome,
-        last_seq=seq,
-    )
-
-
-def _stats(row: tuple[Any, ...]) -> AgentStats:
-    workspace, agent, calls, allowed, flagged, violation, anomaly, errors, latency, *used, tools, last = row
-    p50, p95 = latency or (None, None)
-    return AgentStats(
-        workspace=workspace,
-        agent=agent,
-        calls=calls,
-        allowed=allowed,
-        flagged=flagged,
-        violation=violation,
-        anomaly=anomaly,
-        errors=errors,
-        error_rate=errors / calls,
-        p50_us=p50,
-        p95_us=p95,
-        **spent.figures(used),
-        tools=tools,
-        last=_time(last),
-    )
+        return [stats_of(row) for row in self._all(sql, where.values)]
 
 
 def _first_line(error: Exception) -> str:

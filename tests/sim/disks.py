@@ -56,7 +56,7 @@ class SmallDisk:
 
     def clear(self) -> None:
         """Makes room again."""
-        self._filler.unlink()
+        self._filler.unlink(missing_ok=True)
 
 
 @contextmanager

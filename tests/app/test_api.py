@@ -11,7 +11,17 @@ from tenure.app import reference
 from tenure.app.server import create_app
 from tenure.base.config import Config
 
-OPEN = {"/v1/login", "/v1/logout", "/v1/health", "/v1/lifecycle", "/v1/schemas/agent.json", "/.well-known/jwks.json"}
+OPEN = {
+    "/v1/login",
+    "/v1/login/password",
+    "/v1/login/passkey",
+    "/v1/login/passkey/options",
+    "/v1/logout",
+    "/v1/health",
+    "/v1/lifecycle",
+    "/v1/schemas/agent.json",
+    "/.well-known/jwks.json",
+}
 
 
 @pytest.fixture(scope="module")

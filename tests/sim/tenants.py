@@ -23,6 +23,8 @@ from tenure.base.clock import system_clock
 from tenure.base.db import metadata
 from tenure.base.room import World
 from tenure.client import Client
+from tenure.identity import account_store
+from tenure.identity.model import Passkey
 from tenure.kernel.ids import new_id, session_trace, stable_id
 from tenure.kernel.values import Event
 from tests.sim.console import TOOLS, Console, held, refused, running, tripped
@@ -150,6 +152,12 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
+        headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
+        own = httpx2.get(f"{console.url}/v1/account", headers=headers, trust_env=False).json()
+        passkey = hashlib.sha256(MARK.encode()).hexdigest()
+        with console.app.state.world.begin() as conn:
+            kept_key = Passkey(passkey, FULL, zoe.email, MARK, "", 0, system_clock())
+            account_store.add_passkey(conn, kept_key)
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         _until(lambda: client.get("/v1/approvals", list))
         _until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
@@ -166,7 +174,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "instance": instance["instance"],
         "agent token": instance["token"],
         "key": key["id"],
+        "passkey": passkey,
         "service": f"{MARK}-ci",
+        "session id": own["sessions"][0]["id"],
         "session": session,
         "token": token,
         "trace": trace,
@@ -196,6 +206,8 @@ def twin(value: str) -> str:
     """Another name of the same shape, which nothing has."""
     if value.startswith("sha256:"):
         return "sha256:" + hashlib.sha256(value.encode()).hexdigest()
+    if len(value) == 64:
+        return hashlib.sha256(value.encode()).hexdigest()
     if len(value) == 32 and "-" not in value:
         return new_id()
     return value.replace(MARK, "quail")

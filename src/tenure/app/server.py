@@ -44,11 +44,17 @@ from tenure.ui import gate, pages
 COOKIE = "tenure_session"
 
 _SECURITY_HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+_OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 class Health(BaseModel):
@@ -72,16 +78,22 @@ class Authentication:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
+                more = _SECURITY_HEADERS + (_OVER_TLS if scope["scheme"] == "https" else ())
+                message["headers"] = [*message.get("headers", []), *more]
             await send(message)
 
         headers = Headers(scope=scope)
-        cookie = _cookie(headers.get("cookie", ""))
+        secure = scope["scheme"] == "https"
+        inside = (scope.get("client") or ("",))[0] == identity_rules.CONSOLE
+        if inside:
+            secure = headers.get("x-tenure-scheme") == "https"
+        cookie = _cookie(headers.get("cookie", ""), identity_rules.cookie_name(COOKIE, secure))
+        background = inside or scope["path"] in gate.BACKGROUND
         authorization = headers.get("authorization")
         try:
             actor = None
             if authorization or cookie:
-                actor = await asyncio.to_thread(_who, self._world, authorization, cookie)
+                actor = await asyncio.to_thread(_who, self._world, authorization, cookie, background)
             if actor is not None and not authorization:
                 _refuse_forged(scope["method"], headers)
         except (Refused, Failed) as error:
@@ -98,9 +110,9 @@ def _refusal(request: Request, error: Refused | Failed) -> Response:
     return problem(error.status, error.code, error.message, getattr(error, "fix", ""))
 
 
-def _who(world: World, authorization: str | None, cookie: str | None) -> Actor | None:
+def _who(world: World, authorization: str | None, cookie: str | None, background: bool) -> Actor | None:
     """The actor, if its credential is alive: a revoked token is as dead here as at a gateway."""
-    actor = identity.authenticate(world, authorization, cookie)
+    actor = identity.authenticate(world, authorization, cookie, background=background)
     if actor is not None and actor.principal is not None:
         principal = actor.principal
         with world.read() as connection:
@@ -125,10 +137,10 @@ def _refuse_forged(method: str, headers: Headers) -> None:
         )
 
 
-def _cookie(header: str) -> str | None:
+def _cookie(header: str, wanted: str) -> str | None:
     for part in header.split(";"):
         name, _, value = part.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return value
     return None
 
@@ -181,7 +193,9 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         redoc_url=None,
     )
     app.state.world = world
-    app.state.api = AsyncClient("http://tenure", transport=httpx2.ASGITransport(app=app))
+    app.state.api = AsyncClient(
+        "http://tenure", transport=httpx2.ASGITransport(app=app, client=(identity_rules.CONSOLE, 0))
+    )
     install_errors(app)
     for room in rooms:
         if room.router is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Cookie, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from tenure.base.access import allowed, permit
@@ -14,7 +14,7 @@ from tenure.base.room import World
 from tenure.identity import logins, service
 from tenure.identity import people as members
 from tenure.identity.logins import Visitor
-from tenure.identity.model import COOKIE, Person, Session, secret_hash
+from tenure.identity.model import CONSOLE, COOKIE, Person, Session, cookie_name, secret_hash
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor
 
@@ -118,7 +118,10 @@ def _place(person: Person, workspace: str) -> PlaceOut:
     return PlaceOut(name=person.workspace, roles=sorted(person.roles), since=person.created_at, current=current)
 
 
-def _visitor(request: Request) -> Visitor:
+def visitor_of(request: Request) -> Visitor:
+    """Who knocks. The console's requests come from within this process, and say for whom they are made."""
+    if request.client is not None and request.client.host == CONSOLE:
+        return Visitor(request.headers.get("x-tenure-address", ""), request.headers.get("x-tenure-browser", ""))
     return Visitor(request.client.host if request.client else "unknown", request.headers.get("user-agent", ""))
 
 
@@ -132,24 +135,42 @@ def _me(actor: Actor, world: World) -> Me:
     )
 
 
-def _hand_over(session: Session, world: World, request: Request, response: Response) -> Me:
-    """The session's cookie to the browser, and who it is of."""
+def is_secure(request: Request) -> bool:
+    """Whether the browser speaks TLS to us, or to the proxy in front of us."""
+    if request.client is not None and request.client.host == CONSOLE:
+        return request.headers.get("x-tenure-scheme") == "https"
+    return request.url.scheme == "https"
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str, life: timedelta) -> None:
+    """A cookie that scripts cannot read, that other sites cannot send, and that only this host can set."""
+    secure = is_secure(request)
     response.set_cookie(
-        COOKIE,
-        session.token,
-        max_age=int(logins.SESSION_LIFE.total_seconds()),
+        cookie_name(name, secure),
+        value,
+        max_age=int(life.total_seconds()),
         path="/",
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=secure,
     )
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """The value of a cookie, empty when the browser sent none."""
+    return request.cookies.get(cookie_name(name, is_secure(request)), "")
+
+
+def hand_over(session: Session, world: World, request: Request, response: Response) -> Me:
+    """The session's cookie to the browser, and who it is of."""
+    set_cookie(request, response, COOKIE, session.token, logins.SESSION_LIFE)
     response.headers["Cache-Control"] = "no-store"
     return _me(session.actor, world)
 
 
 def _session_cookie(request: Request, actor: TheActor) -> str:
     """The cookie that ``actor`` came with. Raises Refused for a program, whose token stays what it is."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = cookie_of(request, COOKIE)
     if not cookie or request.headers.get("authorization") is not None:
         raise Refused(
             "no_session",
@@ -166,14 +187,15 @@ TheCookie = Annotated[str, Depends(_session_cookie)]
 @router.post("/v1/login")
 def login(body: LoginIn, request: Request, response: Response, world: TheWorld) -> Me:
     """Trades a one-time code for a session cookie of 12 hours."""
-    return _hand_over(logins.login(world, body.code, _visitor(request)), world, request, response)
+    return hand_over(logins.login(world, body.code, visitor_of(request)), world, request, response)
 
 
 @router.post("/v1/logout")
-def logout(response: Response, world: TheWorld, cookie: Annotated[str | None, Cookie(alias=COOKIE)] = None) -> Done:
+def logout(request: Request, response: Response, world: TheWorld) -> Done:
     """Ends the session."""
-    logins.logout(world, cookie)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    logins.logout(world, cookie_of(request, COOKIE))
+    secure = is_secure(request)
+    response.delete_cookie(cookie_name(COOKIE, secure), path="/", secure=secure, httponly=True, samesite="strict")
     return Done()
 
 
@@ -234,7 +256,7 @@ def join_workspace(body: LoginIn, actor: TheActor, world: TheWorld, _cookie: The
 @router.post("/v1/workspaces/{name}/enter")
 def enter_workspace(name: str, request: Request, response: Response, world: TheWorld, cookie: TheCookie) -> Me:
     """Goes on in another workspace that you belong to, in a new session."""
-    return _hand_over(logins.enter(world, cookie, name, _visitor(request)), world, request, response)
+    return hand_over(logins.enter(world, cookie, name, visitor_of(request)), world, request, response)
 
 
 @router.post("/v1/keys/rotate")

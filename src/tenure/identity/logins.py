@@ -193,6 +193,39 @@ def enter(world: World, cookie: str, workspace: str, visitor: Visitor) -> Sessio
     return Session(token, target.actor, kept.expires_at)
 
 
+def own_sessions(world: World, actor: Actor, cookie: str) -> tuple[OpenSession, list[OpenSession]]:
+    """The session of this cookie, and every living one of the same person."""
+    permit(actor, "sessions:manage")
+    now = world.clock()
+    with world.read() as conn:
+        found = session_store.found(conn, secret_hash(cookie), now, SESSION_IDLE)
+        if found is None:
+            raise Refused("not_authenticated", "This session has ended.", fix="Log in again.", status=401)
+        return found[0], session_store.sessions(conn, found[0].home, found[0].email, now, SESSION_IDLE)
+
+
+def end_sessions(world: World, actor: Actor, cookie: str, ident: str | None) -> int:
+    """Ends one session of the person, or with None every one but this; how many. Raises Refused (404)."""
+    current, _ = own_sessions(world, actor, cookie)
+    with world.begin() as conn:
+        if ident is None:
+            count = session_store.drop_others(conn, current.home, current.email, current.id)
+        elif session_store.drop_one(conn, current.home, current.email, ident):
+            count = 1
+        else:
+            raise Refused("no_such_session", f"You have no session {ident}.", status=404)
+        event = Event(
+            id=new_id(),
+            type="person.sessions_ended",
+            time=world.clock(),
+            workspace=current.workspace,
+            actor=actor.name,
+            data={"email": current.email, "count": count},
+        )
+        events.append(conn, [event])
+    return count
+
+
 def logout(world: World, cookie: str | None) -> None:
     """Ends the session of this cookie, if it is one."""
     if cookie:

@@ -26,6 +26,8 @@ from tenure.kernel.values import PEOPLE, Actor, Principal, Role
 
 AUDIENCE = "tenure-gateway"
 COOKIE = "tenure_session"
+DEVICE_COOKIE = "tenure_device"
+CONSOLE = "console"  # what the peer of a request is called that the console makes within the control plane itself
 LEEWAY_S = 5.0
 MAX_TOKEN_CHARS = 4096
 MAX_TTL_S = 86_400
@@ -111,6 +113,20 @@ class OpenSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Passkey:
+    """A person's passkey: ``id`` is a digest of the credential's id, ``public_key`` COSE in base64."""
+
+    id: str
+    workspace: str
+    email: str
+    name: str
+    public_key: str
+    sign_count: int
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
     """A token for programs, without its secret: a person's (``email``) or a service account's (``service``). ``prefix``
     is how the secret begins; ``scopes`` what it is limited to, None for all that its holder may do."""
@@ -144,6 +160,12 @@ class Bootstrap:
 
     email: str
     login_code: str | None = field(repr=False)
+
+
+def cookie_name(name: str, secure: bool) -> str:
+    """A cookie's name: over TLS with the prefix that makes browsers refuse it from anywhere but this very host (RFC
+    6265bis section 4.1.3.2)."""
+    return f"__Host-{name}" if secure else name
 
 
 def secret_hash(secret: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import Thing, permit
 from tenure.base.room import World
-from tenure.identity import session_store, store, token_store
+from tenure.identity import account_store, session_store, store, token_store
 from tenure.identity.model import Person, Workspace, email_address, human_roles, workspace_name
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -68,6 +68,7 @@ def remove_person(world: World, actor: Actor, email: str) -> None:
         _keep_an_operator(conn, actor.workspace, person.email)
         store.drop_person(conn, person.workspace, person.email)
         token_store.drop_tokens_of(conn, person.workspace, email=person.email, service=None)
+        account_store.forget(conn, person.workspace, person.email)
         session_store.drop_sessions(conn, person.workspace, person.email)
         _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
 
@@ -164,6 +165,7 @@ def join(world: World, actor: Actor, code_hash: str) -> Person:
             )
         joined = Person(invited.workspace, invited.email, invited.roles, invited.created_at, me.home)
         session_store.drop_sessions(conn, joined.workspace, joined.email)
+        account_store.forget(conn, joined.workspace, joined.email)
         store.put_person(conn, joined)
         data: dict[str, object] = {"email": me.email, "home": me.home}
         _tell(conn, "person.joined", joined.workspace, actor.name, world.clock(), data)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from tenure.base.room import Room
-from tenure.identity import api, flow, programs
+from tenure.identity import accounts, api, flow, programs
 
 _router = APIRouter()
 _router.include_router(api.router)
 _router.include_router(programs.router)
+_router.include_router(accounts.router)
 
 ROOM = Room(
     name="identity",
@@ -29,6 +30,10 @@ ROOM = Room(
         "api_token.created": "Somebody made an API token, or a key of a service account. Data: token_id, name, scopes, "
         "service; never the token.",
         "api_token.revoked": "Somebody ended an API token, or a key of a service account. Data: token_id, service.",
+        "person.password_changed": "Somebody set a password; their other sessions ended. Data: email.",
+        "person.passkey_added": "Somebody added a passkey. Data: email, name.",
+        "person.passkey_removed": "Somebody removed a passkey. Data: email, name.",
+        "person.sessions_ended": "Somebody ended sessions of their own. Data: email, count.",
         "service.created": "A service account was made. Data: name, roles.",
         "service.changed": "A service account has other roles. Data: name, roles.",
         "service.removed": "A service account and all its keys have ended. Data: name.",

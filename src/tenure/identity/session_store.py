@@ -64,6 +64,28 @@ def drop_sessions(connection: Connection, workspace: str, email: str) -> None:
     connection.execute(sa.delete(session_table).where(_t.workspace == workspace, _t.email == email))
 
 
+def drop_others(connection: Connection, home: str, email: str, keep: str) -> int:
+    """Ends every session of a person but one, in all workspaces; how many."""
+    done = connection.execute(sa.delete(session_table).where(_t.home == home, _t.email == email, _t.id != keep))
+    return done.rowcount
+
+
+def drop_one(connection: Connection, home: str, email: str, ident: str) -> bool:
+    """Ends one session of a person; whether there was one."""
+    done = connection.execute(sa.delete(session_table).where(_t.home == home, _t.email == email, _t.id == ident))
+    return done.rowcount > 0
+
+
+def sessions(connection: Connection, home: str, email: str, now: datetime, idle: timedelta) -> list[OpenSession]:
+    """The living sessions of a person, in all workspaces, the last used first."""
+    rows = connection.execute(
+        sa.select(session_table)
+        .where(_t.home == home, _t.email == email, _t.expires_at > now, _t.seen_at > now - idle)
+        .order_by(_t.seen_at.desc(), _t.id)
+    )
+    return [_session(row) for row in rows]
+
+
 def found(connection: Connection, hashed: str, now: datetime, idle: timedelta) -> tuple[OpenSession, Person] | None:
     """The living session of this cookie, and whose it is with the roles the person has now."""
     row = connection.execute(

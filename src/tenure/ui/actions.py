@@ -8,9 +8,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from tenure.identity.model import COOKIE
+from tenure.identity.model import COOKIE, cookie_name
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, form, go, local
+from tenure.ui.gate import PageRoute, api_of, form, go, hand_on, local
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -37,38 +37,7 @@ async def login(request: Request) -> Response:
             fix="Ask for a new one: `tenure login-link`.",
             status=403,
         ) from error
-    answer = RedirectResponse(local(fields.get("back", "/")), 303)
-    if cookie := headers.get("set-cookie"):
-        answer.headers["set-cookie"] = cookie
-    return answer
-
-
-@router.post("/workspaces")
-async def create_workspace(request: Request) -> Response:
-    """Makes a workspace."""
-    fields = await form(request)
-    await api_of(request).post("/v1/workspaces", {"name": fields.get("name", "").strip()})
-    return go(request, "/workspaces?done=made")
-
-
-@router.post("/workspaces/join")
-async def join_workspace(request: Request) -> Response:
-    """Takes a place in another workspace with its login code, or the whole link that holds it."""
-    fields = await form(request)
-    code = fields.get("code", "").strip()
-    await api_of(request).post("/v1/workspaces/join", {"code": code.partition("code=")[2] or code})
-    return go(request, "/workspaces?done=joined")
-
-
-@router.post("/workspaces/{name}/enter")
-async def enter_workspace(request: Request, name: str) -> Response:
-    """Goes on in another workspace, in a new session."""
-    await form(request)
-    _, headers = await api_of(request).post(f"/v1/workspaces/{quote(name, safe='')}/enter")
-    answer = RedirectResponse("/", 303)
-    if cookie := headers.get("set-cookie"):
-        answer.headers["set-cookie"] = cookie
-    return answer
+    return hand_on(RedirectResponse(local(fields.get("back", "/")), 303), headers)
 
 
 @router.post("/logout")
@@ -76,8 +45,9 @@ async def logout(request: Request) -> Response:
     """Ends the session, on the server and in the browser."""
     await form(request)
     await api_of(request).post("/v1/logout")
+    secure = request.url.scheme == "https"
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE, path="/")
+    answer.delete_cookie(cookie_name(COOKIE, secure), path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
 

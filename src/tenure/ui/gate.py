@@ -12,11 +12,12 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from httpx2 import Headers
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tenure.client import AsyncClient
-from tenure.identity.model import COOKIE, csrf_ok
+from tenure.identity.model import COOKIE, cookie_name, csrf_ok
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.ui import assets, model
@@ -24,6 +25,9 @@ from tenure.ui import assets, model
 FORM_MAX_BYTES = 64 * 1024
 PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 """Addresses that answer programs, never with a page."""
+
+BACKGROUND = frozenset({"/waiting", "/attention", "/live/rows", "/v1/feed"})
+"""What an open page asks for by itself: it does not keep a session alive that nobody uses."""
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
 
@@ -59,9 +63,15 @@ class Api:
 
     client: AsyncClient
     cookie: str
+    address: str = ""
+    browser: str = ""
+    secure: bool = False
 
     def _headers(self) -> dict[str, str]:
-        return {"cookie": f"{COOKIE}={self.cookie}", "x-tenure-csrf": "1"} if self.cookie else {"x-tenure-csrf": "1"}
+        """The person's cookie, and where they are: the API's own peer is this process."""
+        about = {"x-tenure-address": self.address, "x-tenure-browser": self.browser, "x-tenure-csrf": "1"}
+        about["x-tenure-scheme"] = "https" if self.secure else "http"
+        return about | ({"cookie": f"{cookie_name(COOKIE, self.secure)}={self.cookie}"} if self.cookie else {})
 
     async def get(self, path: str, **params: Any) -> Json:
         """GET. Raises Refused or Failed as the API did."""
@@ -70,6 +80,17 @@ class Api:
     async def post(self, path: str, body: Json = None) -> tuple[Json, Mapping[str, str]]:
         """POST; the answer and its headers. Raises Refused or Failed as the API did."""
         return await self.client.exchange("POST", path, object, json=body, headers=self._headers())
+
+    async def delete(self, path: str) -> Json:
+        """DELETE. Raises Refused or Failed as the API did."""
+        return await self.client.request("DELETE", path, object, headers=self._headers())
+
+    async def knock(self, path: str, body: Json, cookies: Mapping[str, str]) -> Mapping[str, str]:
+        """POST of somebody who is not logged in yet, with other cookies of the browser; the answer's headers."""
+        sent = "; ".join(f"{cookie_name(name, self.secure)}={value}" for name, value in cookies.items())
+        headers = self._headers() | {"cookie": sent}
+        _, answered = await self.client.exchange("POST", path, object, json=body, headers=headers)
+        return answered
 
     async def maybe(self, path: str, **params: Any) -> Json:
         """GET of something that a page can do without: None when the API refuses or fails, except for a stranger."""
@@ -85,7 +106,15 @@ class Api:
 
 def api_of(request: Request) -> Api:
     """The API as the person of ``request`` may use it."""
-    return Api(cast("AsyncClient", request.app.state.api), request.cookies.get(COOKIE, ""))
+    client = cast("AsyncClient", request.app.state.api)
+    address = request.client.host if request.client else ""
+    browser = request.headers.get("user-agent", "").encode("ascii", "replace").decode()
+    return Api(client, cookie_of(request, COOKIE), address, browser, request.url.scheme == "https")
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """The value of one of our cookies, empty when the browser sent none."""
+    return request.cookies.get(cookie_name(name, request.url.scheme == "https"), "")
 
 
 def is_fragment(request: Request) -> bool:
@@ -147,6 +176,14 @@ def go(request: Request, address: str) -> Response:
     return RedirectResponse(address, 303)
 
 
+def hand_on(answer: Response, headers: Mapping[str, str]) -> Response:
+    """The API's cookies to the browser."""
+    found = headers.get_list("set-cookie") if isinstance(headers, Headers) else [headers.get("set-cookie", "")]
+    for cookie in filter(None, found):
+        answer.headers.append("set-cookie", cookie)
+    return answer
+
+
 def local(address: str, otherwise: str = "/") -> str:
     """``address`` when it is a path of this console; never another site's, whatever a link says."""
     ours = address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
@@ -158,15 +195,23 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(PROGRAMS)
 
 
+async def stranger(request: Request, code: int, **facts: Any) -> Response:
+    """The page that explains how to get in."""
+    known: dict[str, Any] = {"back": "/", "workspace": "", "email": "", "problem": "", "had_cookie": False} | facts
+    return render(request, "stranger.html", code, frame=None, issuers=[], **known)
+
+
 def refusal(request: Request, error: Refused | Failed) -> Response:
     """An error page in words; for a stranger, the page that explains how to get in."""
     if error.status == 401:
         back = str(request.url.path)
-        return render(request, "stranger.html", 401, frame=None, back=back, had_cookie=COOKIE in request.cookies)
+        had_cookie = bool(cookie_of(request, COOKIE))
+        facts: dict[str, Any] = {"workspace": "", "email": "", "problem": "", "issuers": []}
+        return render(request, "stranger.html", 401, frame=None, back=back, had_cookie=had_cookie, **facts)
     fix = error.fix if isinstance(error, Refused) else "Try again in a moment; `tenure doctor` says more."
     details = dict(error.details) if isinstance(error, Refused) else {}
-    facts = {"frame": None, "status_code": error.status, "word": error.code, "details": details}
-    return render(request, "error.html", error.status, message=error.message, fix=fix, **facts)
+    told = {"frame": None, "status_code": error.status, "word": error.code, "details": details}
+    return render(request, "error.html", error.status, message=error.message, fix=fix, **told)
 
 
 class PageRoute(APIRoute):

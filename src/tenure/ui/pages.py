@@ -14,8 +14,9 @@ from starlette.types import Scope
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
+from tenure.ui import account as own_account
 from tenure.ui import actions, assets, lifecycle, waterfall
-from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, waiting_calls
+from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
 from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, items, matches, tools_of
 from tenure.ui.words import newest_first
 
@@ -296,8 +297,17 @@ async def policies(request: Request, done: str = "") -> Response:
 async def people(request: Request) -> Response:
     """Who may do what."""
     api = api_of(request)
-    around, answer = await asyncio.gather(frame(api), api.get("/v1/people"))
-    return render(request, "people.html", frame=around, people=items(answer, "people", "items"))
+    around, answer, programs = await asyncio.gather(frame(api), api.get("/v1/people"), api.maybe("/v1/services"))
+    services = items(programs, "services")
+    return render(request, "people.html", frame=around, people=items(answer, "people", "items"), services=services)
+
+
+@router.get("/account")
+async def account(request: Request, done: str = "") -> Response:
+    """How the person logs in, where they are logged in, and what their programs show."""
+    api = api_of(request)
+    around, own, tokens = await asyncio.gather(frame(api), api.get("/v1/account"), api.maybe("/v1/tokens"))
+    return render(request, "account.html", frame=around, account=own, tokens=items(tokens, "tokens"), done=done)
 
 
 @router.get("/workspaces")
@@ -316,10 +326,12 @@ async def keys(request: Request) -> Response:
 
 
 @router.get("/login")
-async def login(request: Request, code: str = "", back: str = "/") -> Response:
-    """The page of a one-time link. Opening it spends nothing: mail scanners open links too."""
-    template = "login.html" if code else "stranger.html"
-    return render(request, template, frame=None, code=code, back=local(back), had_cookie=False)
+async def login(request: Request, code: str = "", back: str = "/", workspace: str = "") -> Response:
+    """The page of a one-time link, or of a password and a passkey. Opening it spends nothing: mail scanners open links
+    too."""
+    if not code:
+        return await stranger(request, 200, back=local(back), workspace=workspace)
+    return render(request, "login.html", frame=None, code=code, back=local(back))
 
 
 class _Elsewhere(PageRoute):
@@ -343,6 +355,7 @@ def create_router() -> APIRouter:
     console.include_router(assets.create_router())
     console.include_router(router)
     console.include_router(actions.router)
+    console.include_router(own_account.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

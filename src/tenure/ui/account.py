@@ -1,0 +1,98 @@
+"""What a person does about their own account and workspaces here; as in ``actions``, the API does it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from tenure.identity.model import DEVICE_COOKIE
+from tenure.kernel.errors import Refused
+from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, stranger
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.post("/login/password")
+async def password_login(request: Request) -> Response:
+    """Logs in with an address and a password, and hands the session's cookie to the browser."""
+    fields = await form(request)
+    body = {name: fields.get(name, "") for name in ("email", "password", "workspace")}
+    back = local(fields.get("back", "/"))
+    device = cookie_of(request, DEVICE_COOKIE)
+    try:
+        headers = await api_of(request).knock("/v1/login/password", body, {DEVICE_COOKIE: device} if device else {})
+    except Refused as error:
+        if error.status not in (401, 422, 429):
+            raise
+        problem = f"{error.message} {error.fix}"
+        known = {"email": body["email"], "workspace": body["workspace"], "back": back}
+        return await stranger(request, error.status, problem=problem, **known)
+    return hand_on(RedirectResponse(back, 303), headers)
+
+
+@router.post("/account/password")
+async def set_password(request: Request) -> Response:
+    """Sets the person's password."""
+    fields = await form(request)
+    body = {"password": fields.get("password", ""), "current": fields.get("current", "")}
+    await api_of(request).post("/v1/account/password", body)
+    return go(request, "/account?done=password")
+
+
+@router.post("/account/passkeys/{passkey_id}/remove")
+async def remove_passkey(request: Request, passkey_id: str) -> Response:
+    """Forgets a passkey of the person."""
+    await form(request)
+    await api_of(request).delete(f"/v1/account/passkeys/{quote(passkey_id, safe='')}")
+    return go(request, "/account?done=removed")
+
+
+@router.post("/account/sessions/end")
+async def end_sessions(request: Request) -> Response:
+    """Ends every other session of the person."""
+    await form(request)
+    await api_of(request).delete("/v1/account/sessions")
+    return go(request, "/account?done=ended")
+
+
+@router.post("/account/sessions/{session_id}/end")
+async def end_session(request: Request, session_id: str) -> Response:
+    """Ends a session of the person."""
+    await form(request)
+    await api_of(request).delete(f"/v1/account/sessions/{quote(session_id, safe='')}")
+    return go(request, "/account?done=ended")
+
+
+@router.post("/account/tokens/{token_id}/revoke")
+async def revoke_token(request: Request, token_id: str) -> Response:
+    """Ends an API token of the person."""
+    await form(request)
+    await api_of(request).delete(f"/v1/tokens/{quote(token_id, safe='')}")
+    return go(request, "/account?done=ended")
+
+
+@router.post("/workspaces")
+async def create_workspace(request: Request) -> Response:
+    """Makes a workspace."""
+    fields = await form(request)
+    await api_of(request).post("/v1/workspaces", {"name": fields.get("name", "").strip()})
+    return go(request, "/workspaces?done=made")
+
+
+@router.post("/workspaces/join")
+async def join_workspace(request: Request) -> Response:
+    """Takes a place in another workspace with its login code, or the whole link that holds it."""
+    fields = await form(request)
+    code = fields.get("code", "").strip()
+    await api_of(request).post("/v1/workspaces/join", {"code": code.partition("code=")[2] or code})
+    return go(request, "/workspaces?done=joined")
+
+
+@router.post("/workspaces/{name}/enter")
+async def enter_workspace(request: Request, name: str) -> Response:
+    """Goes on in another workspace, in a new session."""
+    await form(request)
+    _, headers = await api_of(request).post(f"/v1/workspaces/{quote(name, safe='')}/enter")
+    return hand_on(RedirectResponse("/", 303), headers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from tenure.base import log
@@ -17,6 +16,7 @@ from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line, asked_elsewhere
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
+from tenure.gateway.mcp.outbox import Outbox
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_session, session_id
 from tenure.gateway.mcp.subscriptions import Subscriptions
@@ -37,7 +37,6 @@ _ALLOW = (("allow", "GET, POST, DELETE"),)
 _STREAM = (("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no"))
 _SUBSCRIBING = frozenset({"resources/subscribe", "subscriptions/listen"})
 _FAR = METHODS | _SUBSCRIBING | {"tools/call"}
-_Item: TypeAlias = tuple[bytes, bool]  # (a message, whether it is the answer)
 
 
 class McpHandler:
@@ -229,15 +228,8 @@ class McpHandler:
     # -- requests that go to a server
     async def _call(self, message: Message, principal: Principal, headers: Mapping[str, str], session: str) -> Response:
         streams = "text/event-stream" in headers.get("accept", "")
-        queue: asyncio.Queue[_Item] = asyncio.Queue(_QUEUE)
-
-        def put(told: bytes) -> bool:
-            if queue.qsize() >= _QUEUE - 1:  # the last place is the answer's
-                return False
-            queue.put_nowait((told, False))
-            return True
-
-        line = Line(put if streams else None, message.meta.get("progressToken"), session, waiting=self._waiting)
+        outbox = Outbox(_QUEUE)
+        line = Line(outbox.tell if streams else None, message.meta.get("progressToken"), session, waiting=self._waiting)
         line.capabilities = capabilities_of(session)
         line.level = None if message.modern else self._subscriptions.level(session)
         task = asyncio.create_task(self._run(message, principal, headers, line))
@@ -250,23 +242,21 @@ class McpHandler:
             self._tasks.discard(ended)
             if self._running.get(key) is ended:
                 del self._running[key]
-            queue.put_nowait((_outcome(ended, message), True))
+            outbox.answer(_outcome(ended, message))
 
         def stop() -> None:
             task.cancel()  # the client is gone; nothing happens when the answer was sent
 
         task.add_done_callback(done)
         try:
-            async with asyncio.timeout(self._limits.stream_after_s if streams else None):
-                first, final = await queue.get()
-        except TimeoutError:
-            first, final = b"", False
+            item = await outbox.next(self._limits.stream_after_s if streams else None)
         except asyncio.CancelledError:
             task.cancel()
             raise
+        first, final = item or (b"", False)
         if final:
             return Response(_status(first, modern=message.modern), first)
-        stream = _stream(first, queue, self._limits.ping_s)
+        stream = _stream(first, outbox, self._limits.ping_s)
         return Response(200, stream, _STREAM, "text/event-stream", done=stop)
 
     async def _run(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
@@ -289,18 +279,13 @@ def _outcome(task: asyncio.Task[bytes], message: Message) -> bytes:
     return task.result()
 
 
-async def _stream(first: bytes, queue: asyncio.Queue[_Item], ping_s: float) -> AsyncIterator[bytes]:
+async def _stream(first: bytes, outbox: Outbox, ping_s: float) -> AsyncIterator[bytes]:
     """The messages of a call as server-sent events, up to its answer."""
     yield codec.sse(first) if first else codec.WORKING
     while True:
-        try:
-            async with asyncio.timeout(ping_s):
-                message, final = await queue.get()
-        except TimeoutError:
-            yield codec.WORKING
-            continue
-        yield codec.sse(message)
-        if final:
+        item = await outbox.next(ping_s)
+        yield codec.sse(item[0]) if item is not None else codec.WORKING
+        if item is not None and item[1]:
             return
 
 

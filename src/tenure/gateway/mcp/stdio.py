@@ -156,20 +156,24 @@ class StdioConnection:
             self._lines[identity] = line
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = future
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._timed_out, identity, method, timeout_s)
         try:
             await self._send(codec.request_message(identity, method, params))
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            self._cancel(identity, "timeout")
-            noise = f" It wrote {self._noise} lines that are no JSON-RPC." if self._noise else ""
-            raise Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.{noise}") from None
+            return await future
         except asyncio.CancelledError:
             self._cancel(identity, "the caller cancelled")
             raise
         finally:
+            timer.cancel()
             self._waiting.pop(identity, None)
             self._lines.pop(identity, None)
+
+    def _timed_out(self, identity: int, method: str, timeout_s: float) -> None:
+        future = self._waiting[identity]
+        if not future.done():
+            self._cancel(identity, "timeout")
+            noise = f" It wrote {self._noise} lines that are no JSON-RPC." if self._noise else ""
+            future.set_exception(Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.{noise}"))
 
     async def notify(self, method: str, params: JsonObject) -> None:
         """See Connection."""

@@ -18,6 +18,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from tenure.gateway.mcp.codec import decode_header, encode_header
+from tenure.gateway.mcp.quick import Quick, quick_check
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.naming import exposed_name
@@ -39,12 +40,15 @@ class Tool:
     validator: Validator | None
     fault: str = ""
     header_params: tuple[tuple[tuple[str, ...], str], ...] = ()
+    quick: Quick | None = None
 
     def check(self, arguments: JsonObject) -> str:
         """Empty when ``arguments`` fit the input schema; else up to ten faults: where, what is wrong and what is right.
         Takes seconds for arguments of megabytes."""
         if self.validator is None:
             return f"the input schema that the server gave is not usable: {self.fault}"
+        if self.quick is not None and self.quick(arguments):
+            return ""
         try:
             first = islice(self.validator.iter_errors(arguments), 10)  # an array can have millions
             faults = sorted(first, key=lambda fault: list(map(str, fault.absolute_path)))
@@ -65,7 +69,8 @@ def read_tool(definition: JsonObject) -> Tool:
         kind.check_schema(schema)
     except SchemaError as error:
         return Tool(name, definition, None, error.message)
-    return Tool(name, definition, kind(schema, registry=Registry()), header_params=tuple(_header_params((), schema)))
+    headers = tuple(_header_params((), schema))
+    return Tool(name, definition, kind(schema, registry=Registry()), header_params=headers, quick=quick_check(schema))
 
 
 def _told(fault: ValidationError) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from tenure.kernel.snapshot import ModelFact
 from tests.sim.control import ControlSim
 from tests.sim.gateway import GatewayProcess, ProviderProcess, agent_fact, default_policies
 from tests.sim.model_clients import CLIENTS
@@ -55,6 +57,11 @@ class House:
         self.control.agent(agent_fact(self.provider.url, MODELS, **more))
         self.settle()
 
+    def publish_models(self, *facts: ModelFact) -> None:
+        """Publishes the agent "clerk" with these models."""
+        self.control.agent(replace(agent_fact(self.provider.url, ()), models=facts))
+        self.settle()
+
     def settle(self) -> None:
         """Returns when the gateway has the newest facts."""
         end = time.monotonic() + 10
@@ -85,25 +92,25 @@ def provider() -> Iterator[ProviderProcess]:
         yield process
 
 
+@contextmanager
+def housed(folder: Path, provider: ProviderProcess, *, max_age_s: float = 15.0, **settings: Any) -> Iterator[House]:
+    """A House in ``folder``; settings of the gateway by name, ``max_age_s`` of the Snapshot."""
+    with ControlSim(folder, POLICIES, max_age_s=max_age_s) as control:
+        house = House(folder, control, provider, GatewayProcess(folder, control.port, **settings), settings)
+        try:
+            house.publish()
+            yield house
+        finally:
+            for client in house.clients:
+                client.close()
+            house.gateway.stop()
+
+
 @pytest.fixture
 def build(tmp_path: Path, provider: ProviderProcess) -> Iterator[Callable[..., House]]:
-    """Builds a House; settings of the gateway by name, ``max_age_s`` of the Snapshot."""
-    houses: list[House] = []
-
-    def builder(*, max_age_s: float = 15.0, **settings: Any) -> House:
-        control = ControlSim(tmp_path, POLICIES, max_age_s=max_age_s)
-        control.__enter__()
-        house = House(tmp_path, control, provider, GatewayProcess(tmp_path, control.port, **settings), settings)
-        houses.append(house)
-        house.publish()
-        return house
-
-    yield builder
-    for house in houses:
-        for client in house.clients:
-            client.close()
-        house.gateway.stop()
-        house.control.__exit__()
+    """Builds a House, as ``housed`` does."""
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(housed(tmp_path, provider, **more))
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ Without rules it answers by the name of the model:
     error-NNN       that HTTP status with OpenAI's error object reset        the connection breaks before the answer
     garbage         something that is not HTTP                  half         breaks in the middle of the answer
     junk            200 with a body that is not JSON            redirect     307 to elsewhere
+    stall           the answer begins and does not go on        endless      it goes on and on
+    drip            the same, slowly
     wait-MS         echo after MS milliseconds                  flaky        error 500 and echo by turns
 
 An endpoint that it does not speak is answered with what was sent, octet for octet.
@@ -104,6 +106,13 @@ class Provider:
             return False
         elif model == "reset":
             writer.transport.abort()
+            return False
+        elif model == "stall":
+            kind = "text/event-stream" if model_wires.wants_stream(path, request) else "application/json"
+            writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 100000\r\n\r\n{{".encode())
+            await asyncio.sleep(3600)
+        elif model in ("endless", "drip"):
+            await _endless(path, request, writer, 0.02 if model == "drip" else 0.0)
             return False
         elif model == "hang":
             await asyncio.sleep(3600)
@@ -239,6 +248,18 @@ def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"tool_calls": [{"index": index, "id": call["id"], "type": "function", "function": function}]}
         for part in (text[: len(text) // 2], text[len(text) // 2 :]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": part}}]}
+
+
+async def _endless(path: str, request: dict[str, Any], writer: asyncio.StreamWriter, pause: float) -> None:
+    """An answer without an end: events of 16 KiB, or white space before a body that never comes."""
+    stream = model_wires.wants_stream(path, request)
+    kind = "text/event-stream" if stream else "application/json"
+    writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+    data = b'data: {"a": "%s"}\n\n' % (b"x" * 16384) if stream else b" " * 16384
+    while True:
+        writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+        await writer.drain()
+        await asyncio.sleep(pause)
 
 
 def _chunk(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:

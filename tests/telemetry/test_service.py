@@ -23,7 +23,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry import service
+from tenure.telemetry import intake, service
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
 from tenure.telemetry.store import TraceStore, Where
 from tests.sim.clock import FakeClock
@@ -91,7 +91,7 @@ def test_a_batch_with_one_malformed_event_is_refused_whole(change: bytes, reason
     lines = [good, change, good]
     body = b"\n".join(lines) if shape == "lines" else b"[" + b",".join(lines) + b"]"
     with pytest.raises(Refused) as refusal:
-        service.parse_events(body, GATEWAY_TYPES)
+        intake.parse_events(body, GATEWAY_TYPES)
     if refusal.value.code == "malformed_event":
         assert refusal.value.details["index"] == 1
         assert reason in refusal.value.message

@@ -78,8 +78,10 @@ class Publisher:
             self._seq = news[-1].seq if news else self._seq
             return False
         fresh = self.build()
+        delta = difference(self.snapshot, fresh)
+        policy.keep_facts(self._world, [fact for fact in delta.agents.values() if fact is not None])
         self._seq = passed
-        if is_empty(difference(self.snapshot, fresh)) and not first:
+        if is_empty(delta) and not first:
             return False
         self.snapshot = fresh
         return True

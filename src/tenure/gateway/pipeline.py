@@ -332,6 +332,14 @@ class Pipeline:
         }
         if verdict.approval_id is not None:
             facts["tenure.approval.id"] = verdict.approval_id
+        # What the decision was made from, so that it can be made again: the agent's facts by their digest, and what a
+        # tool's own attribute does not hold.
+        if verdict.agent is not None:
+            facts["tenure.facts"] = self.facts.digest_of(verdict.agent)
+        if call.kind is not CallKind.TOOL and call.arguments:
+            facts["tenure.call.arguments"] = call.arguments
+        if principal.on_behalf_of is not None:
+            facts["tenure.on_behalf_of"] = principal.on_behalf_of
         if call.end_user is not None or principal.on_behalf_of is not None:
             facts["enduser.id"] = call.end_user or principal.on_behalf_of
         if principal.chain:

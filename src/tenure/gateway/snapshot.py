@@ -12,7 +12,7 @@ import msgspec
 from tenure.base import log
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.errors import Refused
-from tenure.kernel.snapshot import Delta, Snapshot, WorkspaceFact, apply, is_empty
+from tenure.kernel.snapshot import AgentFact, Delta, Snapshot, WorkspaceFact, apply, fact_digest, is_empty
 from tenure.policy.model import Bundle, compile_bundle
 
 _log = log.get("gateway")
@@ -46,6 +46,15 @@ class Facts:
         self._clock = clock
         self._heard = 0.0
         self._bell: asyncio.Future[None] | None = None
+        self._digests: dict[str, tuple[AgentFact, str]] = {}
+
+    def digest_of(self, agent: AgentFact) -> str:
+        """``fact_digest`` of an agent's fact; worked out once for each."""
+        key = f"{agent.workspace}/{agent.name}"
+        kept = self._digests.get(key)
+        if kept is None or kept[0] is not agent:
+            kept = self._digests[key] = (agent, fact_digest(agent))
+        return kept[1]
 
     @property
     def age_s(self) -> float:

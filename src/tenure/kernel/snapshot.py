@@ -7,11 +7,11 @@ is replaced as a whole or removed, never patched inside, so that applying a Delt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.values import Autonomy, LifecycleState
 
 V = TypeVar("V")
@@ -247,6 +247,12 @@ class Delta:
     approvals: Mapping[str, ApprovalFact | None] = field(default_factory=dict)
     peers: Mapping[str, PeerFact | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+
+
+def fact_digest(fact: AgentFact) -> str:
+    """``sha256:...`` over all that is known of an agent: an Event names it as what its call was decided from, so that
+    the decision can be made again (R076)."""
+    return digest(asdict(fact))
 
 
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:

@@ -196,3 +196,83 @@ def reload(as_json: Json = False) -> None:
     with connect() as client:
         loaded = client.post("/v1/policies/reload", dict[str, Any])
     _loaded(loaded, as_json)
+
+
+@commands.command()
+@handle_errors
+def replay(
+    path: Annotated[Path, typer.Argument(help="A Cedar file or a folder of them, which need not run.")],
+    days: Annotated[float, typer.Option(help="How far to look back.")] = 7,
+    agent: Annotated[str, typer.Option(help="Only the calls of this agent.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Decide the calls that really happened by these policies: which would have come out otherwise."""
+    body = {"files": _read(path), "days": days, "agent": agent or None}
+    with connect(timeout=600) as client:
+        found = client.post("/v1/policies/replay", dict[str, Any], body)
+    emit(found, as_json, lambda: _replayed(found, days))
+
+
+_WOULD = {"deny": "denied", "hold": "held", "allow": "allowed"}
+
+
+def _replayed(found: dict[str, Any], days: float) -> None:
+    if not found["calls"]:
+        console.print(f"No call was decided in the last {days:g} days.")
+        return
+    decided = found["calls"] - found["skipped"] - found["unknown"]
+    rate = f", {decided / found['took_s']:,.0f} a second" if found["took_s"] > 0 else ""
+    console.print(f"{decided:,} calls decided again{rate}; {found['changed']:,} come out otherwise")
+    for row in found["counts"]:
+        word = f"{row['calls']:,} of {row['agent']} would have been {_WOULD[row['after']]}"
+        console.print(f"  {word} instead of {_WOULD[row['before']]}", markup=False, soft_wrap=True)
+    for count, text in (
+        (found["skipped"], "were refused for their agent's standing, and are not asked about"),
+        (found["unknown"], "are left out: what was known of their agent is not kept"),
+        (found["inexact"], "were decided from arguments that something had been taken out of"),
+    ):
+        if count:
+            console.print(f"  {count:,} {text}")
+    if found["changes"]:
+        rows = [
+            (change["at"], change["id"], change["agent"], change["resource"], change["before"], change["after"],
+             ", ".join(change["policies"]))
+            for change in found["changes"]
+        ]  # fmt: skip
+        table(("at", "call", "agent", "resource", "was", "would be", "by"), rows)
+
+
+@commands.command()
+@handle_errors
+def explain(
+    call_id: Annotated[str, typer.Argument(help="The id of a call, as `tenure traces show` tells it.")],
+    as_json: Json = False,
+) -> None:
+    """Say why a past call was decided as it was: which policies were in its scope, and which of them held."""
+    with connect() as client:
+        found = client.get(f"/v1/decisions/{call_id}", dict[str, Any])
+    emit(found, as_json, lambda: _explained(found))
+
+
+def _explained(found: dict[str, Any]) -> None:
+    decided = found["decided"]
+    console.print(f"{found['agent']} called {found['resource']}: {decided['effect']}", markup=False)
+    console.print(f"  {decided['reason']}", markup=False, soft_wrap=True)
+    console.print(f"  policies {decided['policy_version'] or 'none'}, facts {found['facts'] or 'none'}", soft_wrap=True)
+    if found["rules"]:
+        rows = [
+            (
+                rule["id"],
+                rule["effect"],
+                f"{rule['file']}:{rule['line']}",
+                "hold" if rule["applies"] else "do not hold",
+                "decided" if rule["determined"] else "",
+            )
+            for rule in found["rules"]
+        ]
+        table(("policy", "effect", "where", "its conditions", ""), rows)
+    if found["same"] is not None:
+        word = "the same" if found["same"] else f"another decision: {found['again']['effect']}"
+        console.print(f"Decided again from the same facts: {word}.", markup=False)
+    if found["missing"]:
+        console.print(f"Note: {found['missing']}.", markup=False)

@@ -22,6 +22,23 @@ from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
 from tenure.policy.cedar import REDACT, SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
+from tenure.policy.system import (
+    ARGUMENTS,
+    BREAKER,
+    CREDENTIAL,
+    DEFAULT_DENY,
+    DELEGATION,
+    DELEGATION_ENDED,
+    GRANT,
+    LIFECYCLE,
+    NO_POLICY,
+    NOT_VIOLATIONS,
+    POLICY_ERROR,
+    STALE,
+    SYSTEM_RULES,
+    TOOL_DISABLED,
+    UNKNOWN_AGENT,
+)
 
 __all__ = [
     "DEFAULT_DENY",
@@ -35,33 +52,6 @@ __all__ = [
     "Rule",
 ]
 __all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "within"]
-
-STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
-CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
-TOOL_DISABLED = "system/tool-disabled"
-DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
-NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
-DEFAULT_DENY = "system/default-deny"
-SYSTEM_RULES: Mapping[str, str] = {
-    STALE: "The gateway has heard nothing from the control plane for too long",
-    UNKNOWN_AGENT: "The agent is not in the Snapshot",
-    LIFECYCLE: "Only an agent in staging, production or draining may act",
-    CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
-    BREAKER: "The agent's breaker is tripped",
-    GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
-    TOOL_DISABLED: "The tool, or all of its server, is switched off",
-    DELEGATION: "An agent that handed the work on does not let it go as far as this call",
-    DELEGATION_ENDED: "An agent that handed the work on may not act any more, or its statement does not hold",
-    NO_POLICY: "The workspace has no valid policies",
-    ARGUMENTS: "A policy reads an argument that the call gives in another type",
-    POLICY_ERROR: "A policy failed while it was asked",
-    DEFAULT_DENY: "No policy permits the call",
-}
-"""Every id a Decision can name that is not in a policy file."""
-NOT_VIOLATIONS = frozenset(
-    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, DELEGATION_ENDED, NO_POLICY, POLICY_ERROR}
-)
-"""Refusals that say nothing about the agent's conduct and so never count toward its breaker."""
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -97,6 +87,15 @@ def within(bounds: Sequence[Sequence[str]], kind: CallKind, resource: str) -> bo
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
     """``sha256:...`` over the schema and the files in order: the version that every Decision carries (R075)."""
     return digest([SCHEMA, [[name, text] for name, text in files]])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in a call that is decided on again: what it held is not kept, what was found in it is. Classes and
+    rules, in what went out and in what came back."""
+
+    findings: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -153,10 +152,12 @@ def decide(
     approved: bool = False,
     breaker_tripped: bool | None = None,
     stale: bool = False,
+    found: Found | None = None,
 ) -> Decision:
     """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
     own knowledge when newer than the fact. ``stale``: the Snapshot is older than allowed; only a resource for which the
-    workspace declared ``fail_mode: open`` goes on, with the obligation ``fail_open`` to record it. Never raises."""
+    workspace declared ``fail_mode: open`` goes on, with the obligation ``fail_open`` to record it. ``found``: what was
+    found in a call of the past, in place of looking into it. Never raises."""
     version = bundle.version if bundle else workspace.policy_version if workspace else ""
     open_anyway = stale and workspace is not None and call.resource in workspace.fail_open
     if stale and not open_anyway:
@@ -175,7 +176,7 @@ def decide(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version
         )
     try:
-        decision = _judge(call, principal, agent, bundle, approved)
+        decision = _judge(call, principal, agent, bundle, approved=approved, found=found)
     except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
         decision = _deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
     if open_anyway and decision.effect is Effect.ALLOW:
@@ -207,7 +208,9 @@ def _standing(principal: Principal, agent: AgentFact | None, tripped: bool, vers
     return None
 
 
-def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, approved: bool) -> Decision:
+def _judge(
+    call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, *, approved: bool, found: Found | None
+) -> Decision:
     known = _known(bundle, agent)
     place = (call.kind, call.resource)
     grant = known.grants.get(place)
@@ -222,7 +225,7 @@ def _judge(call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, a
         return _deny(DELEGATION, reason, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
-    attempt = _attempt(call, principal, part, grant.autonomy.value)
+    attempt = _attempt(call, principal, part, grant.autonomy.value, found)
     key = _memo_key(place, approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
@@ -247,6 +250,30 @@ def facts_read(call: Call, agent: AgentFact | None, bundle: Bundle | None) -> fr
     if agent is None or bundle is None or call.kind not in _ACTIONS:
         return frozenset()
     return _part(bundle, _known(bundle, agent), call).reads.facts
+
+
+def in_scope(
+    call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, *, approved: bool, found: Found | None = None
+) -> list[tuple[Rule, bool]]:
+    """The rules in scope of a Call, each with whether its conditions hold: what an explanation is made of. Empty for a
+    Call that is not granted, or that gives an argument in a type no policy reads it as."""
+    known = _known(bundle, agent)
+    grant = known.grants.get((call.kind, call.resource))
+    if grant is None or call.kind not in _ACTIONS:
+        return []
+    part = _part(bundle, known, call)
+    given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
+    if any(path in given and not bags.intersection(carry(given[path])) for path, _, bags in part.paths):
+        return []
+    entities = known.base.with_added_json_str(_bags(given)) if given else known.plain
+    action, kind = _ACTIONS[call.kind]
+    out = []
+    for rule in part.rules.values():
+        alone = build_slice([rule])
+        attempt = _attempt(call, principal, alone, grant.autonomy.value, found)
+        question = _Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
+        out.append((rule, bool(_answer(question, approved).rules)))
+    return out
 
 
 def _part(bundle: Bundle, known: _Known, call: Call) -> Slice:
@@ -329,7 +356,7 @@ def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     return part
 
 
-def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str) -> dict[str, Any]:
+def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str, found: Found | None) -> dict[str, Any]:
     """The context but for ``approved`` and the bags. Facts that no policy of the slice reads keep a constant, so that
     they do not split the memo."""
     reads = part.reads.facts
@@ -338,9 +365,12 @@ def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str) -> di
         "session": principal.session if "session" in reads else "",
         "chain": principal.chain if "chain" in reads else (),
         "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
-        "findings": _found([call.arguments, call.content]) if "findings" in reads else (),
+        "findings": _found([call.arguments, call.content]) if "findings" in reads and found is None else (),
         "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),
     }
+    if found is not None:
+        attempt["findings"] = found.findings if "findings" in reads else ()
+        attempt["returned"] = found.returned if "returned" in reads else ()
     if principal.on_behalf_of is not None and "on_behalf_of" in reads:
         attempt["on_behalf_of"] = principal.on_behalf_of
     return attempt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import resources
@@ -16,7 +16,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject, digest
-from tenure.kernel.snapshot import WorkspaceFact
+from tenure.kernel.snapshot import AgentFact, WorkspaceFact, fact_digest
 from tenure.kernel.values import Actor, Event, Status
 from tenure.policy import store
 from tenure.policy.cases import SUFFIX, Report, is_test, read_cases, run_cases
@@ -349,3 +349,11 @@ def workspace_facts(world: World) -> dict[str, WorkspaceFact]:
             for state in store.states(connection)
             if state.version is not None
         }
+
+
+def keep_facts(world: World, agents: Iterable[AgentFact]) -> None:
+    """Keeps what is known of agents, by digest, before a gateway decides by it: the decision can then be made again."""
+    facts = {fact_digest(agent): agent for agent in agents}
+    if facts:
+        with world.begin() as tx:
+            store.keep_facts(tx, facts, world.clock())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
 from tenure.kernel.json import JsonObject
+from tenure.kernel.snapshot import AgentFact
 
 Files = tuple[tuple[str, str], ...]
 
@@ -49,6 +51,16 @@ policy_load = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     sa.Index("policy_load_newest", "workspace", "id"),
+)
+
+
+policy_fact = sa.Table(
+    "policy_fact",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("fact", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
 )
 
 
@@ -171,3 +183,21 @@ def version_files(connection: Connection, workspace: str, version: str) -> Files
         )
     ).first()
     return None if row is None else _files(row.files)
+
+
+def keep_facts(connection: Connection, facts: Mapping[str, AgentFact], now: datetime) -> None:
+    """Keeps what was known of agents, by digest; what is kept already stays."""
+    rows = [
+        {"workspace": fact.workspace, "digest": key, "fact": msgspec.json.encode(fact).decode(), "at": now}
+        for key, fact in facts.items()
+    ]
+    kept = insert(connection, policy_fact).on_conflict_do_nothing(index_elements=["workspace", "digest"])
+    connection.execute(kept, rows)
+
+
+def facts(connection: Connection, workspace: str, digests: Sequence[str]) -> dict[str, AgentFact]:
+    """What was known of agents, by digest, as far as it is kept."""
+    query = sa.select(policy_fact.c.digest, policy_fact.c.fact).where(
+        policy_fact.c.workspace == workspace, policy_fact.c.digest.in_(digests)
+    )
+    return {row.digest: msgspec.json.decode(row.fact, type=AgentFact) for row in connection.execute(query)}

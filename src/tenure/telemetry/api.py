@@ -18,7 +18,7 @@ from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry import otlp, service
+from tenure.telemetry import intake, otlp, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, TraceSummary
 from tenure.telemetry.service import Recording
 from tenure.telemetry.words import feed_item
@@ -159,7 +159,7 @@ def _too_large(limit: int) -> Refused:
 async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events from a gateway, as a JSON array or one a line. Answers only after they are durable."""
     permit(actor, "gateway:events")
-    events = service.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
+    events = intake.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
     taken = await asyncio.to_thread(service.ingest, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
 
@@ -168,7 +168,7 @@ async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Tak
 async def take_imports(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events that a person brings from elsewhere (``import.*`` only). Bringing them again keeps nothing twice."""
     permit(actor, "events:import")
-    events = service.parse_events(await _body(request, world.config.body_max_bytes), IMPORT_TYPES)
+    events = intake.parse_events(await _body(request, world.config.body_max_bytes), IMPORT_TYPES)
     taken = await asyncio.to_thread(service.import_events, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
 

@@ -56,6 +56,19 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call that a gateway decided on. ``data``: the attributes of its Event as JSON text, for readers that want a few
+    of them out of many calls."""
+
+    seq: int
+    id: str
+    time: datetime
+    agent: str
+    session: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a session ended, as somebody judged it. ``reward`` is what the source gave (1.0 = solved), ``success``
     whether that counts as solved. ``task`` names what was attempted and ``trial`` which attempt it was, from 0."""

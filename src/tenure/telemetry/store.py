@@ -23,7 +23,17 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.values import Event, Status
 from tenure.telemetry import spent
-from tenure.telemetry.model import CALL_TYPES, AgentStats, Outcome, Session, ToolUse, TraceSummary, outcome_of, span_of
+from tenure.telemetry.model import (
+    CALL_TYPES,
+    AgentStats,
+    Outcome,
+    RecordedCall,
+    Session,
+    ToolUse,
+    TraceSummary,
+    outcome_of,
+    span_of,
+)
 from tenure.telemetry.rows import micros, session_of, stats_of, time_of, trace_summary_of
 
 tool_use = sa.Table(
@@ -296,6 +306,15 @@ class TraceStore:
         """Events that meet ``where``, by number, at most ``limit``."""
         sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 (only our own column names)
         return [_event(row) for row in self._all(sql, [*where.values, limit])]
+
+    def calls(self, where: Where, limit: int) -> list[RecordedCall]:
+        """Decided calls that meet ``where``, by number, at most ``limit``; their attributes as the text they are."""
+        sql = f"""SELECT seq, id, time_us, agent, session, data FROM event
+            WHERE type IN ('call.completed', 'call.refused') AND {where} ORDER BY seq LIMIT ?"""  # noqa: S608 (only our own column names)
+        return [
+            RecordedCall(row[0], row[1], time_of(row[2]), row[3] or "", row[4] or "", row[5])
+            for row in self._all(sql, [*where.values, limit])
+        ]
 
     def newest(self, where: Where, limit: int) -> list[Logged]:
         """The newest ``limit`` Events that meet ``where``, newest first."""

@@ -1,0 +1,113 @@
+"""The verbs that look back: what policies would have done with the calls that really happened, and why one was decided
+as it was. They read the trace store and change nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tenure.base.room import World
+from tenure.kernel.errors import Refused
+from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.values import Decision
+from tenure.policy import store
+from tenure.policy.model import Bundle, Rule, compile_bundle, in_scope
+from tenure.policy.replay import Past, Replay, decide_again, principal_of, read_past, replay
+from tenure.policy.service import policies_of, version_files
+from tenure.telemetry import service as telemetry
+
+MAX_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replay: of which version, since when, and how long it took."""
+
+    version: str
+    since: datetime
+    found: Replay
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One decision, made again. ``rules``: every policy in its scope, and whether its conditions held. ``agent`` and
+    what follows it are missing where too little was kept to decide again; ``missing`` says what."""
+
+    past: Past
+    agent: AgentFact | None
+    again: Decision | None
+    rules: tuple[tuple[Rule, bool], ...]
+    missing: str
+
+    @property
+    def same(self) -> bool | None:
+        """Whether deciding again gave the same; None where it could not be done."""
+        if self.again is None:
+            return None
+        was, now = self.past.decided, self.again
+        return (was.effect, was.policies, was.policy_version) == (now.effect, now.policies, now.policy_version)
+
+
+def replay_candidate(
+    world: World, workspace: str, files: Sequence[tuple[str, str]], days: float, agent: str | None = None
+) -> Replayed:
+    """Decides the calls of the last ``days`` by files that need not run. Raises Refused ``policy_invalid`` with every
+    fault when they do not compile; their tests are not asked."""
+    if not 0 < days <= MAX_DAYS:
+        raise Refused("bad_days", f"{days} days cannot be looked back.", fix=f"Up to {MAX_DAYS} can.", status=422)
+    bundle = compile_bundle(policies_of(files))
+    since = world.clock() - timedelta(days=days)
+    begun = time.perf_counter()
+    calls = telemetry.recorded_calls(world, workspace, since, agent)
+    pasts = (read_past(call.id, call.time, call.agent, call.session, call.data) for call in calls)
+    found = replay(pasts, _known(world, workspace), bundle)
+    return Replayed(bundle.version, since, found, time.perf_counter() - begun)
+
+
+def explain(world: World, workspace: str, call_id: str) -> Explained:
+    """Decides one past call again, from exactly what it was decided from (R076). Raises Refused 404 for one that is
+    not kept."""
+    call = telemetry.recorded_call(world, workspace, call_id)
+    past = read_past(call.id, call.time, call.agent, call.session, call.data) if call else None
+    if past is None:
+        raise Refused(
+            "unknown_call",
+            f"No decided call {call_id} is kept.",
+            fix="Calls are named in `tenure traces show` and in the header x-tenure-call-id.",
+            status=404,
+        )
+    if past.by_standing:
+        return Explained(past, None, None, (), "no policy was asked: it was refused for its agent's standing")
+    agent = _known(world, workspace)(past.facts)
+    if agent is None:
+        return Explained(past, None, None, (), "what was known of its agent is not kept")
+    bundle = _bundle(world, workspace, past.decided.policy_version)
+    if bundle is None:
+        return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
+    again = decide_again(past, agent, bundle)
+    rules = in_scope(past.call, principal_of(past, agent), agent, bundle, approved=past.approved, found=past.found)
+    missing = "" if past.exact else "something was taken out of its arguments before they were kept"
+    return Explained(past, agent, again, tuple(rules), missing)
+
+
+def _bundle(world: World, workspace: str, version: str) -> Bundle | None:
+    try:
+        bundle = compile_bundle(policies_of(version_files(world, workspace, version)))
+    except Refused:
+        return None
+    return bundle if bundle.version == version else None
+
+
+def _known(world: World, workspace: str) -> Callable[[str], AgentFact | None]:
+    seen: dict[str, AgentFact | None] = {}
+
+    def known(key: str) -> AgentFact | None:
+        if key not in seen:
+            with world.read() as connection:
+                seen[key] = store.facts(connection, workspace, [key]).get(key)
+        return seen[key]
+
+    return known

@@ -1,0 +1,219 @@
+"""Past calls decided again: by the policies that decided them, or by policies that do not run yet.
+
+A recorded call names what it was decided from: the version of the policies, the digest of what was known of its agent,
+its arguments, what was found in it, whether a person had approved it. Pure; who reads the record is ``service``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Principal
+from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, Bundle, Found, decide
+
+_NO_POLICY_ASKED = NOT_VIOLATIONS | {DELEGATION}
+REDACTED = b"[redacted:"
+EXAMPLES = 100
+
+
+class _Decided(msgspec.Struct):
+    effect: Effect
+    reason: str = ""
+    policies: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+    policy_version: str = ""
+
+
+class _Finding(msgspec.Struct):
+    rule: str
+    place: str
+
+
+class _Attributes(msgspec.Struct):
+    """The few attributes of a call's Event that a decision is made from; the others are passed over unread."""
+
+    decision: _Decided = msgspec.field(name="tenure.decision")
+    resource: str = msgspec.field(name="tenure.resource")
+    kind: CallKind = msgspec.field(name="tenure.kind")
+    facts: str = msgspec.field(name="tenure.facts", default="")
+    approval: str | None = msgspec.field(name="tenure.approval.id", default=None)
+    on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
+    findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
+    of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
+    others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
+    agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
+    were kept: then what a policy reads of them may differ."""
+
+    id: str
+    at: datetime
+    agent: str
+    session: str
+    call: Call
+    on_behalf_of: str | None
+    facts: str
+    found: Found
+    approved: bool
+    decided: Decision
+    exact: bool
+
+    @property
+    def by_standing(self) -> bool:
+        """Whether it was refused for what no policy says anything about: a tripped breaker, a dead credential, work that
+        was handed on within narrower bounds."""
+        return bool(_NO_POLICY_ASKED.intersection(self.decided.policies))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A call that would have been decided otherwise."""
+
+    id: str
+    at: datetime
+    agent: str
+    resource: str
+    before: Effect
+    after: Effect
+    policies: tuple[str, ...]
+    reason: str
+
+
+@dataclass(slots=True)
+class Replay:
+    """What came of deciding past calls again. ``changes`` are the first ``EXAMPLES``; ``counts`` has all, by (before,
+    after, agent). Not decided again: ``skipped`` were refused for other reasons than policies, of ``unknown`` it is not
+    kept what was known of the agent. ``inexact`` were decided from arguments out of which something was taken."""
+
+    calls: int = 0
+    skipped: int = 0
+    unknown: int = 0
+    inexact: int = 0
+    counts: Counter[tuple[Effect, Effect, str]] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def changed(self) -> int:
+        """How many calls would have been decided otherwise."""
+        return sum(self.counts.values())
+
+
+_attributes = msgspec.json.Decoder(_Attributes)
+
+
+def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> Past | None:
+    """A recorded call; None for one whose attributes are not those of a decided call (an imported one)."""
+    try:
+        seen = _attributes.decode(data)
+        raw = bytes(seen.of_tool if seen.kind is CallKind.TOOL else seen.others)
+        arguments = msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+    was = seen.decision
+    return Past(
+        id=ident,
+        at=at,
+        agent=agent,
+        session=session,
+        call=Call(ident, seen.kind, seen.resource, arguments if isinstance(arguments, dict) else {}),
+        on_behalf_of=seen.on_behalf_of,
+        facts=seen.facts,
+        found=_found(seen.findings) if seen.findings else _NOTHING,
+        approved=seen.approval is not None and was.effect is Effect.ALLOW,
+        decided=Decision(was.effect, was.reason, was.policies, was.obligations, was.policy_version),
+        exact=REDACTED not in raw,
+    )
+
+
+_NOTHING = Found()
+_WENT_OUT = frozenset({"prompt", "arguments"})
+_CAME_BACK = frozenset({"answer", "result"})
+
+
+def _found(findings: Iterable[_Finding]) -> Found:
+    out: set[str] = set()
+    back: set[str] = set()
+    for finding in findings:
+        words = (finding.rule, finding.rule.partition("/")[0])
+        if finding.place in _WENT_OUT:
+            out.update(words)
+        elif finding.place in _CAME_BACK:
+            back.update(words)
+    return Found(tuple(sorted(out)), tuple(sorted(back)))
+
+
+def principal_of(past: Past, agent: AgentFact) -> Principal:
+    """Who made the call, as far as decisions look at it."""
+    return Principal(
+        workspace=agent.workspace,
+        agent=agent.name,
+        release=agent.release,
+        instance="",
+        session=past.session,
+        credential_epoch=agent.credential_epoch,
+        on_behalf_of=past.on_behalf_of,
+    )
+
+
+def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
+    """The decision of ``bundle`` on a past call."""
+    return decide(
+        past.call,
+        principal_of(past, agent),
+        agent,
+        None,
+        bundle,
+        approved=past.approved,
+        breaker_tripped=False,
+        found=past.found,
+    )
+
+
+def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None], bundle: Bundle) -> Replay:
+    """Decides each of ``pasts`` by ``bundle`` and compares the effects. ``known`` gives what was known of an agent, by
+    digest."""
+    out = Replay()
+    for past in pasts:
+        if past is None:
+            continue
+        out.calls += 1
+        if past.by_standing:
+            out.skipped += 1
+            continue
+        agent = known(past.facts)
+        if agent is None:
+            out.unknown += 1
+            continue
+        out.inexact += not past.exact
+        decision = decide_again(past, agent, bundle)
+        before, after = past.decided.effect, decision.effect
+        if before is after:
+            continue
+        out.counts[before, after, past.agent] += 1
+        if len(out.changes) < EXAMPLES:
+            out.changes.append(_change(past, before, decision))
+    return out
+
+
+def _change(past: Past, before: Effect, decision: Decision) -> Change:
+    return Change(
+        past.id, past.at, past.agent, past.call.resource, before, decision.effect, decision.policies, decision.reason
+    )
+
+
+def as_counts(found: Replay) -> list[dict[str, Any]]:
+    """The counts as rows, the most frequent first."""
+    return [
+        {"before": before, "after": after, "agent": agent, "calls": calls}
+        for (before, after, agent), calls in found.counts.most_common()
+    ]

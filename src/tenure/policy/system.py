@@ -1,0 +1,32 @@
+"""The rules that no policy file can override, by the ids that Decisions name them with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
+CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
+TOOL_DISABLED = "system/tool-disabled"
+DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
+NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
+DEFAULT_DENY = "system/default-deny"
+SYSTEM_RULES: Mapping[str, str] = {
+    STALE: "The gateway has heard nothing from the control plane for too long",
+    UNKNOWN_AGENT: "The agent is not in the Snapshot",
+    LIFECYCLE: "Only an agent in staging, production or draining may act",
+    CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
+    BREAKER: "The agent's breaker is tripped",
+    GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
+    TOOL_DISABLED: "The tool, or all of its server, is switched off",
+    DELEGATION: "An agent that handed the work on does not let it go as far as this call",
+    DELEGATION_ENDED: "An agent that handed the work on may not act any more, or its statement does not hold",
+    NO_POLICY: "The workspace has no valid policies",
+    ARGUMENTS: "A policy reads an argument that the call gives in another type",
+    POLICY_ERROR: "A policy failed while it was asked",
+    DEFAULT_DENY: "No policy permits the call",
+}
+"""Every id a Decision can name that is not in a policy file."""
+NOT_VIOLATIONS = frozenset(
+    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, DELEGATION_ENDED, NO_POLICY, POLICY_ERROR}
+)
+"""Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

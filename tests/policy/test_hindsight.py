@@ -1,0 +1,198 @@
+"""Past calls decided again: by what decided them, with the same result; and by policies that do not run yet."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.base.room import World
+from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.snapshot import Facts
+from tenure.gateway.spool import Spool
+from tenure.kernel.errors import Refused
+from tenure.kernel.snapshot import AgentFact, Snapshot, ToolFact
+from tenure.kernel.values import Actor, Autonomy, CallKind, Effect, Event, LifecycleState
+from tenure.policy import hindsight, service
+from tenure.policy.api import router
+from tenure.policy.model import compile_bundle
+from tenure.telemetry import service as telemetry
+from tests.sim.api import Api
+from tests.sim.policy import PERMIT, a_principal, an_agent
+from tests.sim.telemetry import GATEWAY, opened
+
+LIMIT = """
+@id("limit") @obligation("approve") @reason("Refunds above 100 need a person.")
+forbid(principal, action == Action::"call_tool", resource == Tool::"shop/refund")
+unless { context.approved || (context.longs.hasTag("amount") && context.longs.getTag("amount") <= 100) };
+@id("bulk") forbid(principal, action == Action::"call_model", resource)
+when { context.longs.hasTag("messages") && context.longs.getTag("messages") > 50 };
+@id("mine") forbid(principal, action, resource == Tool::"files/delete")
+unless { context has on_behalf_of && context.on_behalf_of == "ann@example.com" };
+@id("leak") forbid(principal, action, resource == Tool::"shop/list") when { context.findings.contains("secret") };
+"""
+FILES = (("p.cedar", PERMIT + LIMIT),)
+SECRET = "AKIAQ3EGWDKZ5YTRB2NV"
+
+
+class Gateway:
+    """The pipeline of a gateway, with the control plane's store at the other end of its spool."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.facts = Facts()
+        self.pipeline = Pipeline(self.facts, Spool(folder, 1 << 20, "test"), FirstUse(folder / "seen"))
+
+    def know(self, agent: AgentFact, files: tuple[tuple[str, str], ...] = FILES) -> None:
+        """Facts as they come down, kept first as the publisher does."""
+        service.keep_facts(self.world, [agent])
+        now = self.world.clock()
+        snapshot = Snapshot(version=1, issued_at=now, agents={f"{agent.workspace}/{agent.name}": agent})
+        self.facts.replace(snapshot, {"default": compile_bundle(files)})
+
+    def call(self, resource: str, arguments: dict[str, Any], agent: AgentFact, approved: str = "", **who: Any) -> Event:
+        """Decides and records one call."""
+        kind = CallKind.TOOL if "/" in resource else CallKind.LLM
+        principal = a_principal(agent, **who)
+        call = self.pipeline.call(kind, resource, arguments, principal, {})
+        verdict = self.pipeline.judge(call, principal, approved=bool(approved))
+        if approved:
+            verdict = replace(verdict, approval_id=approved)
+        data = {"gen_ai.tool.call.arguments": arguments} if kind is CallKind.TOOL else {}
+
+        async def record() -> Event:  # the spool wants a running loop for its timers
+            return self.pipeline.record(call, principal, verdict, self.world.clock(), 1, data)
+
+        event = asyncio.run(record())
+        telemetry.ingest(self.world, GATEWAY, [event])
+        return event
+
+
+@pytest.fixture
+def gateway(world: World, operator: Actor, tmp_path: Path) -> Iterator[Gateway]:
+    with opened(world):
+        service.publish(world, operator, FILES, "begin")
+        yield Gateway(world, tmp_path / "spool")
+
+
+@pytest.mark.req("R076")
+def test_a_past_decision_is_made_again_with_the_same_result_and_says_why(gateway: Gateway) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    held = gateway.call("shop/refund", {"amount": 500}, agent)
+    gateway.know(replace(agent, purpose="something else", tools=()))  # what is known now is no matter
+    found = hindsight.explain(gateway.world, "default", held.id)
+    assert (found.same, found.missing) == (True, "")
+    assert found.agent == agent
+    assert found.again is not None
+    assert (found.again.effect, found.again.reason) == (Effect.HOLD, "Refunds above 100 need a person.")
+    assert {rule.id: applies for rule, applies in found.rules} == {"tools": True, "limit": True}
+
+
+@pytest.mark.req("R076")
+def test_whatever_was_decided_is_decided_again_alike(gateway: Gateway) -> None:
+    pick = random.Random(7)  # noqa: S311 (the same calls each time)
+    calls = []
+    for number in range(120):
+        level = pick.choice(list(Autonomy))
+        agent = an_agent(
+            tools=(ToolFact("shop", "refund", level), ToolFact("shop", "list"), ToolFact("files", "delete")),
+            state=pick.choice([LifecycleState.PRODUCTION, LifecycleState.STAGING]),
+            purpose=f"purpose {number % 5}",
+        )
+        gateway.know(agent)
+        resource = pick.choice(["shop/refund", "shop/list", "files/delete", "files/none", "gpt", "other"])
+        arguments: dict[str, Any] = pick.choice(
+            [{}, {"amount": 100}, {"amount": 101}, {"amount": "101"}, {"amount": 99.5}, {"messages": 51}, {"q": "a"}]
+        )
+        approved = pick.choice(["", "", "ap1"])
+        calls.append(
+            gateway.call(resource, arguments, agent, approved, on_behalf_of=pick.choice([None, "ann@example.com"]))
+        )
+    explained = [hindsight.explain(gateway.world, "default", event.id) for event in calls]
+    assert [one.same for one in explained] == [True] * len(calls)
+    assert {one.past.decided.effect for one in explained} == set(Effect)
+    report = hindsight.replay_candidate(gateway.world, "default", FILES, 1).found
+    assert (report.calls, report.changed, report.unknown) == (len(calls), 0, 0)
+
+
+@pytest.mark.req("R077")
+def test_a_candidate_says_which_calls_it_would_have_decided_otherwise(gateway: Gateway) -> None:
+    agent, other = an_agent(), an_agent(name="broker")
+    for amount, who in ((50, agent), (90, agent), (90, other), (500, agent)):
+        gateway.know(who)
+        gateway.call("shop/refund", {"amount": amount}, who)
+    gateway.know(agent)
+    gateway.call("shop/refund", {"amount": 70}, agent, approved="ap1")
+    stricter = [("p.cedar", PERMIT + LIMIT.replace("<= 100", "<= 60"))]
+    replayed = hindsight.replay_candidate(gateway.world, "default", stricter, 7)
+    found = replayed.found
+    assert (found.calls, found.changed, found.skipped, found.inexact) == (5, 2, 0, 0)  # the approved one stays approved
+    assert dict(found.counts) == {(Effect.ALLOW, Effect.HOLD, "clerk"): 1, (Effect.ALLOW, Effect.HOLD, "broker"): 1}
+    assert {change.policies for change in found.changes} == {("limit",)}
+    assert hindsight.replay_candidate(gateway.world, "default", stricter, 7, "broker").found.calls == 1
+    gateway.world.clock.advance(3 * 86_400)  # type: ignore[attr-defined]  # the tests' clock
+    assert hindsight.replay_candidate(gateway.world, "default", stricter, 2).found.calls == 0
+
+
+def test_what_was_found_is_decided_by_again_though_it_is_not_kept(gateway: Gateway) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    event = gateway.call("shop/list", {"q": SECRET}, agent)
+    with gateway.world.read():
+        found = hindsight.explain(gateway.world, "default", event.id)
+    assert found.past.decided.policies == ("leak",)
+    assert found.past.found.findings[:1] == ("secret",)
+    assert (found.past.exact, found.same) == (False, True)
+    assert "taken out" in found.missing
+
+
+def test_what_no_policy_decided_is_not_asked_again(gateway: Gateway) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    dead = gateway.call("shop/list", {}, agent, credential_epoch=0)
+    found = hindsight.explain(gateway.world, "default", dead.id)
+    assert (found.same, found.rules) == (None, ())
+    assert "standing" in found.missing
+    assert hindsight.replay_candidate(gateway.world, "default", FILES, 1).found.skipped == 1
+
+
+def test_nothing_unknown_is_guessed(gateway: Gateway) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    event = gateway.call("shop/list", {}, agent)
+    lost = replace(event, id="f" * 32, data={**event.data, "tenure.facts": "sha256:gone"})
+    telemetry.ingest(gateway.world, GATEWAY, [lost])
+    assert hindsight.explain(gateway.world, "default", lost.id).missing == "what was known of its agent is not kept"
+    assert hindsight.replay_candidate(gateway.world, "default", FILES, 1).found.unknown == 1
+    with pytest.raises(Refused, match="No decided call"):
+        hindsight.explain(gateway.world, "elsewhere", event.id)
+    for days in (0, -1, 91):
+        with pytest.raises(Refused, match="looked back"):
+            hindsight.replay_candidate(gateway.world, "default", FILES, days)
+
+
+def test_over_http(gateway: Gateway, operator: Actor) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    event = gateway.call("shop/refund", {"amount": 500}, agent)
+    api = Api(gateway.world, router)
+    assert api("GET", f"/v1/decisions/{event.id}")[0] == 401
+    api.actor = operator
+    status, explained = api("GET", f"/v1/decisions/{event.id}")
+    assert (status, explained["same"], explained["decided"]["effect"]) == (200, True, "hold")
+    assert [rule["id"] for rule in explained["rules"] if rule["determined"]] == ["limit"]
+    body = {"files": [{"name": "p.cedar", "text": PERMIT}], "days": 1}
+    status, replayed = api("POST", "/v1/policies/replay", body)
+    assert (status, replayed["counts"]) == (
+        200,
+        [{"before": "hold", "after": "allow", "agent": "clerk", "calls": 1}],
+    )
+    body["files"] = [{"name": "p.cedar", "text": "permit("}]
+    assert api("POST", "/v1/policies/replay", body)[0] == 422

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tenure.base.room import World
@@ -63,7 +64,7 @@ class Gateway:
         call = self.pipeline.call(kind, resource, arguments, principal, {})
         verdict = self.pipeline.judge(call, principal, approved=bool(approved))
         if approved:
-            verdict = replace(verdict, approval_id=approved)
+            verdict = msgspec.structs.replace(verdict, approval_id=approved)
         data = {"gen_ai.tool.call.arguments": arguments} if kind is CallKind.TOOL else {}
 
         async def record() -> Event:  # the spool wants a running loop for its timers

@@ -15,6 +15,7 @@ from tenure.kernel.values import Autonomy, Call, CallKind, LifecycleState
 from tenure.policy import cedar, model
 from tenure.policy.arguments import carry, lookup
 from tenure.policy.model import compile_bundle, decide
+from tenure.policy.system import POLICY_ERROR
 from tests.sim.policy import a_principal, an_agent
 
 SCOPES = [
@@ -129,8 +130,8 @@ def test_slices_decide_as_the_whole_set_does(
     known.slices[call.kind, call.resource] = replace(part, paths=_readable(part, given_arguments))
     everything = decide(call, principal, agent, None, whole, approved=approved)
     if everything.effect != sliced.effect or everything.policies != sliced.policies:
-        assert model.POLICY_ERROR in everything.policies
-        assert model.POLICY_ERROR in sliced.policies
+        assert POLICY_ERROR in everything.policies
+        assert POLICY_ERROR in sliced.policies
 
 
 def _readable(part: cedar.Slice, given_arguments: Any) -> Any:

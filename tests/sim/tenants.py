@@ -134,9 +134,10 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         now = system_clock() - timedelta(seconds=30)
         kept: Mapping[str, Any] = {"agent": agent, "session": session, "workspace": FULL}
         wait = held(now, {"invoice": MARK, "amount_cents": 5}, **kept)
+        call = tool_call(now, f"files/{MARK}", **kept)
         for event in (
             chat(now, **kept),
-            tool_call(now, f"files/{MARK}", **kept),
+            call,
             refused(now, **kept),
             wait,
             tripped(now, agent),
@@ -174,6 +175,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
     return {
         "agent": agent,
         "approval": approval,
+        "call": call.id,
         "digest": pending,
         "email": zoe.email,
         "external": external,

@@ -27,6 +27,7 @@ AFTER = {
     "agents": "agent",
     "approvals": "approval",
     "external-agents": "external",
+    "decisions": "call",
     "instances": "instance",
     "people": "email",
     "passkeys": "passkey",
@@ -120,6 +121,7 @@ def _alike(answer: httpx2.Response, asked: dict[str, str]) -> tuple[int, str]:
     for kind, value in sorted(asked.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"<{kind}>").replace(httpx2.URL(f"http://x/{value}").path[1:], f"<{kind}>")
     text = re.sub(r'"(size|seq|next|oldest)": ?\d+', r'"\1":0', text)
+    text = re.sub(r'"(since|took_s)": ?("[^"]*"|[\d.e-]+)', r'"\1":0', text)
     return answer.status_code, re.sub(r"(>|\")(just now|\d+ \w+ ago)", r"\1", text)
 
 

@@ -6,9 +6,10 @@ validated by itself, and a syntax error is placed by asking the parser for ever 
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,8 @@ import cedarpy
 from cedarpy import pst
 
 from tenure.base.scan.rules import NAMES
-from tenure.policy.arguments import BAGS, TAG_TYPE, segments
+from tenure.kernel.json import JsonObject
+from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
 
 SCHEMA = """
 entity Server;
@@ -354,3 +356,38 @@ def _covers(scope: Any, uid: Uid, parents: frozenset[Uid]) -> bool:
         return True
     entity = (str(scope.entity.type), scope.entity.id)
     return entity == uid or (not isinstance(scope, pst.ScopeEq) and entity in parents)
+
+
+def uid_json(kind: str, ident: str) -> dict[str, str]:
+    """An entity's name, as Cedar's JSON has it."""
+    return {"type": kind, "id": ident}
+
+
+def entity_json(
+    uid: dict[str, str], attrs: JsonObject | None = None, parents: Sequence[dict[str, str]] = ()
+) -> dict[str, Any]:
+    """An entity, as Cedar's JSON has it."""
+    return {"uid": uid, "attrs": attrs or {}, "parents": list(parents)}
+
+
+def bags_json(given: Mapping[str, Any]) -> str:
+    """The four tag entities that carry ``given`` (path -> value), as Cedar's entity JSON."""
+    tags: dict[str, dict[str, Any]] = {bag: {} for bag in BAGS}
+    for path, value in given.items():
+        for bag, written in carry(value).items():
+            tags[bag][path] = written
+    return json.dumps([entity_json(uid_json(TAG_TYPE[bag], "call")) | {"tags": tags[bag]} for bag in BAGS])
+
+
+def mismatch(part: Slice, path: str, value: Any, bags: frozenset[str]) -> str:
+    """What to say of an argument that the call gives in another type than the policies of ``part`` read (``bags``)."""
+    names = [rule.id for rule in part.rules.values() if any(read == path for _, read in rule.reads.arguments)]
+    kinds = {
+        "longs": "a whole number",
+        "decimals": "a number of at most four decimals",
+        "strings": "a text",
+        "bools": "true or false",
+    }
+    wanted = " or ".join(kinds[bag] for bag in BAGS if bag in bags)
+    shown = type(value).__name__ if isinstance(value, dict | list) else json.dumps(value)[:80]
+    return f"Policy {', '.join(sorted(names))} reads the argument {path} as {wanted}, but the call gives {shown}."

@@ -16,12 +16,27 @@ import cedarpy
 from tenure.base.scan.rules import CLASSES
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
-from tenure.kernel.json import Json, JsonObject, digest
+from tenure.kernel.json import Json, digest
 from tenure.kernel.naming import uri_matches
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
-from tenure.policy.cedar import REDACT, SCHEMA, Fault, Rule, Slice, Uid, build_slice, compile_rules, matches, schema
+from tenure.policy.cedar import (
+    REDACT,
+    SCHEMA,
+    Fault,
+    Rule,
+    Slice,
+    Uid,
+    bags_json,
+    build_slice,
+    compile_rules,
+    entity_json,
+    matches,
+    mismatch,
+    schema,
+    uid_json,
+)
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -40,17 +55,8 @@ from tenure.policy.system import (
     UNKNOWN_AGENT,
 )
 
-__all__ = [
-    "DEFAULT_DENY",
-    "DELEGATION",
-    "DELEGATION_ENDED",
-    "NOT_VIOLATIONS",
-    "SCHEMA",
-    "SYSTEM_RULES",
-    "Bundle",
-    "Fault",
-    "Rule",
-]
+__all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS"]
+__all__ += ["SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
 __all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "within"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
@@ -231,8 +237,8 @@ def _judge(
         return kept
     for path, _, bags in part.paths:
         if path in given and not bags.intersection(carry(given[path])):
-            return _deny(ARGUMENTS, _mismatch(part, path, given[path], bags), bundle.version)
-    entities = known.base.with_added_json_str(_bags(given)) if given else known.plain
+            return _deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
+    entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
     decision = _ask(
         _Question(agent.name, action, (kind, call.resource), part, entities, attempt), bundle.version, approved
@@ -265,7 +271,7 @@ def in_scope(
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     if any(path in given and not bags.intersection(carry(given[path])) for path, _, bags in part.paths):
         return []
-    entities = known.base.with_added_json_str(_bags(given)) if given else known.plain
+    entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
     out = []
     for rule in part.rules.values():
@@ -299,10 +305,10 @@ def _learn(agent: AgentFact) -> _Known:
     granted = agent.granted
     grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
     grants |= {(CallKind.LLM, model.name): ToolFact("", model.name) for model in agent.models}
-    tools = [_uid("Tool", f"{tool.server}/{tool.name}") for tool in granted]
+    tools = [uid_json("Tool", f"{tool.server}/{tool.name}") for tool in granted]
     grants |= {(CallKind.AGENT, peer.name): ToolFact("", peer.name, peer.autonomy) for peer in agent.agents}
-    models = [_uid("Model", model.name) for model in agent.models]
-    peers = [_uid("Peer", peer.name) for peer in agent.agents]
+    models = [uid_json("Model", model.name) for model in agent.models]
+    peers = [uid_json("Peer", peer.name) for peer in agent.agents]
     attributes = {
         "owner": agent.owner,
         "purpose": agent.purpose,
@@ -313,34 +319,15 @@ def _learn(agent: AgentFact) -> _Known:
         "agents": [{"__entity": uid} for uid in peers],
         "data_classes": list(agent.data_classes),
     }
-    entities = {"agent": _entity(_uid("Agent", agent.name), attributes)}
+    entities = {"agent": entity_json(uid_json("Agent", agent.name), attributes)}
     for tool, uid in zip(granted, tools, strict=True):
-        entities[f"t{uid['id']}"] = _entity(uid, parents=[_uid("Server", tool.server)])
-        entities[f"s{tool.server}"] = _entity(_uid("Server", tool.server))
-    entities |= {f"m{uid['id']}": _entity(uid) for uid in models}
-    entities |= {f"p{uid['id']}": _entity(uid) for uid in peers}
+        entities[f"t{uid['id']}"] = entity_json(uid, parents=[uid_json("Server", tool.server)])
+        entities[f"s{tool.server}"] = entity_json(uid_json("Server", tool.server))
+    entities |= {f"m{uid['id']}": entity_json(uid) for uid in models}
+    entities |= {f"p{uid['id']}": entity_json(uid) for uid in peers}
     base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), schema())
-    plain = base.with_added_json_str(_bags({}))
+    plain = base.with_added_json_str(bags_json({}))
     return _Known(fact=agent, base=base, plain=plain, grants=grants)
-
-
-def _uid(kind: str, ident: str) -> dict[str, str]:
-    return {"type": kind, "id": ident}
-
-
-def _entity(
-    uid: dict[str, str], attrs: JsonObject | None = None, parents: Sequence[dict[str, str]] = ()
-) -> dict[str, Any]:
-    return {"uid": uid, "attrs": attrs or {}, "parents": list(parents)}
-
-
-def _bags(given: Mapping[str, Any]) -> str:
-    """The four tag entities that carry ``given`` (path -> value), as Cedar's entity JSON."""
-    tags: dict[str, dict[str, Any]] = {bag: {} for bag in BAGS}
-    for path, value in given.items():
-        for bag, written in carry(value).items():
-            tags[bag][path] = written
-    return json.dumps([_entity(_uid(TAG_TYPE[bag], "call")) | {"tags": tags[bag]} for bag in BAGS])
 
 
 def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
@@ -391,19 +378,6 @@ def _memo_key(place: Any, approved: bool, attempt: Mapping[str, Any], given: Map
     return place, approved, tuple(attempt.items()), values
 
 
-def _mismatch(part: Slice, path: str, value: Any, bags: frozenset[str]) -> str:
-    names = [rule.id for rule in part.rules.values() if any(read == path for _, read in rule.reads.arguments)]
-    kinds = {
-        "longs": "a whole number",
-        "decimals": "a number of at most four decimals",
-        "strings": "a text",
-        "bools": "true or false",
-    }
-    wanted = " or ".join(kinds[bag] for bag in BAGS if bag in bags)
-    shown = type(value).__name__ if isinstance(value, dict | list) else json.dumps(value)[:80]
-    return f"Policy {', '.join(sorted(names))} reads the argument {path} as {wanted}, but the call gives {shown}."
-
-
 @dataclass(frozen=True, slots=True)
 class _Question:
     """One Call as Cedar is asked about it, but for the approval."""
@@ -442,11 +416,11 @@ def _ask(question: _Question, version: str, approved: bool) -> Decision:
 
 
 def _answer(question: _Question, approved: bool) -> _Answer:
-    bags = {bag: {"__entity": _uid(TAG_TYPE[bag], "call")} for bag in BAGS}
+    bags = {bag: {"__entity": uid_json(TAG_TYPE[bag], "call")} for bag in BAGS}
     request = {
-        "principal": _uid("Agent", question.agent),
-        "action": _uid("Action", question.action),
-        "resource": _uid(*question.resource),
+        "principal": uid_json("Agent", question.agent),
+        "action": uid_json("Action", question.action),
+        "resource": uid_json(*question.resource),
         "context": {**question.attempt, **bags, "approved": approved},
     }
     result = cedarpy.is_authorized(request, question.part.policies, question.entities, schema())

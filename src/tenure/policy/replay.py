@@ -70,8 +70,8 @@ class Past:
 
     @property
     def by_standing(self) -> bool:
-        """Whether it was refused for what no policy says anything about: a tripped breaker, a dead credential, work that
-        was handed on within narrower bounds."""
+        """Whether it was refused for what no policy says anything about: a tripped breaker, a dead credential, narrower
+        bounds of whoever handed the work on."""
         return bool(_NO_POLICY_ASKED.intersection(self.decided.policies))
 
 

@@ -28,6 +28,7 @@ PLACES: Mapping[str, str] = {
     "tenure.response.body": "answer",
     "error.message": "answer",
     "gen_ai.tool.call.arguments": "arguments",
+    "tenure.call.arguments": "arguments",
     "arguments": "arguments",
     "gen_ai.tool.call.result": "result",
 }

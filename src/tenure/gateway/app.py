@@ -48,7 +48,13 @@ class Gateway:
         self._turned_away = TurnedAway(self.spool)
         self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
-        self._a2a = A2aHandler(self._pipeline, self._client, config.gateway_url, config.delegation_ttl_s)
+        self._a2a = A2aHandler(
+            self._pipeline,
+            self._client,
+            config.gateway_url,
+            ttl_s=config.delegation_ttl_s,
+            stream_max=config.stream_max_bytes,
+        )
         self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []

@@ -31,7 +31,6 @@ from tenure.kernel.values import Call, CallKind, Principal
 _log = log.get("gateway.a2a")
 WELL_KNOWN = "/.well-known/agent-card.json"
 _ANSWER_MAX = 64 << 20
-_STREAM_MAX = 256 << 20
 _MAX_WAIT_S = 600.0
 _RETRY_AFTER_S = 2
 _SENT_ON = (
@@ -71,20 +70,23 @@ class _Run:
 
 class A2aHandler:
     """Everything under ``/a2a``. ``address`` is where agents reach the gateway; ``ttl_s`` how long an agent may work on
-    what another handed to it."""
+    what another handed to it; ``stream_max`` how long a stream may be, in bytes."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         client: Client,
         address: str,
+        *,
         ttl_s: float = 900.0,
+        stream_max: int = 256 << 20,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._pipeline = pipeline
         self._client = client
         self._address = address
         self._ttl_s = ttl_s
+        self._stream_max = stream_max
         self._environ = environ
         self._notifications = Notifications(pipeline, client)
 
@@ -203,7 +205,6 @@ class A2aHandler:
                 f"{path}?{parts.query}" if parts.query and not ask.rest else path,
                 headers,
                 body,
-                replay=not ask.operation.sends,
                 admit=lambda: self._admit(run),
             )
             _refuse_redirect(reply)
@@ -312,7 +313,7 @@ class A2aHandler:
                 while chunk := await reply.next_chunk():
                     standing = self._pipeline.standing(run.call, run.principal, standing)
                     self._check_service(run)
-                    size = _longer(size, chunk)
+                    size = _longer(size, chunk, self._stream_max)
                     out = [self._event(run, event, owns, told, address) for event in events.feed(chunk)]
                     if out:
                         yield b"".join(out)
@@ -395,9 +396,9 @@ def _refuse_redirect(reply: Reply) -> None:
         raise UpstreamError("garbage", f"the agent redirects ({reply.status}), which is not followed")
 
 
-def _longer(size: int, chunk: bytes) -> int:
-    if size + len(chunk) > _STREAM_MAX:
-        raise UpstreamError("too_large", f"the agent's stream is longer than {_STREAM_MAX} bytes")
+def _longer(size: int, chunk: bytes, most: int) -> int:
+    if size + len(chunk) > most:
+        raise UpstreamError("too_large", f"the agent's stream is longer than {most} bytes")
     return size + len(chunk)
 
 

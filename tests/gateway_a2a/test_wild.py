@@ -22,7 +22,7 @@ from tests.sim.wild_a2a import WildPeer
 SAY = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}
 
 
-def rpc(method: str = "SendMessage", params: Any = None, **more: Any) -> dict[str, Any]:
+def rpc(method: Any = "SendMessage", params: Any = None, **more: Any) -> dict[str, Any]:
     return {
         "jsonrpc": "2.0",
         "id": 1,
@@ -74,6 +74,14 @@ def test_a_bad_request_is_told_what_is_wrong(house: House, body: Any, code: int,
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (200, code)
     assert words in error["message"]
+
+    def told(events: list[dict[str, Any]]) -> bool:
+        mine = [event for event in events if event["time"] >= house.since]
+        kinds = {event["type"] for event in mine}
+        # An unknown task was asked for in a call; the rest never became one.
+        return ("call.completed" if code == -32001 else "request.refused") in kinds
+
+    assert house.control.wait(told)
     assert house.agents["helper"].seen()["requests"] == before
 
 
@@ -105,6 +113,7 @@ def test_a_bad_request_over_http_is_told_what_is_wrong(  # noqa: PLR0917 (one ro
 def test_a_body_that_is_too_large_is_refused(house: House) -> None:
     answer = post(house, "/a2a/helper", b" " * ((16 << 20) + 1))
     assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == -32600
 
 
 def test_no_token_a_bad_token_and_an_unknown_agent(house: House) -> None:

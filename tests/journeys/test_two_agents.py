@@ -16,8 +16,9 @@ from a2a.helpers import get_stream_response_text
 from a2a.utils.signing import create_signature_verifier
 from jwt import PyJWK
 
+from demo.processes import until
 from tests.gateway_a2a.conftest import AgentProcess, message
-from tests.sim.installation import Installation, until
+from tests.sim.installation import Installation
 from tests.sim.manifests import manifest
 from tests.sim.ports import free_port
 
@@ -81,7 +82,7 @@ def test_two_agents_from_their_manifests_to_one_trace(installation: Installation
             found = client.get("/v1/events", dict[str, Any], limit=100)["events"]
             return [told["event"] for told in found if told["event"]["type"] == "call.completed"]
 
-        until(calls, "the call to be recorded")
+        until(lambda: bool(calls()), "the call to be recorded")
         event = calls()[0]
         trace = client.get(f"/v1/traces/{event['trace_id']}", dict[str, Any])
     assert (event["agent"], event["data"]["tenure.resource"]) == ("asker", "helper")
@@ -92,9 +93,9 @@ def test_two_agents_from_their_manifests_to_one_trace(installation: Installation
 def test_a_card_from_elsewhere_is_imported_granted_and_called(
     installation: Installation, helper: AgentProcess, tmp_path: Path
 ) -> None:
-    told = installation.tenure("agents", "import-card", helper.url, "--name", "elsewhere")
+    told = installation.run("agents", "import-card", helper.url, "--name", "elsewhere")
     assert "not signed" in told
-    assert "elsewhere" in installation.tenure("agents", "external")
+    assert "elsewhere" in installation.run("agents", "external")
     installation.employ(manifest("visitor", "http://127.0.0.1:9/v1", agents=[{"name": "elsewhere"}]))
     started = installation.instance("visitor")
 
@@ -110,6 +111,6 @@ def test_a_card_from_elsewhere_is_imported_granted_and_called(
     assert "x-tenure-delegation" not in json.loads(asyncio.run(call()))
     bad = tmp_path / "card.json"
     bad.write_text("{}")
-    assert "has no name" in installation.tenure("agents", "import-card", str(bad), expect=2)
-    installation.tenure("agents", "remove-card", "elsewhere", "--yes")
-    assert "No agent elsewhere" in installation.tenure("agents", "external")
+    assert "has no name" in installation.run("agents", "import-card", str(bad), expect=2)
+    installation.run("agents", "remove-card", "elsewhere", "--yes")
+    assert "No agent elsewhere" in installation.run("agents", "external")

@@ -50,6 +50,7 @@ class Gateway:
         self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
         self._a2a = A2aHandler(
             self._pipeline,
+            self._turned_away,
             self._client,
             config.gateway_url,
             ttl_s=config.delegation_ttl_s,
@@ -103,6 +104,8 @@ class Gateway:
         """The answer to a request that could not be read, in the protocol of its path."""
         if request.path.startswith("/v1"):
             return self._llm.explain(request, status, code, message)
+        if request.path.startswith("/a2a/"):
+            return self._a2a.explain(request, status, code, message)
         self._turned_away.note(request, status, code, message)
         return plain(request, status, code, message)
 

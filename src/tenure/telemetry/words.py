@@ -55,6 +55,8 @@ _PLAIN = {
     "agent.applied": "has a new manifest",
     "api_token.created": "an API token was made",
     "api_token.revoked": "an API token was revoked",
+    "external_agent.imported": "the card of an agent elsewhere was imported",
+    "external_agent.removed": "an agent elsewhere was removed",
     "instance.returned": "a run that was taken for lost was heard of again",
     "instance.started": "began a run",
     "key.created": "a new signing key is in use",

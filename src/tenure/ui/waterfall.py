@@ -157,6 +157,12 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         ("Upstream", "server.address"),
         ("HTTP status", "http.response.status_code"),
         ("MCP server", "mcp.server.name"),
+        ("Agent that was called", "gen_ai.agent.name"),
+        ("A2A method", "a2a.method"),
+        ("Task of the agent", "a2a.task.id"),
+        ("State of the task", "a2a.task.state"),
+        ("Handed on by", "tenure.chain"),
+        ("Within the bounds of the chain", "tenure.scope"),
         ("Error", "error.type"),
     )
     out = []
@@ -210,7 +216,7 @@ def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> 
         decide=duration(data.get("tenure.decide_us")),
         arguments=load(data.get("gen_ai.tool.call.arguments")),
         result=load(data.get("gen_ai.tool.call.result")),
-        messages=said(raw) if item.kind == "llm" else (),
+        messages=said(raw) if item.kind == "llm" or data.get("tenure.kind") == "agent" else (),
         facts=_facts(raw, data),
         span_id=str(raw.get("span_id") or ""),
         approval_id=str(data.get("tenure.approval.id") or ""),

@@ -32,6 +32,8 @@ def _call(data: JsonObject) -> Said:
         if note and (cost := costs([data])) is not None:
             note += f", {dollars(cost)}"
         return Said("asked", resource, str(data.get("error.type") or note))
+    if data.get("tenure.kind") == "agent":
+        return Said("called agent", resource, str(data.get("error.type") or data.get("a2a.method") or ""))
     arguments = data.get("gen_ai.tool.call.arguments")
     note = preview(json.loads(arguments) if _is_json(arguments) else arguments) if arguments else ""
     return Said("used", resource, str(data.get("error.type") or note))
@@ -67,6 +69,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "breaker.reset": ("may act again: its breaker was reset", ""),
     "call.refused": ("was refused", ""),
     "request.refused": ("sent what is no call", "nothing was sent on"),
+    "external_agent.imported": ("imported the card of an agent elsewhere", ""),
+    "external_agent.removed": ("removed an agent elsewhere", ""),
     "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
     "instance.started": ("began a run", ""),
     "instance.ended": ("ended a run", ""),

@@ -18,9 +18,10 @@ from tenure.gateway.a2a import codec, messages
 from tenure.gateway.a2a.answers import EVENTS, denied, faulty, refused, returned, upstream_fault
 from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
 from tenure.gateway.a2a.push import Notifications, check_callback
-from tenure.gateway.a2a.wire import LIST, MEDIA, Ask, Fault, error_event, fault_of, wrong
+from tenure.gateway.a2a.wire import LIST, MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
 from tenure.gateway.http import Request, Response
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Refused
@@ -75,6 +76,7 @@ class A2aHandler:
     def __init__(
         self,
         pipeline: Pipeline,
+        turned_away: TurnedAway,
         client: Client,
         address: str,
         *,
@@ -83,6 +85,7 @@ class A2aHandler:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._pipeline = pipeline
+        self._turned_away = turned_away
         self._client = client
         self._address = address
         self._ttl_s = ttl_s
@@ -94,6 +97,7 @@ class A2aHandler:
         """The answer to one request, in the binding that it came by, whatever comes of it."""
         name, _, below = request.path.removeprefix("/a2a").removeprefix("/").partition("/")
         rest = bool(below) or request.method != "POST"
+        principal: Principal | None = None
         try:
             if below.startswith("callbacks/"):
                 return await self._notifications.handle(request, name, below.removeprefix("callbacks/"))
@@ -102,10 +106,20 @@ class A2aHandler:
                 return self._cards(request, principal, name)
             ask = self._read(request, f"/{below}" if below else "")
         except Refused as error:
+            if error.code != "credential_revoked" and not error.code.startswith("delegation_"):
+                self._turned_away.note(request, error.status, error.code.lower(), error.message, principal)
             return refused(error, rest=rest)
         if ask.problem is not None:
-            return faulty(fault_of(ask.problem), ask)
+            problem = ask.problem
+            self._turned_away.note(request, problem.status, problem.code.lower(), problem.message, principal)
+            return faulty(fault_of(problem), ask)
         return await self._call(request, name, ask, principal)
+
+    def explain(self, request: Request, status: int, code: str, message: str) -> bytes:
+        """The body of the answer to a request that could not be read, in the binding of its path."""
+        self._turned_away.note(request, status, code, message)
+        rest = "/" in request.path.removeprefix("/a2a/")
+        return error_body(Fault("INVALID_REQUEST", message, {"code": code}), None, rest=rest)
 
     @staticmethod
     def _read(request: Request, below: str) -> Ask:

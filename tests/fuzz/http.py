@@ -10,6 +10,7 @@ from typing import Any
 import h11
 import httptools
 
+from tenure.gateway.deadlines import Deadlines
 from tenure.gateway.http import Request, Response
 from tenure.gateway.server import Limits, Server, _Connection
 from tenure.gateway.wire import Connection, UpstreamError
@@ -167,7 +168,7 @@ async def _answered(pieces: list[bytes]) -> tuple[Any, ...]:
     """What a client makes of an answer that arrives in ``pieces``, before the upstream closes: status, headers, body,
     error, and whether the connection may be used again."""
     idle: list[Connection] = []
-    connection = Connection(idle.append, lambda _: None)
+    connection = Connection(idle.append, lambda _: None, Deadlines())
     pipe = _Pipe()
     connection.connection_made(pipe)
     head = connection.send(b"GET / HTTP/1.1\r\n\r\n", 5.0)

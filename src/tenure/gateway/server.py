@@ -52,14 +52,14 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Request, bool, bool]] = deque()  # request, keep alive, HTTP/1.1
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._refusal: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._owes_continue = False
         self._in_head = self._in_message = False
         self._discarding = False
-        self._head_size = self._line_size = self._body_size = 0
+        self._head_size = self._body_size = self._bodiless = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._names: dict[str, str] = {}
@@ -70,7 +70,7 @@ class _Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether an answer is owed."""
-        return self._task is not None or bool(self._queue)
+        return self.task is not None or bool(self._queue)
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,8 +83,8 @@ class _Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._queue.clear()
         self.resume_writing()
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def pause_writing(self) -> None:
         self._drained = asyncio.get_running_loop().create_future()
@@ -99,21 +99,32 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding or self._refusal is not None:
             return
+        before = self._body_size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._refusal is None:
                 self._refuse(400, "bad_http", f"This is not an HTTP/1.1 request: {error}")
-        if self._in_head and self._refusal is None:
-            self._head_size += len(data)
+        if self._in_message and self._refusal is None:
+            self._check_size(len(data), before)
+        self._advance()
+
+    def _check_size(self, size: int, body_before: int) -> None:
+        """Bounds what the parser keeps to itself of a message that is not whole: a head, chunk extensions, trailers."""
+        if self._in_head:
+            self._head_size += size
             if self._head_size > self._limits.head:
                 self._refuse(431, "head_too_large", f"The headers are longer than {self._limits.head} bytes.")
-        self._advance()
+        elif self._body_size <= body_before:
+            self._bodiless += size
+            if self._bodiless > self._limits.head:
+                text = f"Chunk extensions and trailers are longer than {self._limits.head} bytes."
+                self._refuse(431, "framing_too_large", text)
 
     # -- httptools
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
-        self._head_size = self._line_size = self._body_size = 0
+        self._head_size = self._body_size = self._bodiless = 0
         self._url, self._headers, self._names, self._body = b"", [], {}, []
         if not self.busy:
             self.deadline = self._server.now() + self._limits.request_s
@@ -122,17 +133,15 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:  # trailers of a chunked body; nothing here reads them
-            self._body_size += len(name) + len(value)
-            return
-        self._headers.append((name, value))
-        self._line_size += len(name) + len(value) + 4
-        if len(self._headers) > self._limits.headers:
-            self._stop(431, "too_many_headers", f"More than {self._limits.headers} headers.")
+        if self._in_head:  # or else a trailer of a chunked body, which nothing here reads
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self._url) + self._line_size > self._limits.head:
+        if len(self._headers) > self._limits.headers:
+            self._stop(431, "too_many_headers", f"More than {self._limits.headers} headers.")
+        lines = sum([len(name) + len(value) + 4 for name, value in self._headers])
+        if len(self._url) + lines > self._limits.head:
             self._stop(431, "head_too_large", f"The headers are longer than {self._limits.head} bytes.")
         names: dict[str, str] = {}
         for raw_name, raw_value in self._headers:
@@ -206,11 +215,11 @@ class _Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self.closed:
             return
-        if self._task is None and self._queue:
+        if self.task is None and self._queue:
             request, keep, modern = self._queue.popleft()
             self.deadline = 0.0
-            self._task = asyncio.get_running_loop().create_task(self._answer(request, keep, modern))
-        if self._task is None:
+            self.task = asyncio.get_running_loop().create_task(self._answer(request, keep, modern))
+        if self.task is None:
             if self._refusal is not None:
                 self._finish(self._refusal)
                 return
@@ -260,9 +269,10 @@ class _Connection(asyncio.Protocol):
             if not self.closed and self._transport is not None:
                 self._transport.abort()
         finally:
-            self._task = None
+            self.task = None
             if response is not None and response.done is not None:
-                response.done()
+                # Not now: the event loop hands what was written to the socket only after this step.
+                asyncio.get_running_loop().call_soon(response.done)
         if self.closed:
             return
         if not keep:
@@ -385,9 +395,12 @@ class Server:
             for connection in tuple(self.connections):
                 connection.stop()
             await asyncio.sleep(0.02)
+        running = [connection.task for connection in self.connections if connection.task is not None]
         for connection in tuple(self.connections):
             connection.abort()
-        await asyncio.sleep(0)
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+        await asyncio.sleep(0)  # what is to be done after an answer is done
         if self._sweeper is not None:
             self._sweeper.cancel()
 

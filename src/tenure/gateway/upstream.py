@@ -10,9 +10,10 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
+from tenure.gateway.deadlines import Deadlines
 from tenure.gateway.wire import Connection, Reply, UpstreamError
 from tenure.kernel.snapshot import Timeouts
 
@@ -60,8 +61,9 @@ def target(base_url: str) -> Target:
 class _Host:
     """The connections to one origin."""
 
-    def __init__(self, where: Target, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, where: Target, tls: ssl.SSLContext | None, deadlines: Deadlines) -> None:
         self._where = where
+        self._deadlines = deadlines
         self._tls = tls
         self._idle: deque[Connection] = deque()
         self._open = 0
@@ -85,7 +87,7 @@ class _Host:
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self.idle, self.lost),
+                    lambda: Connection(self.idle, self.lost, self._deadlines),
                     self._where.address,
                     self._where.port,
                     ssl=self._tls if self._where.scheme == "https" else None,
@@ -129,6 +131,7 @@ class Client:
         self._timeout_s = timeout_s
         self._answer_s = answer_s
         self._hosts: dict[tuple[str, str, int], _Host] = {}
+        self._deadlines = Deadlines()
         self._tls: ssl.SSLContext | None = None
 
     def _host(self, where: Target) -> _Host:
@@ -138,7 +141,7 @@ class Client:
             if where.scheme == "https" and self._tls is None:
                 self._tls = ssl.create_default_context()
                 self._tls.set_alpn_protocols(["http/1.1"])
-            host = self._hosts[key] = _Host(where, self._tls)
+            host = self._hosts[key] = _Host(where, self._tls, self._deadlines)
         return host
 
     async def send(
@@ -184,20 +187,21 @@ class Client:
         first_s, idle_s, total_s = within
         head = connection.send(data, idle_s)
         silence = min(first_s, total_s) if total_s else first_s
-        timer = asyncio.get_running_loop().call_later(silence, connection.timed_out, silence)
+        now = asyncio.get_running_loop().time()
+        connection.deadlines.set(connection, now + silence, partial(connection.timed_out, silence))
         try:
             reply = await head
         except asyncio.CancelledError:
             connection.abort()
             raise
         finally:
-            timer.cancel()
+            connection.deadlines.lift(connection)
         if total_s:
             reply.end_by(begun + total_s, total_s)
         return reply
 
     def close(self) -> None:
-        """Closes idle connections; those in use close with their replies."""
+        """Closes idle connections. Those in use close with their replies, and keep their time limits."""
         for host in self._hosts.values():
             host.close()
 

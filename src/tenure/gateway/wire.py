@@ -13,6 +13,8 @@ from typing import cast
 
 import httptools
 
+from tenure.gateway.deadlines import Deadlines
+
 _HIGH_WATER = 256 << 10  # bytes read ahead of the consumer before the socket is left alone
 _MAX_HEAD = 64 << 10
 
@@ -31,14 +33,15 @@ class Reply:
     early, which closes the connection."""
 
     __slots__ = (
-        *("_chunks", "_connection", "_deadline", "_error", "_finished", "_limit", "_size", "_timeout_s", "_waiter"),
-        *("headers", "status"),
+        *("_chunks", "_connection", "_deadline", "_deadlines", "_error", "_finished", "_limit", "_size", "_timeout_s"),
+        *("_waiter", "headers", "status"),
     )
 
     def __init__(self, connection: Connection, timeout_s: float) -> None:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._connection: Connection | None = connection
+        self._deadlines = connection.deadlines
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._finished = False
@@ -98,16 +101,16 @@ class Reply:
         self._waiter = loop.create_future()
         silent = loop.time() + self._timeout_s
         if self._deadline and self._deadline < silent:
-            timer = loop.call_at(self._deadline, self._too_long)
+            self._deadlines.set(self, self._deadline, self._too_long)
         else:
-            timer = loop.call_at(silent, self._timed_out)
+            self._deadlines.set(self, silent, self._timed_out)
         try:
             await self._waiter
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            timer.cancel()
+            self._deadlines.lift(self)
 
     def _timed_out(self) -> None:
         connection = self._connection
@@ -152,7 +155,10 @@ class Reply:
 class Connection(asyncio.Protocol):
     """One connection, one request at a time. ``idle`` is told when it may be used again, ``lost`` when it is gone."""
 
-    def __init__(self, idle: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, idle: Callable[[Connection], None], lost: Callable[[Connection], None], deadlines: Deadlines
+    ) -> None:
+        self.deadlines = deadlines
         self._idle = idle
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -210,9 +216,8 @@ class Connection(asyncio.Protocol):
             return
         reply = self._reply
         reply.status, reply.headers = status, self._headers
-        self._framed = status in (204, 304) or any(
-            name in ("content-length", "transfer-encoding") for name, _ in self._headers
-        )
+        names = {name for name, _ in self._headers}
+        self._framed = "content-length" in names or "transfer-encoding" in names or status in (204, 304)
         head, self._head = self._head, None
         if not head.done():
             head.set_result(reply)

@@ -1,0 +1,36 @@
+"""Time limits of many waits on one timer. A timer of its own for each wait costs as much as deciding on a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+_STEP_S = 0.05
+
+
+class Deadlines:
+    """A limit strikes on time or a twentieth of a second late. To be used by one event loop."""
+
+    def __init__(self) -> None:
+        self._limits: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, wait: object, at: float, strike: Callable[[], None]) -> None:
+        """Calls ``strike`` when ``at`` (the event loop's time) has passed, unless it is lifted before. A ``wait`` has
+        one limit."""
+        self._limits[wait] = at, strike
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_STEP_S, self._look)
+
+    def lift(self, wait: object) -> None:
+        """The wait is over."""
+        self._limits.pop(wait, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due = [(wait, strike) for wait, (at, strike) in self._limits.items() if at <= now]
+        for wait, strike in due:
+            if self._limits.pop(wait, None) is not None:
+                strike()
+        self._timer = loop.call_later(_STEP_S, self._look) if self._limits else None

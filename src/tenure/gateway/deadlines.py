@@ -14,6 +14,13 @@ class Deadlines:
     def __init__(self) -> None:
         self._limits: dict[object, tuple[float, Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking asyncio for it asks the kernel for the process
+
+    def now(self) -> float:
+        """The event loop's time."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def set(self, wait: object, at: float, strike: Callable[[], None]) -> None:
         """Calls ``strike`` when ``at`` (the event loop's time) has passed, unless it is lifted before. A ``wait`` has
@@ -28,7 +35,7 @@ class Deadlines:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.now()
         due = [(wait, strike) for wait, (at, strike) in self._limits.items() if at <= now]
         for wait, strike in due:
             if self._limits.pop(wait, None) is not None:

@@ -218,7 +218,7 @@ class _Connection(asyncio.Protocol):
         if self.task is None and self._queue:
             request, keep, modern = self._queue.popleft()
             self.deadline = 0.0
-            self.task = asyncio.get_running_loop().create_task(self._answer(request, keep, modern))
+            self.task = self._server.loop.create_task(self._answer(request, keep, modern))
         if self.task is None:
             if self._refusal is not None:
                 self._finish(self._refusal)
@@ -272,7 +272,7 @@ class _Connection(asyncio.Protocol):
             self.task = None
             if response is not None and response.done is not None:
                 # Not now: the event loop hands what was written to the socket only after this step.
-                asyncio.get_running_loop().call_soon(response.done)
+                self._server.loop.call_soon(response.done)
         if self.closed:
             return
         if not keep:
@@ -365,10 +365,15 @@ class Server:
         self._sweeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it was started in."""
+        assert self._loop is not None  # noqa: S101 (set by start, before any connection)
+        return self._loop
+
     def now(self) -> float:
         """The event loop's time."""
-        assert self._loop is not None  # noqa: S101 (set by start, before any connection)
-        return self._loop.time()
+        return self.loop.time()
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port. Raises OSError when the address is taken."""

@@ -108,7 +108,7 @@ class _Host:
         if len(self._idle) >= _IDLE_PER_HOST:
             connection.abort()
         else:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = self._deadlines.now()
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
@@ -169,7 +169,7 @@ class Client:
         data = _head(where, method, path, headers, len(body)) + body
         timeout = timeout_s or self._timeout_s
         within = (timeouts.first_byte_s or timeout, timeouts.idle_s or timeout, timeouts.total_s or self._answer_s)
-        begun = asyncio.get_running_loop().time()
+        begun = self._deadlines.now()
         connection = host.take(begun)
         if connection is not None:
             _admitted(admit, host, connection)
@@ -187,15 +187,15 @@ class Client:
         first_s, idle_s, total_s = within
         head = connection.send(data, idle_s)
         silence = min(first_s, total_s) if total_s else first_s
-        now = asyncio.get_running_loop().time()
-        connection.deadlines.set(connection, now + silence, partial(connection.timed_out, silence))
+        deadlines = connection.deadlines
+        deadlines.set(connection, deadlines.now() + silence, partial(connection.timed_out, silence))
         try:
             reply = await head
         except asyncio.CancelledError:
             connection.abort()
             raise
         finally:
-            connection.deadlines.lift(connection)
+            deadlines.lift(connection)
         if total_s:
             reply.end_by(begun + total_s, total_s)
         return reply

@@ -33,8 +33,8 @@ class Reply:
     early, which closes the connection."""
 
     __slots__ = (
-        *("_chunks", "_connection", "_deadline", "_deadlines", "_error", "_finished", "_limit", "_size", "_timeout_s"),
-        *("_waiter", "headers", "status"),
+        *("_chunks", "_connection", "_deadline", "_deadlines", "_error", "_finished", "_limit", "_loop", "_size"),
+        *("_timeout_s", "_waiter", "headers", "status"),
     )
 
     def __init__(self, connection: Connection, timeout_s: float) -> None:
@@ -42,6 +42,7 @@ class Reply:
         self.headers: list[tuple[str, str]] = []
         self._connection: Connection | None = connection
         self._deadlines = connection.deadlines
+        self._loop = connection.loop
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._finished = False
@@ -78,7 +79,7 @@ class Reply:
 
     async def next_chunk(self) -> bytes:
         """The bytes that have arrived since the last call, waiting for some; empty at the end. Raises UpstreamError."""
-        if self._deadline and not self._finished and asyncio.get_running_loop().time() >= self._deadline:
+        if self._deadline and not self._finished and self._deadlines.now() >= self._deadline:
             self._too_long()
         while not self._chunks:
             if self._finished:
@@ -97,9 +98,9 @@ class Reply:
         return chunk
 
     async def _more(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        silent = loop.time() + self._timeout_s
+        assert self._loop is not None  # noqa: S101 (a reply comes from a connection that was made)
+        self._waiter = self._loop.create_future()
+        silent = self._deadlines.now() + self._timeout_s
         if self._deadline and self._deadline < silent:
             self._deadlines.set(self, self._deadline, self._too_long)
         else:
@@ -159,6 +160,7 @@ class Connection(asyncio.Protocol):
         self, idle: Callable[[Connection], None], lost: Callable[[Connection], None], deadlines: Deadlines
     ) -> None:
         self.deadlines = deadlines
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._idle = idle
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -176,6 +178,7 @@ class Connection(asyncio.Protocol):
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         if self._reply is None:  # bytes that nobody asked for
@@ -241,8 +244,8 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes, timeout_s: float) -> asyncio.Future[Reply]:
         """Writes a request; the future is done when the head of its answer has arrived."""
         assert self._transport is not None  # noqa: S101 (create_connection returns after connection_made)
-        loop = asyncio.get_running_loop()
-        self._head = loop.create_future()
+        assert self.loop is not None  # noqa: S101 (as above)
+        self._head = self.loop.create_future()
         self._reply = Reply(self, timeout_s)
         self._head_size, self._framed, self.answered = 0, False, False
         self._transport.write(data)

@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
                 self._refuse(431, "head_too_large", f"The headers are longer than {self._limits.head} bytes.")
         elif self._body_size <= body_before:
             self._bodiless += size
-            if self._bodiless > self._limits.head:
+            if self._bodiless > self._limits.head + self._body_size:
                 text = f"Chunk extensions and trailers are longer than {self._limits.head} bytes."
                 self._refuse(431, "framing_too_large", text)
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
 from tenure.kernel.ids import new_id, stable_id
-from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.json import Json, JsonObject, digest
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Call, Decision, Effect, Principal, Status
 
@@ -26,6 +27,7 @@ _CLAIM_GRACE_S = 5.0  # a claim under way is worth a little more patience than w
 _LOOK_EVERY_S = 1.0  # facts also change by growing stale, which rings no bell
 _REQUEST_KEPT_S = 60.0  # how long an asked-for approval may take to show up as a fact
 _UNUSED_KEPT = 1000
+_SHOWN_BYTES = 256 << 10
 _BINDING = 16  # hex digits of an approval's id that are computed from what it covers
 
 
@@ -169,7 +171,7 @@ class Approvals:
             "call_id": call.id,
             "resource": call.resource,
             "digest": exact,
-            "arguments": call.arguments,
+            "arguments": _shown(call),
             "reason": verdict.decision.reason,
             "policies": verdict.decision.policies,
         }
@@ -183,9 +185,24 @@ class Approvals:
 
 
 def _exact(call: Call, content: bytes) -> JsonObject:
-    if not content:
+    """What an approval is bound to: all of the call, and what came back where that is what is decided on."""
+    out: dict[str, Json] = {}
+    if content:
+        out["content"] = hashlib.sha256(content).hexdigest()
+    if call.returned is not None:
+        out["returned"] = hashlib.sha256(msgspec.json.encode(call.returned)).hexdigest()
+    return {"arguments": call.arguments, **out} if out else call.arguments
+
+
+def _shown(call: Call) -> JsonObject:
+    """What the person who decides is shown: all of the call, and what came back as far as it can be read."""
+    if call.returned is None:
         return call.arguments
-    return {"arguments": call.arguments, "content": hashlib.sha256(content).hexdigest()}
+    encoded = msgspec.json.encode(call.returned)
+    if len(encoded) <= _SHOWN_BYTES:
+        return {"arguments": call.arguments, "returned": call.returned}
+    beginning = encoded[:_SHOWN_BYTES].decode("utf-8", "ignore")
+    return {"arguments": call.arguments, "returned": {"truncated": True, "bytes": len(encoded), "json": beginning}}
 
 
 def _binding(principal: Principal, resource: str, exact: str, version: str) -> str:

@@ -21,13 +21,14 @@ from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.keyring import Keyring
+from tenure.gateway.returned import Returned
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
 from tenure.identity.model import AUDIENCE, verify
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, session_trace
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
 from tenure.policy.model import DELEGATION, DELEGATION_ENDED, decide, is_violation
@@ -64,6 +65,7 @@ class Pipeline:
         self._trip_count = 0  # of this process: a Verdict from before the newest trip is looked at again
         self._dead_noted: dict[str, float] = {}
         self._approvals = Approvals(facts, spool, self.judge, wall)
+        self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
     def identify(self, headers: Mapping[str, str], token: str | None = None) -> Principal:
@@ -165,6 +167,7 @@ class Pipeline:
         principal: Principal,
         headers: Mapping[str, str],
         end_user: str | None = None,
+        content: Json = None,
     ) -> Call:
         """A Call with its correlation ids: from ``traceparent`` (W3C Trace Context) when it was sent, else those of
         the call by which the work was handed on, else those of the session, so that all its calls share one trace."""
@@ -173,7 +176,7 @@ class Pipeline:
         trace_id, parent = ids or _session_trace(principal.workspace, principal.session)
         call_id = new_id()
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
-        return Call(call_id, kind, resource, arguments, trace_id, call_id[16:], parent, end_user)
+        return Call(call_id, kind, resource, arguments, trace_id, call_id[16:], parent, end_user, content)
 
     def judge(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict:
         """The decision from the facts of this moment; waits for nobody, counts nothing."""

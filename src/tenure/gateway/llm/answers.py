@@ -10,14 +10,19 @@ from tenure.gateway.http import Response
 from tenure.gateway.llm import codec
 from tenure.gateway.llm.codec import Fault, Wire
 from tenure.gateway.llm.forward import Bounds, media, returned
+from tenure.gateway.llm.holdback import Holdback, Withheld
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
 from tenure.gateway.llm.stream import Capture
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.returned import WITHHELD, told
 from tenure.gateway.upstream import Reply, UpstreamError
+from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Refused
+from tenure.policy.model import redactions
 
 _RETRY_AFTER_S = 2
+_WAIT_MAX_S = 600.0
 _STATUS = {"timeout": 504, "connect_timeout": 504, "too_long": 504, "busy": 503}
 
 
@@ -40,16 +45,36 @@ class Answers:
         headers = returned(reply, run.call.id)
         return Response(reply.status, body, headers, reply.header("content-type"), done)
 
+    async def weighed(self, run: Run, reply: Reply, body: bytes, prefer_wait: float | None) -> Response:
+        """An answer that is all here and that policy decides on: handed on as it is, redacted, or withheld."""
+        value = codec.parsed(body)
+        verdict = await self._pipeline.returned.decide(
+            run.acting, run.principal, run.permitted, body if value is None else value, prefer_wait, _WAIT_MAX_S
+        )
+        run.facts |= told(verdict)
+        if verdict.allowed:
+            what = redactions(verdict.decision)
+            response = self.whole(run, reply, body)
+            if what:
+                response.body = codec.redacted(body, what)
+            return response
+        fault = _withheld(run, verdict)
+        headers = (("x-tenure-call-id", run.call.id), ("x-should-retry", "false"))
+        response = self.whole(run, reply, body)  # what is recorded is what came back
+        return Response(fault.status, run.route.wire.error(fault), headers, done=response.done)
+
     def streaming(self, run: Run, reply: Reply) -> Response:
         """An answer that is passed on as it comes, and decided on again before each piece."""
         capture = Capture(run.route.operation.streamed())
         problem: dict[str, Any] = {"error.type": "client_disconnected"}
-        operation, wire = run.route.operation, run.route.wire
-        is_events = operation is not PASS and media(reply) in codec.EVENT_STREAM
+        wire, kind = run.route.wire, media(reply)
+        is_events = run.route.operation is not PASS and kind in codec.EVENT_STREAM
+        watch = self._pipeline.returned.watch(run.acting, run.principal, run.permitted)
+        held = Holdback(watch, kind in codec.EVENT_STREAM) if watch is not None else None
 
         async def chunks() -> AsyncIterator[bytes]:
             nonlocal problem
-            standing = run.permitted
+            standing, chunk = run.permitted, b""
             try:
                 while chunk := await reply.next_chunk():
                     standing = self._pipeline.standing(run.acting, run.principal, standing)
@@ -57,15 +82,19 @@ class Answers:
                         run.first_chunk = time.perf_counter() - run.begun
                     if is_events:
                         self._bounds.check(capture.passed + len(chunk))
-                    yield chunk
+                    if settled := chunk if held is None else held.feed(chunk):
+                        yield settled
                     capture.add(chunk)
+                if held is not None:
+                    yield held.end()
                 problem = {}
-            except NoLongerAllowed as change:
-                # Stopped in the middle: nothing more of it reaches an agent that may not act any longer.
-                problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
+            except (NoLongerAllowed, Withheld) as change:
+                # Stopped in the middle: nothing more of it reaches an agent that may not act or may not see it.
+                capture.add(chunk)
+                problem, fault = _cut(run, change)
                 if is_events:
-                    yield wire.broken(codec.refusal(change.verdict.decision, run.call.id, None))
-                raise UpstreamError("stopped", change.verdict.decision.reason) from None
+                    yield wire.broken(fault)
+                raise UpstreamError("stopped", str(change)) from None
             except UpstreamError as error:
                 problem = {"error.type": error.kind, "error.message": str(error)}
                 if is_events:
@@ -117,6 +146,22 @@ class Answers:
         if run.first_chunk is not None:
             data["gen_ai.response.time_to_first_chunk"] = run.first_chunk
         self._pipeline.record(run.call, run.principal, run.decided, run.started, int(duration * 1e6), data)
+
+
+def _cut(run: Run, change: NoLongerAllowed | Withheld) -> tuple[dict[str, Any], Fault]:
+    """What is recorded of a stream that was stopped, and what the agent is told."""
+    if isinstance(change, Withheld):
+        return told(change.verdict), _withheld(run, change.verdict)
+    decision = change.verdict.decision
+    return {"error.type": "stopped", "error.message": decision.reason}, codec.refusal(decision, run.call.id, None)
+
+
+def _withheld(run: Run, verdict: Verdict) -> Fault:
+    decision = verdict.decision
+    by = f" [{', '.join(decision.policies)}]" if decision.policies else ""
+    text = f"The model answered, and its answer is withheld. {decision.reason}{by}"
+    more = {"policies": decision.policies, "decision_id": run.call.id}
+    return Fault(403, "permission_denied", WITHHELD, text, more)
 
 
 def _upstream_fault(run: Run, error: UpstreamError) -> Fault:

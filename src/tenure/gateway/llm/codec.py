@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tenure.base.scan.texts import clean
 from tenure.gateway.http import decode_json
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
@@ -196,6 +197,12 @@ def parsed(body: bytes) -> Json:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def redacted(body: bytes, what: Collection[str]) -> bytes:
+    """A body without what is found in it of the classes and rules ``what``. One of JSON stays JSON."""
+    cleaned = clean(body, what)
+    return cleaned if isinstance(cleaned, bytes) else body
 
 
 def table(value: Json) -> JsonObject:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tenure.base import log
+from tenure.base.scan.texts import clean
 from tenure.gateway.http import Request
 from tenure.gateway.llm import codec
 from tenure.gateway.llm.codec import Wire
@@ -15,6 +16,7 @@ from tenure.gateway.llm.run import Run
 from tenure.gateway.llm.slots import Slots
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.snapshot import ModelFact, Upstream
+from tenure.policy.model import redactions
 
 _log = log.get("gateway")
 # Hop by hop (RFC 9110 section 7.6.1), the agent's credential, and what is Tenure's own. Content coding is left out so
@@ -87,13 +89,16 @@ class Forwarder:
         self, request: Request, run: Run, served: ModelFact, admit: Callable[[], None]
     ) -> tuple[Reply, bytes | None]:
         route, operation = run.route, run.route.operation
-        path, body = route.path, request.body
+        path, body, query = route.path, request.body, run.query
+        what = redactions(run.permitted.decision)
+        if what:  # policy lets the call go on without what was found in it
+            body, query = codec.redacted(body, what), str(clean(query, what))
         if served.name != run.ask.model and run.ask.model:  # asked for by another name, or another model than asked for
             path, body = route.path_to(served.name), operation.renamed(body, served.name)
         reply = await self._client.send(
             route.base(served.upstream.base_url),
             request.method,
-            f"{path}?{run.query}" if run.query else path,
+            f"{path}?{query}" if query else path,
             self._headers(request, served.upstream, route.wire),
             body,
             replay=operation is not PASS or request.method == "GET",

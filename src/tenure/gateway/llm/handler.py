@@ -108,7 +108,7 @@ class LlmHandler:
         elif asked is not None and asked.name != ask.model:
             ask = replace(ask, arguments={**ask.arguments, "alias": ask.model})  # policies speak of the model itself
         resource = asked.name if asked is not None else ask.model or f"{request.method} {request.path}"
-        call = pipeline.call(CallKind.LLM, resource, ask.arguments, principal, request.headers, ask.end_user)
+        call = pipeline.call(CallKind.LLM, resource, ask.arguments, principal, request.headers, ask.end_user, ask.body)
         run = Run(route, ask, len(request.body), call, principal)
         run.query, run.facts = query, facts
         prefer = _prefer_wait(request.headers.get("prefer"))
@@ -139,7 +139,11 @@ class LlmHandler:
         except asyncio.CancelledError:
             self._answers.tell(run, {"error.type": "client_disconnected"})
             raise
-        return self._answers.streaming(run, reply) if body is None else self._answers.whole(run, reply, body)
+        if body is None:
+            return self._answers.streaming(run, reply)
+        if self._pipeline.returned.matters(run.acting, run.principal):
+            return await self._answers.weighed(run, reply, body, _prefer_wait(request.headers.get("prefer")))
+        return self._answers.whole(run, reply, body)
 
 
 def _read(request: Request, route: Route) -> codec.Ask:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.gateway.llm.holdback import Holdback, Withheld
+from tenure.gateway.llm.holdback import Holdback
+from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.values import Decision, Effect
 from tests.gateway.conftest import POLICIES
@@ -122,10 +123,12 @@ def test_a_stream_is_cut_before_what_policy_denies_has_gone(house: Any) -> None:
     whole = "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, "good morning", stream=True))
     assert whole == "You said: good morning"
     text = ""
-    with pytest.raises(openai.APIError, match="What came back gives orders"):
-        for chunk in ask(client, f"the key is {KEY} and more", stream=True):
+    stream = ask(client, f"the key is {KEY} and more", stream=True)
+    with pytest.raises(openai.APIError, match="What came back gives orders"):  # noqa: PT012 (what came before counts)
+        for chunk in stream:
             text += chunk.choices[0].delta.content or ""
-    assert text.strip() == "You said: the key is"
+    assert text.startswith("You said: the key")
+    assert "You said: the key is ".startswith(text)
     event = house.calls(2)[1]
     assert event["data"]["error.type"] == "answer_withheld"
     assert KEY not in json.dumps(event)
@@ -152,8 +155,8 @@ def _passed(stream: bytes, sizes: Iterator[int], is_events: bool = True) -> tupl
             out += held.feed(stream[at : at + size])
             at += size
         return out + held.end(), False
-    except Withheld:
-        return out, True
+    except Withheld as withheld:
+        return out + withheld.settled, True
 
 
 def _text(stream: bytes) -> str:

@@ -26,6 +26,15 @@ Watch = Callable[[list[str]], "Verdict | None"]
 """Weighs what was found in a stream so far, as the texts that hold it; the Verdict that cuts it, None to go on."""
 
 
+class Withheld(Exception):  # noqa: N818 (a decision, not a malfunction)
+    """What came back is not handed on; of a stream, but for what came before (``settled``). ``verdict`` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.decision.reason)
+        self.verdict = verdict
+        self.settled = b""
+
+
 class Returned:
     """One for the process."""
 

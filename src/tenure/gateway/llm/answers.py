@@ -10,12 +10,12 @@ from tenure.gateway.http import Response
 from tenure.gateway.llm import codec
 from tenure.gateway.llm.codec import Fault, Wire
 from tenure.gateway.llm.forward import Bounds, media, returned
-from tenure.gateway.llm.holdback import Holdback, Withheld
+from tenure.gateway.llm.holdback import Holdback
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
 from tenure.gateway.llm.stream import Capture
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
-from tenure.gateway.returned import WITHHELD, told
+from tenure.gateway.returned import WITHHELD, Withheld, told
 from tenure.gateway.upstream import Reply, UpstreamError
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Refused
@@ -85,15 +85,15 @@ class Answers:
                     if settled := chunk if held is None else held.feed(chunk):
                         yield settled
                     capture.add(chunk)
-                if held is not None:
-                    yield held.end()
+                if held is not None and (settled := held.end()):
+                    yield settled
                 problem = {}
             except (NoLongerAllowed, Withheld) as change:
                 # Stopped in the middle: nothing more of it reaches an agent that may not act or may not see it.
                 capture.add(chunk)
-                problem, fault = _cut(run, change)
-                if is_events:
-                    yield wire.broken(fault)
+                problem, last = _cut(run, change, is_events)
+                if last:
+                    yield last
                 raise UpstreamError("stopped", str(change)) from None
             except UpstreamError as error:
                 problem = {"error.type": error.kind, "error.message": str(error)}
@@ -148,12 +148,15 @@ class Answers:
         self._pipeline.record(run.call, run.principal, run.decided, run.started, int(duration * 1e6), data)
 
 
-def _cut(run: Run, change: NoLongerAllowed | Withheld) -> tuple[dict[str, Any], Fault]:
-    """What is recorded of a stream that was stopped, and what the agent is told."""
+def _cut(run: Run, change: NoLongerAllowed | Withheld, is_events: bool) -> tuple[dict[str, Any], bytes]:
+    """What is recorded of a stream that was stopped, and the last bytes of it, which say so where they can."""
     if isinstance(change, Withheld):
-        return told(change.verdict), _withheld(run, change.verdict)
-    decision = change.verdict.decision
-    return {"error.type": "stopped", "error.message": decision.reason}, codec.refusal(decision, run.call.id, None)
+        problem, settled, fault = told(change.verdict), change.settled, _withheld(run, change.verdict)
+    else:
+        decision = change.verdict.decision
+        problem, settled = {"error.type": "stopped", "error.message": decision.reason}, b""
+        fault = codec.refusal(decision, run.call.id, None)
+    return problem, settled + run.route.wire.broken(fault) if is_events else settled
 
 
 def _withheld(run: Run, verdict: Verdict) -> Fault:

@@ -14,8 +14,7 @@ from typing import Any
 from tenure.base.scan.texts import look
 from tenure.gateway.llm.codec import parsed
 from tenure.gateway.llm.stream import EVENT_MAX
-from tenure.gateway.returned import Watch
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.returned import Watch, Withheld
 
 _LONGEST = 8192
 _TAIL = 2 * _LONGEST
@@ -28,14 +27,6 @@ _PARTS = frozenset(
     {"content", "text", "delta", "arguments", "partial_json", "thinking", "refusal", "reasoning_content"}
 )
 _PLACES = ("index", "output_index", "content_index", "item_id")
-
-
-class Withheld(Exception):  # noqa: N818 (a decision, not a malfunction)
-    """Nothing more of the stream may be passed on. ``verdict`` says why."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.decision.reason)
-        self.verdict = verdict
 
 
 class _Text:
@@ -69,25 +60,33 @@ class Holdback:
     def feed(self, chunk: bytes) -> bytes:
         """What of the stream may be passed on, now that ``chunk`` has come. Raises Withheld."""
         if not self._is_events:
-            self._take(chunk, [((), chunk.decode("utf-8", "replace"), True)])
-            return self._settled()
+            return self._look_at([(chunk, [((), chunk.decode("utf-8", "replace"), True)])])
         data = self._rest + chunk
-        at = 0
+        blocks, at = [], 0
         for match in _END.finditer(data):
-            block = data[at : match.end()]
+            blocks.append(data[at : match.end()])
             at = match.end()
-            self._take(block, _parts(block))
         self._rest = data[at:]
-        if len(self._rest) > EVENT_MAX:  # too long to be read: as any other bytes
-            block, self._rest = self._rest, b""
-            self._take(block, [((), block.decode("utf-8", "replace"), False)])
-        return self._settled()
+        if len(self._rest) > EVENT_MAX:  # too long to be read: looked at as it is
+            blocks.append(self._rest)
+            self._rest = b""
+        return self._look_at([(block, _parts(block)) for block in blocks])
 
     def end(self) -> bytes:
         """The rest, when the stream is over. Raises Withheld."""
-        if self._rest:
-            self._take(self._rest, _parts(self._rest))
-        return b"".join(block for block, _ in self._held)
+        settled = self._look_at([(self._rest, _parts(self._rest))]) if self._rest else b""
+        return settled + b"".join(block for block, _ in self._held)
+
+    def _look_at(self, blocks: list[tuple[bytes, list[tuple[Any, str, bool]]]]) -> bytes:
+        settled = []
+        try:
+            for block, parts in blocks:
+                self._take(block, parts)
+                settled.append(self._settled())
+        except Withheld as withheld:
+            withheld.settled = b"".join(settled)
+            raise
+        return b"".join(settled)
 
     def _take(self, block: bytes, parts: list[tuple[Any, str, bool]]) -> None:
         ends: dict[Any, int] = {}

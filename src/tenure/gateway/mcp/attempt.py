@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from tenure.base.scan.texts import clean
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
@@ -17,22 +18,26 @@ from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import ASKS, wanted_inputs
 from tenure.gateway.mcp.upstream import Server, Servers
 from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.returned import Withheld, told
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Principal
+from tenure.kernel.values import Call, CallKind, Decision, Principal
+from tenure.policy.model import redactions
 
 MAX_WAIT_S = 50.0
 """How long a held request waits for a person at most: clients give up after 60 s."""
 _KEPT_BYTES = 256 << 10
+_NAMES = ("name", "uri", "ref")
 _OWN_PARAMS = ("name", "arguments", "uri", "ref", "argument", "_meta")
 
 
 @dataclass(slots=True)
 class Attempt:
     """``name`` is the server's own: of a tool, or of what else is asked for. ``asked`` lists what the server asked of
-    the client meanwhile."""
+    the client meanwhile. ``prefer`` is how many seconds the client would wait for a person, ``returned`` what the Event
+    tells of a decision on what came back."""
 
     message: Message
     principal: Principal
@@ -43,6 +48,8 @@ class Attempt:
     begun: int
     verdict: Verdict | None = None
     asked: tuple[str, ...] = ()
+    prefer: float | None = None
+    returned: JsonObject = field(default_factory=dict)
 
 
 class Attempts:
@@ -84,10 +91,13 @@ class Attempts:
         """The decision; what is not among the arguments is bound into an approval all the same."""
         extra = {key: value for key, value in attempt.message.params.items() if key not in _OWN_PARAMS}
         extra |= {"_meta": meta} if (meta := codec.lasting_meta(attempt.message.meta)) else {}
+        if extra:
+            attempt.call = replace(attempt.call, content=extra)
+        attempt.prefer = preferred_wait(headers)
         attempt.verdict = await self.pipeline.decide(
             attempt.call,
             attempt.principal,
-            prefer_wait=preferred_wait(headers),
+            prefer_wait=attempt.prefer,
             max_wait=MAX_WAIT_S,
             content=msgspec.json.encode(extra, order="sorted") if extra else b"",
         )
@@ -95,9 +105,28 @@ class Attempts:
 
     async def send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
         """The server's response message. A client of a revision with sessions is asked on its stream for what an
-        ``input_required`` result wants, and the request is made again with the answers.
+        ``input_required`` result wants, and the request is made again with the answers. What policy wants redacted is
+        taken out of what goes and of what came back.
 
-        Raises Failed, and NoLongerAllowed when a fact changed for the worse."""
+        Raises Failed, NoLongerAllowed when a fact changed for the worse, Withheld for what may not be handed on."""
+        if what := redactions(verdict.decision):
+            own = {key: value for key, value in params.items() if key in _NAMES}
+            params = {**clean(params, what), **own}
+        return await self._weighed(attempt, verdict, await self._send(attempt, server, verdict, params, line))
+
+    async def _weighed(self, attempt: Attempt, verdict: Verdict, answer: JsonObject) -> JsonObject:
+        returned, key = self.pipeline.returned, "error" if answer.get("error") is not None else "result"
+        if not returned.matters(attempt.call, attempt.principal):
+            return answer
+        value = answer.get(key)
+        weighed = await returned.decide(attempt.call, attempt.principal, verdict, value, attempt.prefer, MAX_WAIT_S)
+        attempt.returned = {"gen_ai.tool.call.result": kept(value), **told(weighed)}
+        if not weighed.allowed:
+            raise Withheld(weighed)
+        what = redactions(weighed.decision)
+        return {**answer, key: clean(value, what)} if what else answer
+
+    async def _send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
         call, principal = attempt.call, attempt.principal
         for _ in range(self._limits.rounds):
             answer = await server.request(
@@ -150,9 +179,16 @@ class Attempts:
             "jsonrpc.request.id": str(message.id),
             **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
             **data,
+            **attempt.returned,
         }
         duration_us = (time.perf_counter_ns() - attempt.begun) // 1000
         self.pipeline.record(attempt.call, attempt.principal, verdict, attempt.started, duration_us, facts)
+
+
+def withheld_text(attempt: Attempt, decision: Decision) -> str:
+    """What is told in place of what came back."""
+    by = f" (policy {', '.join(decision.policies)})" if decision.policies else ""
+    return f"Withheld: {attempt.call.resource} was called, and what came back is not handed on. {decision.reason}{by}"
 
 
 def failure_text(attempt: Attempt, error: Failed) -> str:

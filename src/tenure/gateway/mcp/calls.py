@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept
+from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
 from tenure.gateway.mcp.upstream import Server
 from tenure.gateway.pipeline import NoLongerAllowed
+from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
@@ -158,6 +159,11 @@ class ToolCalls:
         except NoLongerAllowed as newer:
             attempt.verdict = newer.verdict
             return self._refuse(attempt, newer.verdict)
+        except Withheld as withheld:
+            self._record(attempt, {})
+            decision = withheld.verdict.decision
+            meta = {codec.META_DECISION: codec.decision_meta(decision)}
+            return answered(attempt.message, codec.error_result(withheld_text(attempt, decision), meta))
         except Failed as error:
             return self._failed(attempt, error)
         told = answer.get("error")

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from tenure.gateway.mcp import codec
-from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept
+from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.upstream import Server
 from tenure.gateway.pipeline import NoLongerAllowed
+from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
@@ -143,6 +144,12 @@ class Offers:
         except NoLongerAllowed as newer:
             attempt.verdict = newer.verdict
             return self._refuse(attempt, newer.verdict, what, name)
+        except Withheld as withheld:
+            self._attempts.record(attempt, {})
+            decision = withheld.verdict.decision
+            data: JsonObject = {codec.META_DECISION: codec.decision_meta(decision)}
+            told = {"code": codec.NOT_DONE, "message": withheld_text(attempt, decision), "data": data}
+            return codec.error_message(attempt.message.id, told)
         except Failed as error:
             return self._failed(attempt, error)
         except asyncio.CancelledError:

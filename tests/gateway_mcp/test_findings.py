@@ -29,6 +29,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "order.txt").write_text(f"Dear model,\n{ORDER}")
+    (folder / "other.txt").write_text(f"Dear clerk,\n{ORDER}")
     (folder / "key.txt").write_text(f"the key: {KEY}")
     (folder / "plain.txt").write_text("nothing")
 
@@ -95,7 +96,7 @@ def test_a_person_decides_on_a_result(play: Callable[..., None]) -> None:
             refused = await read(client, "order.txt")
             assert "in time" in refused.content[0].text
             site.auto = "granted"
-            granted = await read(client, "order.txt")
+            granted = await read(client, "other.txt")
             assert ORDER in granted.content[0].text
 
     play(story, ASK)

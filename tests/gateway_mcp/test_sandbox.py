@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -76,6 +77,7 @@ def _ask(gateway: GatewayProcess, control: ControlSim, *calls: tuple[str, dict[s
 def test_a_hostile_server_reaches_nothing_of_the_gateway_and_a_good_one_works(
     control: ControlSim, tmp_path: Path
 ) -> None:
+    (tmp_path / "data" / "control.db").write_text("keys")
     outside, inside = tmp_path / "outside.txt", tmp_path / "files" / "inside.txt"
     with GatewayProcess(tmp_path / "data", control.port, sandbox="required") as gateway, socket.socket() as open_port:
         open_port.bind(("127.0.0.1", 0))
@@ -85,22 +87,24 @@ def test_a_hostile_server_reaches_nothing_of_the_gateway_and_a_good_one_works(
             gateway,
             control,
             ("wild__act", {"n": 1, "read": str(tmp_path / "data" / "gateway.token")}),
+            ("wild__act", {"n": 1, "read": str(tmp_path / "data" / "control.db")}),
             ("wild__act", {"n": 1, "write": str(tmp_path / "data" / "x")}),
             ("wild__act", {"n": 1, "write": str(Path(__file__).parent / "written")}),
             ("wild__act", {"n": 1, "environ": gateway.child.pid}),
             ("deaf__act", {"n": 1, "connect": port}),
         )
-        assert [text.partition(":")[0] for text in told] == ["failed"] * 5, told
+        assert [text.partition(":")[0] for text in told] == ["failed"] * 6, told
         told = _ask(
             gateway,
             control,
+            ("wild__act", {"n": 1, "read": str(outside.parent / "files" / "a.txt")}),
             ("wild__act", {"n": 1, "write": str(inside)}),
             ("wild__act", {"n": 1, "write": "/tmp/mine"}),
             ("wild__act", {"n": 1, "connect": port}),
             ("files__write_file", {"name": "b.txt", "text": "kept"}),
             ("files__read_file", {"name": "a.txt"}),
         )
-        assert told == ["done", "done", "done", "wrote 4 characters to b.txt", "hello"]
+        assert told == ["hello", "done", "done", "done", "wrote 4 characters to b.txt", "hello"]
     assert inside.read_text() == "mine"
     assert (tmp_path / "files" / "b.txt").read_text() == "kept"
     assert not outside.exists()
@@ -140,6 +144,18 @@ def test_what_a_server_has_started_ends_with_it(control: ControlSim, tmp_path: P
         gateway.kill()
         for process in _alive(mark):
             process.kill()
+
+
+@BOXED
+def test_a_file_of_the_gateway_is_hidden_wherever_it_is(tmp_path: Path) -> None:
+    folder, database = tmp_path / "data", tmp_path / "shown" / "control.db"
+    for file in (folder / "control.db", database):
+        file.parent.mkdir()
+        file.write_text("keys")
+    box = Sandbox("required", (folder, folder / "control.db", database))
+    (database.parent / "other").write_text("shown")
+    fact = ServerFact("s", command=("cat", str(database), f"{database.parent}/other"), write=(str(database.parent),))
+    assert subprocess.run(box.command(fact)[1], capture_output=True, check=False).stdout == b"shown"
 
 
 @BOXED

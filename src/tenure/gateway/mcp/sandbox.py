@@ -94,6 +94,8 @@ class Sandbox:
                 raise Failed("upstream_unavailable", f"{path} is the gateway's own; no server may write there.")
             yield from ("--bind", str(path), str(path))
         for secret in hidden:  # last: nothing that was mounted before shows it again
+            if any(secret != other and secret.is_relative_to(other) for other in hidden):
+                continue  # gone with the folder
             if secret.is_dir():
                 yield from ("--tmpfs", str(secret), "--remount-ro", str(secret))
             elif secret.exists():

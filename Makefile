@@ -6,7 +6,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
-.PHONY: help demo test lint types bench rivals fuzz docs lock browser conformance screenshots clean
+.PHONY: help demo test lint types bench rivals fuzz fuzz-api docs lock browser conformance screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ rivals:
 
 fuzz: .fuzz/atheris  ## Fuzz every codec for ten minutes each: make fuzz TARGETS="openai mcp" SECONDS_EACH=60
 	@PYTHONPATH=.fuzz/atheris nice $(RUN) -m tests.fuzz.run $(TARGETS) --seconds $(or $(SECONDS_EACH),600)
+
+fuzz-api: $(SETUP)  ## The control plane's API under generated requests, 200 for each operation
+	@TENURE_API_EXAMPLES=200 nice $(RUN) -m pytest -q --timeout 0 tests/app/test_api_fuzz.py
 
 docs: $(SETUP)  ## Make the pages that are generated from the code
 	@$(RUN) -m scripts.generate_docs

@@ -88,10 +88,11 @@ def server(data: bytes) -> None:
     body = source.rest() if source.byte() % 2 else b"".join(_request(source) for _ in range(source.byte() % 5 + 1))
     whole = _loop.run_until_complete(_served([body] if body else []))
     cut = _loop.run_until_complete(_served(Source(data[::-1]).pieces(body)))
-    assert [_seen(request) for request in cut[0]] == [_seen(request) for request in whole[0]]
     refusals = [re.search(rb'"code":"([a-z_]+)"', out) for out in (whole[1], cut[1])]
-    if not any(found and found[1] in (b"head_too_large", b"too_many_pipelined") for found in refusals):
-        assert cut[1:] == whole[1:], (cut, whole)
+    timely = any(found and found[1] in (b"head_too_large", b"too_many_pipelined") for found in refusals)
+    same = min(len(whole[0]), len(cut[0])) if timely else None  # how much waits at once depends on how it arrives
+    assert [_seen(request) for request in cut[0][:same]] == [_seen(request) for request in whole[0][:same]]
+    assert timely or cut[1:] == whole[1:], (cut, whole)
     _check_answers(whole[0], whole[1])
     _check_smuggling(whole[0], body)
 

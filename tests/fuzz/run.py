@@ -111,7 +111,8 @@ def keep(name: str) -> int:
     folder = CORPUS / name
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        path.unlink()
+        if not path.name.startswith("broke-"):  # an input that once broke it stays, whatever it reaches
+            path.unlink()
     for number, data in enumerate(chosen):
         (folder / f"{number:03d}").write_bytes(data)
     return sum(map(len, chosen))
@@ -129,7 +130,11 @@ def main() -> int:
     results: dict[str, Any] = json.loads(report.read_text())["results"] if report.exists() else {}
     broke = False
     for name in given.targets:
-        results[name] = result = fuzz(name, given.seconds)
+        result = fuzz(name, given.seconds)
+        earlier = results.get(name, {})  # of the same day; what they found is where this one began
+        for figure in ("seconds", "executions", "broke"):
+            result[figure] = earlier.get(figure, type(result[figure])()) + result[figure]
+        results[name] = result
         if given.keep:
             result["kept_bytes"] = keep(name)
         broke = broke or bool(result["broke"])

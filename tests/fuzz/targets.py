@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.fuzz import documents, http, models, scans
+from tests.fuzz import agents, documents, http, models, scans
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     **{name: models.target(name) for name in models.NAMES},
+    "a2a": agents.messages,
     "mcp": documents.mcp_message,
     "scan": scans.scan,
     "server": http.server,

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
@@ -72,6 +73,14 @@ def problem(status: int, code: str, message: str, fix: str = "", details: Any = 
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
+_FRAMEWORK = {
+    400: ("unreadable_body", "Send one JSON value in UTF-8."),
+    404: ("not_found", "See /docs for what there is."),
+    405: ("method_not_allowed", "See /docs for what there is."),
+}
+"""What the framework itself refuses, before any route of ours: status -> code and what to do."""
+
+
 def install_errors(app: FastAPI) -> None:
     """Teaches an application to answer the two families of error, and bad input whole with where and why."""
 
@@ -88,6 +97,13 @@ def install_errors(app: FastAPI) -> None:
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         faults = [{"path": ".".join(map(str, fault["loc"])), "problem": fault["msg"]} for fault in error.errors()]
         return problem(422, "invalid_request", "The request does not have the shape this needs.", "See /docs.", faults)
+
+    @app.exception_handler(HTTPException)
+    async def _unreadable(_request: Request, error: HTTPException) -> JSONResponse:
+        code, fix = _FRAMEWORK.get(error.status_code, ("bad_request", "See /docs."))
+        answer = problem(error.status_code, code, f"{error.detail}.", fix)
+        answer.headers.update(error.headers or {})
+        return answer
 
     describe = app.openapi
     setattr(app, "openapi", lambda: _as_it_is(describe()))  # noqa: B010 (FastAPI's own way to extend the document)

@@ -162,9 +162,10 @@ class GenerateStream(EventStream):
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes."""
-        if not self._begun and data.strip():
+        begins = b"" if self._begun else data.strip(b" \t\r\n")  # what is white space in JSON, and no more
+        if begins:
             self._begun = True
-            if data.lstrip().startswith(b"["):
+            if begins.startswith(b"["):
                 self._elements = Elements()
         if self._elements is None:
             super().feed(data)

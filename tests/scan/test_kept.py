@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tenure.base.scan.kept import kept, kinds_noted
+from tenure.base.scan.kept import kept
+from tenure.base.scan.rules import kinds_of
 from tenure.kernel.values import Event, Status
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -48,7 +49,7 @@ def test_findings_are_noted_with_their_place_and_secrets_taken_out() -> None:
         {"rule": "secret/aws-access-key", "place": "record", "count": 1},
     ]
     assert found.status is Status.FLAGGED
-    assert kinds_noted(found.data["tenure.findings"]) == ["contact", "personal", "secret"]
+    assert kinds_of(row["rule"] for row in found.data["tenure.findings"]) == ["contact", "personal", "secret"]
     assert kept(found, {"personal"}) == found, "what passes here a second time is neither counted nor changed again"
 
 

@@ -183,3 +183,16 @@ def test_a_trace_tells_its_tokens_its_cost_and_which_models_were_tried() -> None
     assert trace.cost == "$0.0082"
     assert ("Attempts", "big: 529, small: answered") in trace.rows[0].facts
     assert drawn([call(0, 3, "a")]).cost == ""
+
+
+@pytest.mark.req("R092")
+def test_a_call_shows_what_was_found_in_it() -> None:
+    rows = [
+        {"rule": "secret/jwt", "place": "prompt", "count": 2},
+        {"rule": "contact/email", "place": "answer", "count": 1},
+        {"rule": "contact/phone", "place": "answer", "count": 1},
+    ]
+    plain, found = drawn([call(0, 3, "a"), call(4, 1, "b", attributes={"tenure.findings": rows})]).rows
+    assert (plain.found, plain.findings) == ([], ())
+    assert found.found == ["contact", "secret"]
+    assert found.findings[0] == ("secret/jwt", "prompt", 2)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from tenure.base.scan.rules import kinds_of
 from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
@@ -126,7 +127,8 @@ def show_trace(
 
 
 def waterfall(trace: Mapping[str, Any]) -> list[Text]:
-    """The lines of a trace: a bar at its time, the name at its depth, the length, and why it was not just allowed."""
+    """The lines of a trace: a bar at its time, the name at its depth, the length, what was found in it, and why it was
+    not just allowed."""
     spans = trace["spans"]
     total = max(trace["duration_us"], 1)
     lines = []
@@ -141,6 +143,8 @@ def waterfall(trace: Mapping[str, Any]) -> list[Text]:
         line.append(span["name"], "bold" if span["type"].startswith("call.") else "default")
         line.append(f"  {_length(span['duration_us'])}" if span["duration_us"] else "", "dim")
         why = span["status_message"] or span["attributes"].get("reason")
+        found = kinds_of(row["rule"] for row in span["attributes"].get("tenure.findings") or [])
+        line.append(f"  [{', '.join(found)}]" if found else "", "yellow")
         lines.append(line.append(f"  {why}" if why else "", colour))
     return lines
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.base.scan.rules import kinds_of
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
@@ -49,6 +50,13 @@ class Row:
     facts: tuple[tuple[str, str], ...] = ()
     span_id: str = ""
     approval_id: str = ""
+    findings: tuple[tuple[str, str, int], ...] = ()
+    """What was found in it: rule, place and how often."""
+
+    @property
+    def found(self) -> list[str]:
+        """The classes of what was found."""
+        return kinds_of(rule for rule, _, _ in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +228,13 @@ def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> 
         facts=_facts(raw, data),
         span_id=str(raw.get("span_id") or ""),
         approval_id=str(data.get("tenure.approval.id") or ""),
+        findings=_findings(load(data.get("tenure.findings"))),
     )
+
+
+def _findings(rows: Json) -> tuple[tuple[str, str, int], ...]:
+    known = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
+    return tuple((str(row.get("rule")), str(row.get("place")), int(row.get("count") or 0)) for row in known)
 
 
 def _approval_rows(item: _Item, drawn: Axis, depth: int, claimed: datetime | None) -> list[Row]:

@@ -7,7 +7,7 @@ way, so that nothing which is ever added to an Event can be forgotten.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -65,8 +65,3 @@ def _rows(noted: Mapping[str, Counts]) -> list[dict[str, Json]]:
         for place, counts in noted.items()
         for rule, count in sorted(counts.items())
     ]
-
-
-def kinds_noted(rows: Iterable[Mapping[str, Json]]) -> list[str]:
-    """The classes among noted findings, for those who read an Event."""
-    return sorted({str(row.get("rule", "")).partition("/")[0] for row in rows})

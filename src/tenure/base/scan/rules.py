@@ -9,7 +9,7 @@ Sources of the token formats: GitHub's "secret scanning patterns", the providers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tenure.base.scan import checks
@@ -356,3 +356,8 @@ FIELD = "secret/field"
 RULES = (*SECRETS, *PERSONAL, *CONTACT, *EXFILTRATION, *INJECTION)
 NAMES = frozenset(CLASSES) | frozenset(rule.id for rule in RULES) | {FIELD}
 """Every word that a policy can look for among the findings."""
+
+
+def kinds_of(rules: Iterable[str]) -> list[str]:
+    """The classes of rules, by their ids."""
+    return sorted({rule.partition("/")[0] for rule in rules})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """The machine by cores and model, nothing that names it."""
+    """The machine by cores and model and the Python that ran, nothing that names it."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    return {"cores": len(os.sched_getaffinity(0)), "model": names[0] if names else "unknown"}
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"cores": len(os.sched_getaffinity(0)), "model": names[0] if names else "unknown", "python": python}

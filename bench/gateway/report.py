@@ -112,9 +112,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"# Gateway, {report['date']}",
         "",
-        f"{machine['cores']} cores, {machine['model']}; {report['rounds']} rounds, interleaved. Microseconds unless",
-        "said otherwise: median over the rounds and, in brackets, the quartiles. Compare ratios within this run;",
-        "absolute figures are this machine's, and of this day.",
+        f"{machine['cores']} cores, {machine['model']}, {machine['python']}; {report['rounds']} rounds, interleaved.",
+        "Microseconds unless said otherwise: median over the rounds and, in brackets, the quartiles. Compare ratios",
+        "within this run; absolute figures are this machine's, and of this day.",
         "",
         "| | " + " | ".join(title for title, _ in _COLUMNS) + " |",
         "|---" * (len(_COLUMNS) + 1) + "|",

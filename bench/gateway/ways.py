@@ -168,7 +168,7 @@ def tenure(provider: int, folder: Path, checkout: Path = ROOT, name: str = "tenu
     with ControlSim(folder, _policies()) as control:
         control.agent(agent_fact(f"http://127.0.0.1:{provider}/v1", (MODEL,)))
         control.discarding = True
-        path = {"PYTHONPATH": f"{checkout / 'src'}"}
+        path = {"PYTHONPATH": f"{checkout / 'src'}:{os.environ.get('PYTHONPATH', '')}"}
         with GatewayProcess(folder, control.port, path) as gateway:
             end = time.monotonic() + _READY_S
             while gateway.health()[1]["snapshot"] != control.snapshot.version:

@@ -89,7 +89,7 @@ def test_the_report_can_be_read_by_programs_and_by_people() -> None:
     rows = figures(a_run(a_way(70, 51, 30)))
     report: dict[str, Any] = {
         "date": "2026-01-02",
-        "machine": {"cores": 2, "model": "A Processor"},
+        "machine": {"cores": 2, "model": "A Processor", "python": "CPython 3.11.2"},
         "rounds": 3,
         "about": {"direct": "no proxy"},
         "ways": rows,
@@ -99,4 +99,4 @@ def test_the_report_can_be_read_by_programs_and_by_people() -> None:
     text = markdown(report)
     assert "| CPU per request against nginx's | at most 2.5 | 2.55 | **does not hold** |" in text
     assert "| CPU per streamed chunk against Envoy's | at most 1.5 | 1.5 | holds |" in text
-    assert "2 cores, A Processor; 3 rounds" in text
+    assert "2 cores, A Processor, CPython 3.11.2; 3 rounds" in text

@@ -140,6 +140,31 @@ def test_too_many_pipelined_requests_are_refused_after_those_that_fit() -> None:
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", b"400"),
         (b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (POST + b"Content-Length : 3\r\n\r\nabc", b"400"),
+        (POST + b"Content-Length: 0x3\r\n\r\nabc", b"400"),
+        (POST + b"Content-Length: 3 3\r\n\r\nabc", b"400"),
+        (POST + b"Content-Length: \r\n\r\n", b"400"),
+        (POST + b"Content-Length: 99999999999999999999999999\r\n\r\n", b"400"),
+        (POST + b"Content-Length: 3\r\n Transfer-Encoding: chunked\r\n\r\nabc", b"400"),
+        (POST + b"X: a\r\n\tb\r\nContent-Length: 3\r\n\r\nabc", b"400"),
+        (POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n3;a=\nb\r\nabc\r\n0\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nBad trailer\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0;" + b"x" * 600_000, b"431"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"x" * 600_000, b"431"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: x\r\n" * 100_000, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\nY: 2\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\rY: 2\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", b"400"),
+        (b"GET / HTTPS/1.1\r\nHost: a\r\n\r\n", b"400"),
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\nHost: a\n\n", b"400"),
@@ -163,6 +188,53 @@ def test_what_could_be_read_in_two_ways_or_is_too_much_is_refused(data: bytes, s
     said = reply_to(data)
     assert said.split(b" ")[1] == status, said
     assert said.count(b"connection: close\r\n") == 1
+
+
+def test_nothing_hides_behind_a_request_that_was_refused() -> None:
+    said = reply_to(
+        POST
+        + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    assert said.startswith(b"HTTP/1.1 400")
+    assert said.count(b"content-length: ") == 1
+    assert b"hidden" not in said
+
+
+def test_a_body_that_looks_like_a_request_is_a_body() -> None:
+    inner = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+    said = reply_to(POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(inner) + inner)
+    assert bodies(said) == [b"POST /echo " + inner]
+
+
+def test_a_request_may_come_byte_by_byte_and_a_chunk_in_pieces() -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = POST + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: v\r\n\r\n"
+        for at in range(len(data)):
+            writer.write(data[at : at + 1])
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(16) == b"POST /echo abcde"
+
+    talk(conversation, Limits(head=2000))
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X: 1\r\n", b"a", b"1\r\nx\r\n"], ids=["a header at a time", "a letter at a time", "a chunk at a time"]
+)
+def test_a_client_that_keeps_sending_a_little_is_let_go_all_the_same(piece: bytes) -> None:
+    """The limit is on the whole request: each little piece does not start it anew."""
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        framing = b"Transfer-Encoding: chunked\r\n\r\n" if piece.startswith(b"1") else b""
+        writer.write(POST + framing)
+        answer = asyncio.ensure_future(reader.readuntil(b"\r\n\r\n"))
+        while not answer.done():
+            writer.write(piece)
+            await asyncio.wait([answer], timeout=0.05)
+        assert answer.result().startswith(b"HTTP/1.1 408")
+
+    talk(conversation, Limits(request_s=0.4, linger_s=0.3))
 
 
 def test_a_refused_request_does_not_swallow_the_answers_before_it() -> None:

@@ -181,6 +181,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "external": external,
         "instance": instance["instance"],
         "agent token": instance["token"],
+        "issuer": f"{MARK}-issuer",
         "key": key["id"],
         "passkey": passkey,
         "service": f"{MARK}-ci",

@@ -50,6 +50,7 @@ class Config:
     host: str = _setting("127.0.0.1", "TENURE_HOST", "Address that the control plane and the gateway listen on")
     control_port: int = _setting(7700, "TENURE_CONTROL_PORT", "Port of the control plane: API and console")
     public_url: str = _setting("", "TENURE_PUBLIC_URL", "Address at which browsers reach the console, behind a proxy")
+    oidc: str = _setting("", "TENURE_OIDC", "JSON file of issuers that people log in with (docs/oidc.md); empty: none")
     gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
     gateway_address: str = _setting(
         "", "TENURE_GATEWAY_URL", "Address by which agents reach the gateway; empty means its host and port"

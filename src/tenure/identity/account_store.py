@@ -55,6 +55,15 @@ device_table = sa.Table(
     sa.Column("expires_at", UtcTime, nullable=False),
 )
 
+subject_table = sa.Table(
+    "identity_subject",
+    metadata,
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("email", sa.String(191), nullable=False),
+    sa.UniqueConstraint("workspace", "email", name="uq_identity_subject_email"),
+)
+
 _k = passkey_table.c
 
 
@@ -142,7 +151,17 @@ def knows_device(connection: Connection, hashed: str, home: str, email: str, now
     return connection.execute(query).first() is not None
 
 
+def bind_subject(connection: Connection, subject: str, home: str, email: str) -> bool:
+    """Binds an issuer's subject to an address of a workspace; False when either is bound to another."""
+    t = subject_table.c
+    connection.execute(
+        insert(connection, subject_table).values(subject=subject, workspace=home, email=email).on_conflict_do_nothing()
+    )
+    found = sa.select(t.email).where(t.subject == subject, t.workspace == home)
+    return connection.execute(found).scalar() == email
+
+
 def forget(connection: Connection, home: str, email: str) -> None:
     """Forgets every way in of a person."""
-    for table in (password_table, passkey_table, device_table):
+    for table in (password_table, passkey_table, device_table, subject_table):
         connection.execute(sa.delete(table).where(table.c.workspace == home, table.c.email == email))

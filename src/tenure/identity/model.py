@@ -27,6 +27,7 @@ from tenure.kernel.values import PEOPLE, Actor, Principal, Role
 AUDIENCE = "tenure-gateway"
 COOKIE = "tenure_session"
 DEVICE_COOKIE = "tenure_device"
+OIDC_COOKIE = "tenure_oidc"
 CONSOLE = "console"  # what the peer of a request is called that the console makes within the control plane itself
 LEEWAY_S = 5.0
 MAX_TOKEN_CHARS = 4096

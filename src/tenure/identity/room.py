@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from tenure.base.room import Room
-from tenure.identity import accounts, api, flow, programs
+from tenure.identity import accounts, api, federation, flow, programs
 
 _router = APIRouter()
 _router.include_router(api.router)
 _router.include_router(programs.router)
 _router.include_router(accounts.router)
+_router.include_router(federation.router)
 
 ROOM = Room(
     name="identity",

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from tenure.identity.model import DEVICE_COOKIE
+from tenure.identity.model import DEVICE_COOKIE, OIDC_COOKIE, cookie_name
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, stranger
+from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, render, stranger
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -30,6 +30,37 @@ async def password_login(request: Request) -> Response:
         known = {"email": body["email"], "workspace": body["workspace"], "back": back}
         return await stranger(request, error.status, problem=problem, **known)
     return hand_on(RedirectResponse(back, 303), headers)
+
+
+@router.get("/login/with/{issuer}")
+async def begin_elsewhere(request: Request, issuer: str, back: str = "/") -> Response:
+    """Sends the browser to an issuer to log in there."""
+    api = api_of(request)
+    sent, _ = await api.post(f"/v1/login/oidc/{quote(issuer, safe='')}/begin", {"back": local(back)})
+    secure = request.url.scheme == "https"
+    answer = RedirectResponse(str(sent["url"]), 303)
+    # Lax: the issuer sends the browser back from its own site.
+    answer.set_cookie(
+        cookie_name(OIDC_COOKIE, secure),
+        str(sent["binding"]),
+        max_age=600,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=secure,
+    )
+    return answer
+
+
+@router.get("/login/from/{issuer}")
+async def finish_elsewhere(request: Request, issuer: str, code: str = "", state: str = "", iss: str = "") -> Response:
+    """Takes the browser back from an issuer. The page goes on by itself: a redirect would still count as the other
+    site's, and the session's cookie is not sent along with that."""
+    body = {"code": code, "state": state, "iss": iss, "binding": cookie_of(request, OIDC_COOKIE)}
+    told, headers = await api_of(request).post(f"/v1/login/oidc/{quote(issuer, safe='')}/finish", body)
+    answer = hand_on(render(request, "welcome.html", frame=None, back=local(str(told["back"]))), headers)
+    answer.delete_cookie(cookie_name(OIDC_COOKIE, request.url.scheme == "https"), path="/")
+    return answer
 
 
 @router.post("/account/password")

@@ -198,7 +198,9 @@ def wants_page(request: Request) -> bool:
 async def stranger(request: Request, code: int, **facts: Any) -> Response:
     """The page that explains how to get in."""
     known: dict[str, Any] = {"back": "/", "workspace": "", "email": "", "problem": "", "had_cookie": False} | facts
-    return render(request, "stranger.html", code, frame=None, issuers=[], **known)
+    found = await api_of(request).maybe("/v1/login/oidc")
+    issuers = (found or {}).get("issuers") or []
+    return render(request, "stranger.html", code, frame=None, issuers=issuers, **known)
 
 
 def refusal(request: Request, error: Refused | Failed) -> Response:

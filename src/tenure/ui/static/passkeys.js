@@ -33,6 +33,9 @@ if (window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
   for (const node of document.querySelectorAll("[data-passkey]")) node.hidden = false;
 }
 
+// After a login at another site: on from here, as a step of this site's own.
+document.querySelector("#go-on")?.click();
+
 document.querySelector("#passkey-login")?.addEventListener("click", (event) => {
   attempt(event.currentTarget, async () => {
     const { options } = await ask("/v1/login/passkey/options");

@@ -101,7 +101,7 @@ def test_a_stranger_is_told_how_to_get_in(console: Console, address: str) -> Non
     answer = httpx2.get(f"{console.url}{address}", trust_env=False)
     assert answer.status_code == 401
     assert "tenure login-link" in answer.text
-    assert "clerk" not in answer.text.replace(f'value="{address}"', "")  # where to go on after logging in
+    assert "clerk" not in answer.text.replace(address, "")  # where to go on after logging in
 
 
 def test_an_unknown_page_and_an_unknown_agent_are_told_in_words(person: httpx2.Client) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tenure.gateway.a2a import codec, messages
 from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
-from tenure.gateway.a2a.wire import Ask
+from tenure.gateway.a2a.wire import SEND, Ask
 from tenure.gateway.delegation import bound_of
 from tenure.gateway.keyring import Keyring
 from tenure.kernel.errors import Refused
@@ -91,7 +91,7 @@ def test_no_json_makes_the_codec_fail(value: Any) -> None:
         told = messages.Told()
         told.hear(codec.answered(answer, ask, marked, unset, "http://x"), ask)
         told.attributes()
-    ask = Ask(codec.SEND, "POST /message:send", {}, rest=True)
+    ask = Ask(SEND, "POST /message:send", {}, rest=True)
     if codec.is_answer(raw, ask):
         codec.answered(raw, ask, marked, unset, "http://x")
 

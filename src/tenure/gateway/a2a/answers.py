@@ -28,6 +28,13 @@ def denied(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
     return Fault("PERMISSION_DENIED", text, more)
 
 
+def withheld(name: str, decision: Decision, call_id: str) -> Fault:
+    """What a caller is told in place of an answer that is not handed on."""
+    by = f" [{', '.join(decision.policies)}]" if decision.policies else ""
+    text = f"Agent {name} answered, and its answer is withheld. {decision.reason}{by}"
+    return Fault("PERMISSION_DENIED", text, {"decision_id": call_id})
+
+
 def upstream_fault(error: UpstreamError) -> Fault:
     """What a caller is told of a peer that failed."""
     if error.kind in ("timeout", "connect_timeout"):
@@ -64,3 +71,17 @@ def returned(reply: Reply, call_id: str) -> tuple[tuple[str, str], ...]:
     if reply.header("content-type").startswith(EVENTS):
         kept += [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
     return tuple(kept)
+
+
+def refuse_redirect(reply: Reply) -> None:
+    """A redirect handed on would lead the agent, and its token, past the gateway."""
+    if 300 <= reply.status < 400:
+        reply.close()
+        raise UpstreamError("garbage", f"the agent redirects ({reply.status}), which is not followed")
+
+
+def longer(size: int, chunk: bytes, most: int) -> int:
+    """The size with one more chunk. Raises UpstreamError beyond ``most`` bytes."""
+    if size + len(chunk) > most:
+        raise UpstreamError("too_large", f"the agent's stream is longer than {most} bytes")
+    return size + len(chunk)

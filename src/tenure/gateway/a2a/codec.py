@@ -225,6 +225,19 @@ def push_config(ask: Ask) -> JsonObject | None:
     return None
 
 
+def check(ask: Ask) -> None:
+    """What no peer is asked: a request in a spelling that could be read in two ways, or for tasks of anybody. Raises
+    Refused."""
+    check_names(ask.params)
+    message = ask.params.get("message")
+    if ask.operation.sends and not (isinstance(message, Mapping) and isinstance(message.get("parts"), list)):
+        raise wrong("INVALID_PARAMS", "`message` must be an object with a list of `parts`.")
+    if ask.operation is LIST and not ask.params.get("contextId"):
+        text = "Tasks are listed for one context at a time."
+        raise wrong("INVALID_PARAMS", text, "Give the `contextId` of an answer that you were given.")
+    push_config(ask)
+
+
 _CONFIG_NAMES = ("taskPushNotificationConfig", "pushNotificationConfig")
 _PUSH_FIELDS = ("url", "token", "authentication")
 

@@ -13,14 +13,26 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tenure.base import log
+from tenure.base.scan.texts import clean
 from tenure.gateway import delegation
 from tenure.gateway.a2a import codec, messages
-from tenure.gateway.a2a.answers import EVENTS, denied, faulty, refused, returned, upstream_fault
+from tenure.gateway.a2a.answers import (
+    EVENTS,
+    denied,
+    faulty,
+    longer,
+    refuse_redirect,
+    refused,
+    returned,
+    upstream_fault,
+    withheld,
+)
 from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
 from tenure.gateway.a2a.push import Notifications, check_callback
-from tenure.gateway.a2a.wire import LIST, MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
+from tenure.gateway.a2a.wire import MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
 from tenure.gateway.http import Request, Response
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.returned import WITHHELD, Withheld, told
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.gateway.verdict import Verdict
@@ -28,6 +40,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, PeerFact, PeerGrant
 from tenure.kernel.values import Call, CallKind, Principal
+from tenure.policy.model import redactions
 
 _log = log.get("gateway.a2a")
 WELL_KNOWN = "/.well-known/agent-card.json"
@@ -48,9 +61,15 @@ _SENT_ON = (
 class _Run:
     """One call on its way: what is known of it so far, told to the record exactly once."""
 
-    __slots__ = ("ask", "begun", "call", "first_event", "name", "principal", "server", "started", "told", "verdict")
+    __slots__ = (
+        *("ask", "begun", "call", "facts", "first_event", "name", "prefer", "principal", "server", "started", "told"),
+        *("verdict", "watched"),
+    )
 
     def __init__(self, name: str, ask: Ask, call: Call, principal: Principal) -> None:
+        self.facts: dict[str, Any] = {}
+        self.prefer: float | None = None
+        self.watched = False
         self.name = name
         self.ask = ask
         self.call = call
@@ -131,7 +150,7 @@ class A2aHandler:
             ask = codec.read_rest(request.method, below, request.query, request.body)
         if ask.problem is None:
             try:
-                _check(ask)
+                codec.check(ask)
             except Refused as error:
                 ask.problem = error
         return ask
@@ -172,11 +191,12 @@ class A2aHandler:
         pipeline = self._pipeline
         call = pipeline.call(CallKind.AGENT, name[:200], messages.arguments(ask), principal, request.headers)
         run = _Run(name, ask, call, principal)
+        run.prefer = _prefer_wait(request.headers.get("prefer", ""))
         try:
             run.verdict = await pipeline.decide(
                 call,
                 principal,
-                prefer_wait=_prefer_wait(request.headers.get("prefer", "")),
+                prefer_wait=run.prefer,
                 max_wait=_MAX_WAIT_S,
                 content=messages.bound(ask),
                 # What follows a message that was let through, about a task that it made, needs no person's word again.
@@ -206,6 +226,8 @@ class A2aHandler:
         parts = urlsplit(url)
         run.server = parts.hostname or ""
         owns = Ownership(self._pipeline.keyring, principal, run.name)
+        if what := redactions(run.decided.decision):
+            messages.redact(ask, what)
         try:
             below, body = codec.mapped(ask, owns.inward, self._callback(run))
             path = f"{parts.path.rstrip('/')}{below}" if ask.rest else parts.path or "/"
@@ -221,10 +243,10 @@ class A2aHandler:
                 body,
                 admit=lambda: self._admit(run),
             )
-            _refuse_redirect(reply)
+            refuse_redirect(reply)
             if reply.status < 300 and reply.header("content-type").partition(";")[0].strip() == EVENTS:
                 return self._streaming(run, reply, owns)
-            answer = await reply.read(_ANSWER_MAX)
+            return await self._weighed(run, reply, await reply.read(_ANSWER_MAX), owns)
         except NoLongerAllowed as change:
             run.verdict = change.verdict
             return self._refusal(run)
@@ -233,7 +255,6 @@ class A2aHandler:
         except asyncio.CancelledError:
             self._tell(run, {"error.type": "client_disconnected"})
             raise
-        return self._whole(run, reply, answer, owns)
 
     def _admit(self, run: _Run) -> None:
         self._pipeline.admit(run.call, run.principal, run.decided)
@@ -293,6 +314,23 @@ class A2aHandler:
         return headers
 
     # -- answers
+    async def _weighed(self, run: _Run, reply: Reply, answer: bytes, owns: Ownership) -> Response:
+        """A whole answer, where a policy reads what comes back: handed on as it is, redacted, or withheld."""
+        returned_by = self._pipeline.returned
+        if not returned_by.matters(run.call, run.principal):
+            return self._whole(run, reply, answer, owns)
+        value = messages.parsed(answer)
+        verdict = await returned_by.decide(
+            run.call, run.principal, run.decided, answer if value is None else value, run.prefer, _MAX_WAIT_S
+        )
+        run.facts |= told(verdict)
+        if what := redactions(verdict.decision):
+            answer = answer if value is None else msgspec.json.encode(clean(value, what))
+        response = self._whole(run, reply, answer, owns)
+        if verdict.allowed:
+            return response
+        return faulty(withheld(run.name, verdict.decision, run.call.id), run.ask, run.call.id, done=response.done)
+
     def _whole(self, run: _Run, reply: Reply, answer: bytes, owns: Ownership) -> Response:
         ask = run.ask
         fault = None
@@ -308,16 +346,17 @@ class A2aHandler:
             body = codec.answered(answer, ask, owns.outward, self._original, f"{self._address}/a2a/{run.name}")
 
         def done() -> None:
-            told = messages.Told()
-            told.hear(body, ask)
-            self._tell(run, told.attributes(), status=reply.status)
+            heard = messages.Told()
+            heard.hear(body, ask)
+            self._tell(run, heard.attributes() | run.facts, status=reply.status)
 
         kind = reply.header("content-type") or MEDIA
         return Response(reply.status, body, returned(reply, run.call.id), kind, done)
 
     def _streaming(self, run: _Run, reply: Reply, owns: Ownership) -> Response:
         ask, address = run.ask, f"{self._address}/a2a/{run.name}"
-        told = messages.Told()
+        heard = messages.Told()
+        run.watched = self._pipeline.returned.matters(run.call, run.principal)
         problem: dict[str, Any] = {"error.type": "client_disconnected"}
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -327,8 +366,8 @@ class A2aHandler:
                 while chunk := await reply.next_chunk():
                     standing = self._pipeline.standing(run.call, run.principal, standing)
                     self._check_service(run)
-                    size = _longer(size, chunk, self._stream_max)
-                    out = [self._event(run, event, owns, told, address) for event in events.feed(chunk)]
+                    size = longer(size, chunk, self._stream_max)
+                    out = [self._event(run, event, owns, heard, address) for event in events.feed(chunk)]
                     if out:
                         yield b"".join(out)
                 problem = {}
@@ -337,6 +376,10 @@ class A2aHandler:
                 problem = {"error.type": "stopped", "error.message": change.verdict.decision.reason}
                 yield error_event(denied(change.verdict.decision, run.call.id, None), ask)
                 raise UpstreamError("stopped", change.verdict.decision.reason) from None
+            except Withheld as cut:
+                problem = told(cut.verdict) | {"error.type": WITHHELD}
+                yield error_event(withheld(run.name, cut.verdict.decision, run.call.id), ask)
+                raise UpstreamError("withheld", str(cut)) from None
             except (UpstreamError, ValueError) as error:
                 failure = error if isinstance(error, UpstreamError) else UpstreamError("garbage", str(error))
                 problem = {"error.type": failure.kind, "error.message": str(failure)[:1000]}
@@ -347,19 +390,24 @@ class A2aHandler:
 
         def done() -> None:
             reply.close()
-            self._tell(run, told.attributes() | problem, status=reply.status)
+            self._tell(run, heard.attributes() | problem, status=reply.status)
 
         return Response(reply.status, chunks(), returned(reply, run.call.id), reply.header("content-type"), done)
 
-    def _event(self, run: _Run, event: bytes, owns: Ownership, told: messages.Told, address: str) -> bytes:
+    def _event(self, run: _Run, event: bytes, owns: Ownership, heard: messages.Told, address: str) -> bytes:
         """One event as the client gets it. Raises ValueError for one whose data is not what A2A promises."""
         data = codec.event_data(event)
         if data is None:
             return event + b"\n\n"
         if run.first_event is None:
             run.first_event = time.perf_counter() - run.begun
+        if run.watched:
+            # A piece of a stream can be neither redacted nor held: either cuts it.
+            verdict = self._pipeline.returned.weigh(run.call, run.principal, run.decided, messages.parsed(data))
+            if not verdict.allowed or redactions(verdict.decision):
+                raise Withheld(verdict)
         new = codec.answered(data, run.ask, owns.outward, self._original, address)
-        told.hear(new, run.ask)
+        heard.hear(new, run.ask)
         return codec.event_with(event, new)
 
     def _refusal(self, run: _Run) -> Response:
@@ -389,31 +437,6 @@ class A2aHandler:
             data["gen_ai.response.time_to_first_chunk"] = run.first_event
         took = int((time.perf_counter() - run.begun) * 1e6)
         self._pipeline.record(run.call, run.principal, run.decided, run.started, took, data)
-
-
-def _check(ask: Ask) -> None:
-    """What no peer is asked: a request in a spelling that could be read in two ways, or for tasks of anybody."""
-    codec.check_names(ask.params)
-    message = ask.params.get("message")
-    if ask.operation.sends and not (isinstance(message, Mapping) and isinstance(message.get("parts"), list)):
-        raise wrong("INVALID_PARAMS", "`message` must be an object with a list of `parts`.")
-    if ask.operation is LIST and not ask.params.get("contextId"):
-        text = "Tasks are listed for one context at a time."
-        raise wrong("INVALID_PARAMS", text, "Give the `contextId` of an answer that you were given.")
-    codec.push_config(ask)
-
-
-def _refuse_redirect(reply: Reply) -> None:
-    """A redirect handed on would lead the agent, and its token, past the gateway."""
-    if 300 <= reply.status < 400:
-        reply.close()
-        raise UpstreamError("garbage", f"the agent redirects ({reply.status}), which is not followed")
-
-
-def _longer(size: int, chunk: bytes, most: int) -> int:
-    if size + len(chunk) > most:
-        raise UpstreamError("too_large", f"the agent's stream is longer than {most} bytes")
-    return size + len(chunk)
 
 
 def _prefer_wait(header: str) -> float | None:

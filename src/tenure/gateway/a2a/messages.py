@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tenure.base.scan.texts import clean
 from tenure.gateway.a2a.codec import push_config
 from tenure.gateway.a2a.wire import Ask
 from tenure.kernel.json import Json, JsonObject
@@ -20,6 +21,29 @@ from tenure.kernel.json import Json, JsonObject
 CAPTURE_MAX = 4 << 20
 """Longest request or answer whose content is captured, in bytes."""
 _SKILL_NAMES = ("skill", "skillId", "skill_id")
+
+
+def parsed(body: bytes) -> Json:
+    """A body as JSON, None when it is not."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def redact(ask: Ask, what: frozenset[str]) -> None:
+    """Takes findings of those classes or rules out of what a request says: its parts and its metadata."""
+    if not ask.operation.sends:
+        return
+    message = {**ask.params["message"], "parts": clean(ask.params["message"]["parts"], what)}
+    if "metadata" in message:
+        message["metadata"] = clean(message["metadata"], what)
+    params = {**ask.params, "message": message}
+    if "metadata" in params:
+        params["metadata"] = clean(params["metadata"], what)
+    outer = msgspec.json.decode(ask.body)
+    ask.params = params
+    ask.body = msgspec.json.encode(params if ask.rest else {**outer, "params": params})
 
 
 def _table(value: Json) -> JsonObject:

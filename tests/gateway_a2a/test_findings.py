@@ -1,0 +1,55 @@
+"""What is found in messages between agents: taken out on the way, and decided on when it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from a2a.client import A2AClientError, Client
+
+from tests.gateway_a2a.conftest import POLICIES, House, message
+
+CARD = "4111 1111 1111 1111"
+RULES = """
+@id("redact-cards")
+@obligation("redact")
+permit (principal, action == Action::"call_agent", resource)
+when { context.findings.contains("personal") };
+@id("no-keys-back")
+@reason("Keys do not come back from other agents.")
+forbid (principal, action == Action::"call_agent", resource)
+when { context.returned.contains("secret") };
+"""
+
+
+@pytest.fixture
+def ruled(house: House) -> Iterator[House]:
+    house.control.policies((*POLICIES, ("findings.cedar", RULES)))
+    house.settle()
+    yield house
+    house.control.policies(POLICIES)
+    house.settle()
+
+
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+def test_what_policy_redacts_does_not_reach_the_other_agent(ruled: House, binding: str) -> None:
+    said = ruled.say("echo pay with " + CARD, binding=binding)
+    assert CARD not in said
+    assert "[redacted:" in said
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_answer_that_policy_forbids_is_withheld(ruled: House, streaming: bool) -> None:
+    key = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
+
+    async def doing(client: Client, _: httpx.AsyncClient) -> list[Any]:
+        with pytest.raises(A2AClientError, match="Keys do not come back"):
+            return [event async for event in client.send_message(message(f"task {key[:4]}{key[4:]}"))]
+        return []
+
+    ruled.run(doing, streaming=streaming)
+    event = ruled.calls()[-1]
+    assert event["type"] == "call.completed"
+    assert event["data"]["error.type"] == "answer_withheld"

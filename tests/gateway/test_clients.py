@@ -13,6 +13,7 @@ import pytest
 from google import genai
 from google.genai import errors
 
+from tenure.gateway.llm.codec import CAPTURE_MAX
 from tenure.runtime.model import Instance, environment
 from tests.sim.gateway import agent_fact
 from tests.sim.model_clients import HELLO, PIXEL, SAID, Anthropic, Gemini, OpenAI
@@ -51,6 +52,21 @@ def test_a_stream_passes_as_it_comes_and_its_usage_is_known(house: Any, connect:
     assert (data["gen_ai.usage.input_tokens"], data["gen_ai.usage.output_tokens"]) == (100, 12)
     assert data["gen_ai.request.stream"] is True
     assert 0 < data["gen_ai.response.time_to_first_chunk"] < times[-1]
+    assert "error.type" not in data
+
+
+@pytest.mark.req("R091")
+def test_a_stream_longer_than_what_is_kept_reaches_the_client_whole_and_tells_its_tokens(
+    house: Any, connect: Any, kind: Any
+) -> None:
+    text = " ".join(["x" * (64 << 10)] * 80)
+    assert sum(map(len, connect(kind).stream("echo", text))) == len("You said: ") + len(text)
+    data = house.calls()[0]["data"]
+    said = data["gen_ai.output.messages"][0]["parts"][-1]["content"]
+    assert CAPTURE_MAX - (256 << 10) < len(said) <= CAPTURE_MAX
+    assert data["tenure.capture.truncated"] is True
+    assert (data["gen_ai.usage.input_tokens"], data["gen_ai.usage.output_tokens"]) == (100, 12)
+    assert data["gen_ai.response.finish_reasons"]
     assert "error.type" not in data
 
 

@@ -237,6 +237,29 @@ def test_what_takes_too_long_ends_with_words_about_it(house: Any, connect: Any, 
     assert [event["data"].get("http.response.status_code") for event in house.calls(3)[:3]] == [504, 200, 504]
 
 
+@pytest.mark.req("R083")
+def test_a_client_retries_over_fallbacks_that_failed_as_well(house: Any, connect: Any, kind: Any, model: Any) -> None:
+    house.publish_models(model("flaky", alias="fast", fallbacks=("error-503",)), model("error-503"))
+    assert connect(kind, retries=2).ask("fast") == SAID
+    first, second = house.calls(2)
+    assert outcomes(first) == [("flaky", "500"), ("error-503", "503")]
+    assert outcomes(second) == [("flaky", "answered")]
+
+
+def test_a_client_that_hangs_up_stops_the_attempt_that_is_under_way(house: Any, model: Any) -> None:
+    house.publish_models(model("error-500", fallbacks=("hang", "echo")), model("hang"), model("echo"))
+    before = house.provider.seen()["broken_off"]
+    with pytest.raises(openai.APITimeoutError):
+        house.client().with_options(timeout=1.0).responses.create(model="error-500", input="hi")
+    (event,) = house.calls()
+    assert outcomes(event) == [("error-500", "500"), ("hang", "client_disconnected")]
+    assert event["data"]["error.type"] == "client_disconnected"
+    end = time.monotonic() + 5
+    while house.provider.seen()["broken_off"] <= before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 # -- concurrency
 def ask(house: Any, model: str) -> Any:
     """An answer, or the error that came instead."""

@@ -31,8 +31,8 @@ class OpenAI:
     def ask(self, model: str, **more: Any) -> str:
         return str(self.client.responses.create(model=model, input=HELLO, **more).output_text)
 
-    def stream(self, model: str) -> Iterator[str]:
-        with self.client.responses.create(model=model, input=HELLO, stream=True) as events:
+    def stream(self, model: str, text: str = HELLO) -> Iterator[str]:
+        with self.client.responses.create(model=model, input=text, stream=True) as events:
             for event in events:
                 if event.type == "error":
                     raise RuntimeError(event.message)
@@ -77,9 +77,9 @@ class Anthropic:
         )
         return "".join(block.text for block in said.content if block.type == "text")
 
-    def stream(self, model: str) -> Iterator[str]:
+    def stream(self, model: str, text: str = HELLO) -> Iterator[str]:
         with self.client.messages.stream(
-            model=model, max_tokens=100, messages=[{"role": "user", "content": HELLO}]
+            model=model, max_tokens=100, messages=[{"role": "user", "content": text}]
         ) as stream:
             yield from stream.text_stream
 
@@ -124,8 +124,8 @@ class Gemini:
     def ask(self, model: str, **more: Any) -> str:
         return str(self.client.models.generate_content(model=model, contents=HELLO, **more).text)
 
-    def stream(self, model: str) -> Iterator[str]:
-        for chunk in self.client.models.generate_content_stream(model=model, contents=HELLO):
+    def stream(self, model: str, text: str = HELLO) -> Iterator[str]:
+        for chunk in self.client.models.generate_content_stream(model=model, contents=text):
             yield chunk.text or ""
 
     def use_tool(self) -> tuple[Any, str]:

@@ -188,7 +188,7 @@ class Provider:
         await writer.drain()
         return True
 
-    def _say(self, request: dict[str, Any], model: str) -> tuple[dict[str, Any], dict[str, int]]:
+    def _say(self, request: dict[str, Any], model: str) -> tuple[dict[str, Any], dict[str, Any]]:
         messages = request.get("messages") or [{}]
         text = _text(messages[-1])
         for rule in self._rules:
@@ -213,9 +213,13 @@ class Provider:
         return message, _usage(request, message)
 
 
-def _usage(request: dict[str, Any], message: dict[str, Any]) -> dict[str, int]:
+def _usage(request: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
     prompt, said = len(json.dumps(request.get("messages"))) // 4, len(json.dumps(message)) // 4
-    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
+    details = {
+        "prompt_tokens_details": {"cached_tokens": prompt // 2},
+        "completion_tokens_details": {"reasoning_tokens": said // 3},
+    }
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, **details}
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -46,8 +46,8 @@ def read_chat(body: bytes, _path_model: str = "") -> Ask:
     if isinstance(tools, list):
         arguments["tools"] = [name for tool in tools if (name := _tool_name(tool)) is not None]
     arguments |= numbers(value, "max_tokens", "max_completion_tokens", "n")
-    user = value.get("user")
-    return Ask(model, stream, arguments, user if isinstance(user, str) else None, value)
+    users = (value.get("safety_identifier"), value.get("user"))
+    return Ask(model, stream, arguments, next((user for user in users if isinstance(user, str)), None), value)
 
 
 def _tool_name(tool: Any) -> str | None:

@@ -178,6 +178,13 @@ def test_when_everything_fails_the_last_error_and_the_wait_reach_the_client(
     assert (event["data"]["error.type"], event["data"]["http.response.status_code"]) == ("connect_failed", 502)
 
 
+def test_a_last_error_without_a_wait_has_that_of_the_first(house: Any, connect: Any, model: Any) -> None:
+    house.publish_models(model("error-429", fallbacks=("error-502",)), model("error-502"))
+    with pytest.raises(openai.InternalServerError) as caught:
+        connect(OpenAI).ask("error-429")
+    assert (caught.value.status_code, caught.value.response.headers["retry-after-ms"]) == (502, "5")
+
+
 def test_the_last_answer_is_the_last_one_that_was_given(house: Any, model: Any) -> None:
     house.publish_models(model("reset", fallbacks=("error-529",)), model("error-529"))
     token = house.control.token("clerk")

@@ -5,7 +5,7 @@ Without rules it answers by the name of the model:
 
     echo            the last message's text back               slow         the same, one chunk every 50 ms
     tool            a call of the first tool offered            hang         never
-    error-NNN       that HTTP status with OpenAI's error object reset        the connection breaks before the answer
+    error-NNN       that HTTP status with the wire's own error   reset        the connection breaks before the answer
     garbage         something that is not HTTP                  half         breaks in the middle of the answer
     junk            200 with a body that is not JSON            redirect     307 to elsewhere
     stall           the answer begins and does not go on        endless      it goes on and on
@@ -96,7 +96,8 @@ class Provider:
         self.models[model] = self.models.get(model, 0) + 1
         if model.startswith("error-") or (model == "flaky" and self.models[model] % 2):
             status = int(model[6:] or 0) if model != "flaky" else 500
-            _send(writer, status, json.dumps(model_wires.error(path, status)).encode(), [("retry-after-ms", "5")])
+            again = [("retry-after-ms", "5")] if status != 502 else []
+            _send(writer, status, json.dumps(model_wires.error(path, status)).encode(), again)
         elif model == "junk":
             _send(writer, 200, b"<html>busy</html>")
         elif model == "redirect":

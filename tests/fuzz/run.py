@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ def fuzz(name: str, seconds: int) -> dict[str, Any]:
     options = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024", f"-max_len={MAX_INPUT}"]
     options += ["-print_final_stats=1", "-reduce_inputs=1", f"-artifact_prefix={WORK}/{name}-"]
     command = [sys.executable, "-m", "tests.fuzz.engine", name, *options, str(work), str(seeds)]
+    begun = time.monotonic()
     done = subprocess.run(
         [*command, *([str(kept)] if kept.is_dir() else [])],
         cwd=ROOT,
@@ -57,7 +59,7 @@ def fuzz(name: str, seconds: int) -> dict[str, Any]:
     if not progress:
         raise SystemExit(f"{name} did not run: {done.stderr[-2000:]}")
     return {
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - begun),
         "executions": int(runs[-1]) if runs else 0,
         "edges": int(progress[-1][0]),
         "features": int(progress[-1][1]),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
 from tenure.breaker.model import trip_id
-from tenure.kernel.snapshot import BreakerFact
+from tenure.kernel.snapshot import BreakerFact, PeerFact, PeerGrant
 from tenure.kernel.values import LifecycleState
+from tests.sim.gateway import agent_fact
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 
@@ -131,6 +134,44 @@ def test_old_facts_stop_every_call_until_fresh_ones_come(build: Callable[..., An
     house.control.beating = True
     time.sleep(0.5)
     assert outcome(house.client(), "echo") == 200
+
+
+CHAT = {"model": "echo", "messages": HELLO, "max_tokens": 9}
+CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+MESSAGE = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hello"}]}
+WAYS_IN: dict[str, Any] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/responses": {"model": "echo", "input": "hello"},
+    "/v1/embeddings": {"model": "echo", "input": "hello"},
+    "/v1/messages": CHAT,
+    "/v1/messages/count_tokens": CHAT,
+    "/v1beta/models/echo:generateContent": CONTENTS,
+    "/v1beta/models/echo:streamGenerateContent": CONTENTS,
+    "/v1/files": {"model": "echo"},
+    "/a2a/helper": {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": MESSAGE}},
+}
+
+
+@pytest.mark.req("R090")
+def test_without_valid_facts_no_way_in_leads_to_an_upstream(build: Callable[..., Any]) -> None:
+    house = build(max_age_s=0.8)
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        upstream.settimeout(0.2)
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        grown = replace(agent_fact(f"{url}/v1", ("echo",)), agents=(PeerGrant("helper"),))
+        house.control.change(peers={"default/helper": PeerFact("default", "helper", f"{url}/")})
+        house.control.beating = False  # after which nothing is heard but the next line
+        house.control.agent(grown)
+        house.settle()
+        while house.gateway.health()[0] != 503:
+            pass
+        headers = {"authorization": f"Bearer {house.control.token('clerk')}", "a2a-version": "1.0"}
+        for path, body in WAYS_IN.items():
+            answer = httpx2.post(house.gateway.url + path, json=body, headers=headers, trust_env=False, timeout=10)
+            assert "lost the control plane" in answer.text, (path, answer.text)
+            assert answer.status_code == 503 or path == "/a2a/helper", (path, answer.status_code)
+        with pytest.raises(TimeoutError):
+            upstream.accept()
 
 
 def test_a_link_that_breaks_comes_back_with_the_newest_facts(house: Any) -> None:

@@ -29,6 +29,7 @@ import uvloop
 
 from bench.gateway.ways import LOAD, PROXY, ROOT, cpu_ns, line_of, place, spawned
 from bench.machine import machine
+from tenure.kernel.fingerprint import fingerprint
 from tenure.kernel.snapshot import AgentFact, BreakerFact, ServerFact, ToolFact
 from tenure.kernel.values import LifecycleState
 from tests.sim.control import ControlSim
@@ -136,7 +137,7 @@ def agent(url: str) -> AgentFact:
         1,
         "owner@example.com",
         servers=servers,
-        tools=(ToolFact("web", "query"), ToolFact("pipe", "query")),
+        tools=tuple(ToolFact(server, "query", pin=fingerprint(_TOOL)) for server in ("web", "pipe")),
         breaker=BreakerFact(threshold=1000),
     )
 

@@ -173,8 +173,18 @@ class Story:
             self.tenure("agents", "approve", agent, "--reason", "needed for the monthly close")
             until(partial(self._is, agent, "provisioned"), f"{agent} to be provisioned")
             self.tenure("agents", "transition", agent, "staging", "--reason", "first run")
+            self.see_the_tools(agent)
+            self.tenure("tools", "list", "--agent", agent)
             self.tenure("agents", "transition", agent, "production", "--reason", "tried in staging")
         self.tenure("agents", "list")
+
+    def see_the_tools(self, agent: str) -> None:
+        """Waits until the gateway has looked at what an agent's tools say: who takes it to production accepts that."""
+
+        def seen() -> bool:
+            return all(tool["state"] == "pinned" for tool in self._json("tools", "list", "--agent", agent))
+
+        until(seen, f"the definitions of {agent}'s tools")
 
     def run_the_clerk(self) -> tuple[Process, str]:
         """One call denied by policy, one held until a person approves it."""

@@ -23,7 +23,7 @@ MORE = {
     Role.OWNER: {"agents:apply", "events:import"},
     Role.APPROVER: {
         *("agents:decide", "agents:promote", "agents:suspend", "agents:resume"),
-        *("approvals:decide", "tools:switch"),
+        *("approvals:decide", "tools:switch", "tools:decide"),
     },
     Role.OPERATOR: {
         *("agents:apply", "agents:change", "agents:ask", "agents:try", "agents:suspend", "agents:resume"),

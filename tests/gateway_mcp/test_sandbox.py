@@ -42,6 +42,7 @@ def control(tmp_path: Path) -> Iterator[ControlSim]:
     folder.mkdir()
     (folder / "a.txt").write_text("hello")
     with ControlSim(tmp_path / "data", default_policies()) as control:
+        (tmp_path / "data" / "control.db").write_bytes(b"the control plane's")
         servers = (
             ServerFact("wild", command=wild_command("hostile"), write=(str(folder),)),
             ServerFact("deaf", command=wild_command("hostile"), network=False),

@@ -45,6 +45,7 @@ def _play(tmp_path: Path, story: Story, server: ServerFact, tools: str, limits: 
         try:
             site.agent("clerk", [server], tools)
             async with asyncio.timeout(30):
+                await site.known("clerk")
                 await story(site)
         finally:
             await site.stop()

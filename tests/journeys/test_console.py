@@ -81,6 +81,7 @@ def test_from_login_to_retirement(story: Story) -> None:
             _step(page, "Approve", "needed for the monthly close")
             until(partial(_shows, page, "provisioned"), f"{agent} to be provisioned")
             _step(page, "Move to staging", "first run")
+            story.see_the_tools(agent)
             _step(page, "Move to production", "tried in staging")
         clerk = _run(story, CLERK, "demo.agents.clerk", "scripted-clerk")
 

@@ -23,6 +23,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import AgentFact, ApprovalFact, Snapshot, WorkspaceFact, difference
 from tenure.kernel.values import Principal
 from tenure.policy.model import compile_bundle
+from tests.sim.pins import pinned
 
 ISSUER = "http://control.test"
 _BEAT_S = 0.2
@@ -197,7 +198,10 @@ class ControlSim:
         events = [msgspec.json.decode(line) for line in body.splitlines()]
         for event in events:
             data = event["data"]
-            if event["type"] == "approval.requested":
+            if event["type"] == "tool.seen":
+                key = f"{event['workspace']}/{event['agent']}"
+                self._settle(agents={**self.snapshot.agents, key: pinned(self.snapshot.agents[key], data)})
+            elif event["type"] == "approval.requested":
                 fact = ApprovalFact(
                     id=data["approval_id"],
                     workspace=event["workspace"],
@@ -207,19 +211,19 @@ class ControlSim:
                     policy_version=event["policy_version"],
                     state="pending",
                 )
-                self._settle({**self.snapshot.approvals, fact.id: fact})
+                self._settle(approvals={**self.snapshot.approvals, fact.id: fact})
             elif event["type"] == "approval.claimed":
                 known = self.snapshot.approvals.get(data["approval_id"])
                 if known is not None and known.state == "granted":
                     claimed = replace(known, state="claimed", claim=data["claim"])
-                    self._settle({**self.snapshot.approvals, known.id: claimed})
+                    self._settle(approvals={**self.snapshot.approvals, known.id: claimed})
         with self._changed:
             self.events.extend(events)
             self._changed.notify_all()
 
-    def _settle(self, approvals: Mapping[str, ApprovalFact]) -> None:
+    def _settle(self, **facts: Any) -> None:
         old = self.snapshot
-        self.snapshot = replace(old, version=old.version + 1, approvals=approvals)
+        self.snapshot = replace(old, version=old.version + 1, **facts)
         self._push({"delta": difference(old, self.snapshot)})
 
 

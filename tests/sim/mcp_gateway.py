@@ -30,6 +30,7 @@ from tenure.identity.model import AUDIENCE, agent_claims, sign
 from tenure.kernel.snapshot import AgentFact, ApprovalFact, ServerFact, Snapshot, ToolFact, WorkspaceFact
 from tenure.kernel.values import Event, LifecycleState, Principal
 from tenure.policy.model import Bundle, compile_bundle
+from tests.sim.pins import pinned
 
 POLICY = """
 @id("granted") permit(principal, action == Action::"call_tool", resource) when { principal.tools.contains(resource) };
@@ -119,6 +120,10 @@ class Site:
         """The fact of an agent."""
         return self._snapshot.agents[f"default/{name}"]
 
+    async def known(self, name: str) -> None:
+        """Returns when every tool of an agent is pinned: from then on its list changes only when something does."""
+        await self.post({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, name)
+
     def decide(self, approval: str, state: str) -> None:
         """Decides on an approval: granted or rejected."""
         fact = replace(self._snapshot.approvals[approval], state=state, decided_by="person:op@example.com")
@@ -137,7 +142,10 @@ class Site:
         for line in payload.splitlines():
             event = msgspec.json.decode(line, type=Event)
             self.events.append(event)
-            if event.type == "approval.requested":
+            if event.type == "tool.seen":
+                key = f"default/{event.agent}"
+                self._replace(agents={**self._snapshot.agents, key: pinned(self._snapshot.agents[key], event.data)})
+            elif event.type == "approval.requested":
                 fact = ApprovalFact(
                     event.data["approval_id"],
                     "default",

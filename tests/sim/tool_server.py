@@ -65,6 +65,10 @@ class ToolServer:
         """Listens no more, breaks off what is open and forgets every session."""
         asyncio.run_coroutine_threadsafe(self._down(), self._loop).result(10)
 
+    def forget(self) -> None:
+        """Knows none of its sessions any more, as after a restart behind a balancer."""
+        self._loop.call_soon_threadsafe(self._alive.clear)
+
     def restart(self, tools: list[dict[str, Any]]) -> None:
         """Goes down and comes back with other tools."""
         self.down()

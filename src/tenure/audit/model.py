@@ -44,6 +44,7 @@ _CALL = (
 )
 _APPROVAL = ("approval_id", "call_id", "resource", "digest", "policies", "policy_version", "claim", "decided_by")
 _BREAKER = ("epoch", "threshold", "window_s")
+_TOOL = ("resource", "fingerprint", "before")
 _PERSON = ("email", "roles")
 _DECISION = ("effect", "policies", "obligations", "policy_version")
 
@@ -65,6 +66,13 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "approval.expired": _APPROVAL,
     "breaker.tripped": _BREAKER,
     "breaker.reset": _BREAKER,
+    "tool.pinned": _TOOL,
+    "tool.changed": (*_TOOL, "changed", "like"),
+    "tool.held": (*_TOOL, "like"),
+    "tool.restored": _TOOL,
+    "tool.rejected": _TOOL,
+    "tool.disabled": ("resource", "agents"),
+    "tool.enabled": ("resource",),
     "policy.loaded": ("version", "before"),
     "person.created": _PERSON,
     "person.changed": _PERSON,

@@ -70,6 +70,7 @@ class Gateway:
         port = await self._server.start(self._config.host, self._config.gateway_port)
         await self._mcp.start()
         self._tasks.append(asyncio.create_task(self._link.run()))
+        self._tasks.append(asyncio.create_task(self._mcp.look_ahead()))
         self.spool.start(self._ship)
         return port
 

@@ -14,6 +14,8 @@ EVENTS: Mapping[str, str] = {
     "request.refused": "Requests (`count`) that were no call: unreadable, too large, or without a valid credential.",
     "approval.requested": "A call is held until a person decides on exactly it.",
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
+    "tool.seen": "A server describes a granted tool otherwise than is accepted or known; data: resource, fingerprint, "
+    "definition (JSON as text)",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 

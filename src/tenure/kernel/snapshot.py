@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.values import Autonomy, LifecycleState
 
@@ -103,12 +104,15 @@ class ServerFact:
 @dataclass(frozen=True, slots=True)
 class ToolFact:
     """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``. ``off``: it is
-    switched off, and why; empty while it is on."""
+    switched off, and why; empty while it is on. ``pin``: the one definition under which it may be called, None while
+    none was accepted. ``seen``: the digest of another one, which a person has not accepted."""
 
     server: str
     name: str
     autonomy: Autonomy = Autonomy.AUTONOMOUS
     off: str = ""
+    pin: Fingerprint | None = None
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import Json, JsonObject
 
 
@@ -113,7 +114,8 @@ class Call:
     of the agent that is called for an agent call.
 
     ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
-    JSON values, or bytes that are none. Policies see what is found in them, never themselves."""
+    JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
+    the tool, as its server gives it now."""
 
     id: str
     kind: CallKind
@@ -125,6 +127,7 @@ class Call:
     end_user: str | None = None
     content: Json = None
     returned: Json = None
+    definition: Fingerprint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,14 @@ from tenure.policy.system import (
     POLICY_ERROR,
     STALE,
     SYSTEM_RULES,
-    TOOL_DISABLED,
     UNKNOWN_AGENT,
 )
+from tenure.policy.withheld import withheld
 
 __all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS"]
 __all__ += ["SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
-__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "within"]
+__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions"]
+__all__ += ["withheld", "within"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -223,8 +224,9 @@ def _judge(
     if grant is None:
         what = "tool" if call.kind is CallKind.TOOL else "model" if call.kind is CallKind.LLM else call.kind.value
         return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
-    if grant.off:
-        return _deny(TOOL_DISABLED, f"{call.resource} is switched off: {grant.off}", bundle.version)
+    refusal = withheld(grant, call.definition)
+    if refusal is not None:
+        return _deny(*refusal, bundle.version)
     if principal.bounds and not within(principal.bounds, call.kind, call.resource):
         asked = " by way of ".join(reversed(principal.chain))
         reason = f"Agent {agent.name} works for {asked} here, and that does not cover {call.resource}."

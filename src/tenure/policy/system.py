@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent", "system/lifecycle"
 CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
-TOOL_DISABLED = "system/tool-disabled"
+TOOL_DISABLED, TOOL_CHANGED = "system/tool-disabled", "system/tool-changed"
 DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY = "system/default-deny"
@@ -18,6 +18,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     BREAKER: "The agent's breaker is tripped",
     GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
     TOOL_DISABLED: "The tool, or all of its server, is switched off",
+    TOOL_CHANGED: "The tool's definition is not the one that was accepted",
     DELEGATION: "An agent that handed the work on does not let it go as far as this call",
     DELEGATION_ENDED: "An agent that handed the work on may not act any more, or its statement does not hold",
     NO_POLICY: "The workspace has no valid policies",
@@ -27,6 +28,7 @@ SYSTEM_RULES: Mapping[str, str] = {
 }
 """Every id a Decision can name that is not in a policy file."""
 NOT_VIOLATIONS = frozenset(
-    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, DELEGATION_ENDED, NO_POLICY, POLICY_ERROR}
+    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY}
+    | {POLICY_ERROR}
 )
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

@@ -25,6 +25,7 @@ PREFIX = r"^[A-Za-z0-9_-]{0,32}$"
 HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
 MEDIA = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+$"
 SKILL = r"^[A-Za-z0-9_.-]{1,64}$"
+FINGERPRINT = r"^sha256:[0-9a-f]{64}$"
 TOOL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9_.-]{1,128}$"
 
 DEFAULT_URL = {
@@ -211,6 +212,11 @@ class Tool(_Part):
     autonomy: Annotated[Autonomy, Field(strict=False)] = Field(
         Autonomy.AUTONOMOUS,
         description="autonomous, notify (a person is told), approve (a person decides first), human_only",
+    )
+    fingerprint: Annotated[str, Field(pattern=FINGERPRINT)] | None = Field(
+        None,
+        description="The one definition under which it may be called, as `tenure tools show` prints it; when left out, "
+        "the one that is accepted on the way to production",
     )
 
 

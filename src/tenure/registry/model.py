@@ -10,6 +10,7 @@ from typing import Any
 
 from tenure.base.access import Thing, permit
 from tenure.kernel.errors import Refused
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import (
     AgentFact,
@@ -307,4 +308,5 @@ def _peer(peer: JsonObject) -> PeerGrant:
 
 def _tool(tool: JsonObject) -> ToolFact:
     server, _, name = tool["name"].partition("/")
-    return ToolFact(server, name, Autonomy(tool["autonomy"]))
+    pin = Fingerprint(tool["fingerprint"]) if "fingerprint" in tool else None
+    return ToolFact(server, name, Autonomy(tool["autonomy"]), pin=pin)

@@ -38,7 +38,8 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One grant of one agent as it stands. ``off``: the switches that cover it, none while it is on."""
+    """One grant of one agent as it stands. ``off``: the switches that cover it, none while it is on. ``pinned``: the
+    fingerprint that the manifest itself gives."""
 
     agent: str
     agent_state: str
@@ -46,16 +47,12 @@ class Standing:
     tool: str
     autonomy: Autonomy
     off: tuple[Switch, ...] = ()
+    pinned: str | None = None
 
     @property
     def resource(self) -> str:
         """``<server>/<tool>``, as the agent's manifest names it."""
         return f"{self.server}/{self.tool}"
-
-    @property
-    def state(self) -> str:
-        """``disabled`` or ``on``."""
-        return "disabled" if self.off else "on"
 
 
 def parse(resource: str) -> tuple[str, str]:
@@ -124,7 +121,8 @@ def standings(agents: Iterable[AgentFact], board: Switchboard) -> list[Standing]
         for tool in agent.tools:
             server = servers.get(tool.server)
             off = board.covering(agent, server, tool.name) if server is not None else ()
-            found.append(Standing(agent.name, agent.state.value, tool.server, tool.name, tool.autonomy, off))
+            pinned = tool.pin.digest if tool.pin is not None else None
+            found.append(Standing(agent.name, agent.state.value, tool.server, tool.name, tool.autonomy, off, pinned))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
@@ -12,12 +12,14 @@ from tenure.base import events
 from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.ids import new_id
-from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
 from tenure.telemetry import service as telemetry
 from tenure.tools import store
+from tenure.tools.definitions import Pin
 from tenure.tools.model import Standing, Switch, Switchboard, meant, parse, standings
 
 RECENT = timedelta(hours=1)
@@ -27,12 +29,23 @@ _MAX_REASON = 2000
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A grant as it stands, and its use: ``recent`` calls in the last hour and the last one ever; None while the trace
-    store does not answer."""
+    """A grant as it stands, what is known of its definition, and its use: ``recent`` calls in the last hour and the
+    last one ever; None while the trace store does not answer."""
 
     standing: Standing
+    pin: Pin
     recent: int | None = None
     last: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """``disabled``, ``rejected``, ``changed`` (from what was accepted), ``held`` (never accepted), ``pinned``, or
+        ``unseen``."""
+        if self.standing.off:
+            return "disabled"
+        if self.pin.seen:
+            return "rejected" if self.pin.rejected_by else "changed" if self.pin.pinned else "held"
+        return "pinned" if self.pin.pinned else "unseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +58,25 @@ class Switched:
 
 
 def governed(connection: Connection, agents: Mapping[str, AgentFact]) -> dict[str, AgentFact]:
-    """Agents' facts, by their keys, with what is switched off marked in them."""
+    """Agents' facts, by their keys, with what is switched off marked in them, and with the pins of their tools."""
     board = Switchboard(store.switches(connection), agents.values())
-    return {key: board.applied(fact) for key, fact in agents.items()}
+    parts = store.parts(connection)
+    known = {(pin.workspace, pin.agent, pin.server, pin.tool): pin for pin in store.pins(connection)}
+
+    def pinned(fact: AgentFact, tool: ToolFact) -> ToolFact:
+        pin = known.get((fact.workspace, fact.name, tool.server, tool.name))
+        mark = tool.pin.digest if tool.pin is not None else pin.pinned if pin is not None else None
+        whole = parts.get((fact.workspace, mark), {}) if mark is not None else {}
+        return replace(
+            tool,
+            pin=Fingerprint(mark, tuple(sorted(whole.items()))) if mark is not None else None,
+            seen=(pin.seen or "") if pin is not None else "",
+        )
+
+    return {
+        key: board.applied(replace(fact, tools=tuple(pinned(fact, tool) for tool in fact.tools)))
+        for key, fact in agents.items()
+    }
 
 
 def find(world: World, actor: Actor) -> list[Granted]:
@@ -55,7 +84,8 @@ def find(world: World, actor: Actor) -> list[Granted]:
     with world.read() as connection:
         agents = _agents(connection, actor.workspace)
         board = Switchboard(store.switches(connection, actor.workspace), agents.values())
-    return _with_use(world, actor, standings(agents.values(), board))
+        pins = {(pin.agent, pin.resource): pin for pin in store.pins(connection, actor.workspace)}
+    return _with_use(world, actor, standings(agents.values(), board), pins)
 
 
 def reach(world: World, actor: Actor, resource: str, agent: str = "") -> list[Granted]:
@@ -63,7 +93,8 @@ def reach(world: World, actor: Actor, resource: str, agent: str = "") -> list[Gr
     switch = Switch(actor.workspace, *parse(resource), agent, "", actor.name, world.clock())
     with world.read() as connection:
         found = meant(_agents(connection, actor.workspace), switch)
-    return _with_use(world, actor, found)
+        pins = {(pin.agent, pin.resource): pin for pin in store.pins(connection, actor.workspace)}
+    return _with_use(world, actor, found, pins)
 
 
 def switches(world: World, actor: Actor) -> list[Switch]:
@@ -126,13 +157,20 @@ def _agents(connection: Connection, workspace: str) -> dict[str, AgentFact]:
     return {key: fact for key, fact in facts.items() if fact.workspace == workspace and fact.state not in _GONE}
 
 
-def _with_use(world: World, actor: Actor, found: list[Standing]) -> list[Granted]:
+def _with_use(world: World, actor: Actor, found: list[Standing], pins: Mapping[tuple[str, str], Pin]) -> list[Granted]:
+    granted = [Granted(one, _pin(actor.workspace, one, pins.get((one.agent, one.resource)))) for one in found]
     try:
         uses = {(use.agent, use.resource): use for use in telemetry.tool_uses(world, actor, RECENT)}
     except Failed:  # what is switched must not hang on what is only told
-        return [Granted(standing) for standing in found]
+        return granted
     out = []
-    for standing in found:
-        use = uses.get((standing.agent, standing.resource))
-        out.append(Granted(standing, use.recent if use else 0, use.last if use else None))
+    for one in granted:
+        use = uses.get((one.standing.agent, one.standing.resource))
+        out.append(replace(one, recent=use.recent if use else 0, last=use.last if use else None))
     return out
+
+
+def _pin(workspace: str, standing: Standing, known: Pin | None) -> Pin:
+    """What is known of a grant's definition; a pin of the manifest goes before what was accepted otherwise."""
+    pin = known or Pin(workspace, standing.agent, standing.server, standing.tool)
+    return replace(pin, pinned=standing.pinned, pinned_by="manifest", pinned_at=None) if standing.pinned else pin

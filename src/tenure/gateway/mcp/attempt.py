@@ -17,10 +17,11 @@ from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import ASKS, wanted_inputs
 from tenure.gateway.mcp.upstream import Server, Servers
-from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
 from tenure.gateway.returned import Withheld, told
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Call, CallKind, Decision, Principal
@@ -127,14 +128,20 @@ class Attempts:
         return {**answer, key: clean(value, what)} if what else answer
 
     async def _send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
-        call, principal = attempt.call, attempt.principal
+        call = attempt.call
+
+        def admit() -> None:
+            if attempt.message.method == "tools/call" and (now := server.described(attempt.name)) != call.definition:
+                self._reconsider(attempt, verdict, now)  # the server has described it otherwise since the decision
+            self.pipeline.admit(attempt.call, attempt.principal, verdict)
+
         for _ in range(self._limits.rounds):
             answer = await server.request(
                 attempt.message.method,
                 params,
                 line=line,
                 traceparent=f"00-{call.trace_id}-{call.span_id}-01" if call.trace_id else "",
-                admit=lambda: self.pipeline.admit(call, principal, verdict),
+                admit=admit,
             )
             result = answer.get("result")
             if not isinstance(result, dict) or result.get("resultType") != "input_required":
@@ -154,6 +161,15 @@ class Attempts:
                 params["requestState"] = result["requestState"]
         raise Failed("input_required", f"The server asked {self._limits.rounds} times and did not come to an end.")
 
+    def _reconsider(self, attempt: Attempt, verdict: Verdict, definition: Fingerprint | None) -> None:
+        """Decides anew on a tool that is described otherwise now, or no more. Raises NoLongerAllowed."""
+        if definition is None:
+            raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.name} now.")
+        attempt.call = replace(attempt.call, definition=definition)
+        newer = self.pipeline.judge(attempt.call, attempt.principal, approved=verdict.approval_id is not None)
+        if not newer.allowed:
+            raise NoLongerAllowed(newer)
+
     @staticmethod
     def _check_asks(attempt: Attempt, server: Server, result: JsonObject) -> None:
         for method, _ in wanted_inputs(result).values():
@@ -166,7 +182,7 @@ class Attempts:
     def record(self, attempt: Attempt, data: JsonObject) -> None:
         """Records what came of it."""
         verdict = attempt.verdict or self.pipeline.judge(attempt.call, attempt.principal)
-        message = attempt.message
+        message, definition = attempt.message, attempt.call.definition
         given = message.meta.get("gen_ai.tool.call.id")
         facts: dict[str, Any] = {
             "gen_ai.operation.name": "execute_tool",
@@ -177,6 +193,7 @@ class Attempts:
             "mcp.protocol.version": message.version,
             "mcp.server.name": attempt.server,
             "jsonrpc.request.id": str(message.id),
+            **({"tenure.tool.fingerprint": definition.digest} if definition is not None else {}),
             **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
             **data,
             **attempt.returned,

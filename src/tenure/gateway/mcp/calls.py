@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
+from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.codec import Message
+from tenure.gateway.mcp.fingerprints import Fingerprints
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
 from tenure.gateway.mcp.upstream import Server
@@ -22,16 +25,19 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Effect, Principal
-from tenure.policy.model import ARGUMENTS, GRANT
+from tenure.policy.model import ARGUMENTS, GRANT, withheld
 
+_READ_AT_ONCE = 20  # definitions
+_NAMED = 20  # tools in an error text
 _CHECKED_AT_ONCE = 32 << 10  # bytes of arguments; the check of more would hold up the calls of everybody
 
 
 class ToolCalls:
     """Everything that ``tools/list`` and ``tools/call`` need to know of agents and servers."""
 
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(self, attempts: Attempts, fingerprints: Fingerprints) -> None:
         self._attempts = attempts
+        self._fingerprints = fingerprints
         self._pipeline = attempts.pipeline
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="schema")
         self._names: dict[str, tuple[AgentFact, dict[str, ToolFact]]] = {}
@@ -44,29 +50,43 @@ class ToolCalls:
         return known[1]
 
     async def visible(self, principal: Principal) -> tuple[list[JsonObject], dict[str, str]]:
-        """The granted tools as their servers describe them, under the names agents see; and, by server, why the tools
-        of a server are missing."""
+        """The granted tools as their servers describe them, under the names agents see; and, by server or by tool, why
+        some are missing."""
         agent = self._attempts.agent(principal)
         if agent is None:
             return [], {}
         names = self._granted(agent)
         wanted = sorted({tool.server for tool in names.values()})
-        offers: dict[str, dict[str, Tool]] = {}
+        offers: dict[str, Catalogue] = {}
         missing: dict[str, str] = {}
 
         async def ask(name: str) -> None:
             server = self._attempts.server(agent, name)
             try:
-                offers[name] = await server.tools() if server is not None else {}
+                offers[name] = await server.tools() if server is not None else Catalogue()
             except Failed as error:
                 missing[name] = error.message
 
         await asyncio.gather(*(ask(name) for name in wanted))
-        out: list[JsonObject] = []
-        for exposed, fact in names.items():
-            tool = offers.get(fact.server, {}).get(fact.name)
+        found: dict[str, Tool] = {}
+        for number, (exposed, fact) in enumerate(names.items()):
+            tool = offers.get(fact.server, Catalogue()).get(fact.name)
             if tool is not None and tool.validator is not None:
+                found[exposed] = tool
+            if number % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+                await asyncio.sleep(0)  # reading many for the first time must not hold up the calls of everybody
+        await self._fingerprints.settle(agent, [(names[exposed], tool) for exposed, tool in found.items()])
+        now = self._attempts.agent(principal)
+        names = self._granted(now) if now is not None else {}
+        out: list[JsonObject] = []
+        for exposed, tool in found.items():
+            if exposed not in names:
+                continue
+            refusal = withheld(names[exposed], tool.fingerprint)
+            if refusal is None:
                 out.append({**tool.definition, "name": exposed})
+            else:
+                missing[exposed] = refusal[1]
         return out, missing
 
     async def call(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
@@ -83,7 +103,7 @@ class ToolCalls:
         try:
             if agent is None or fact is None:
                 return await self._unknown(attempt, name, agent)
-            return await self._attempt(attempt, name, agent, headers, line)
+            return await self._attempt(attempt, name, agent, fact, headers, line)
         except asyncio.CancelledError:
             self._record(attempt, {"error.type": "cancelled"})
             raise
@@ -94,16 +114,23 @@ class ToolCalls:
         self._record(attempt, {"error.type": "unknown_tool"})
         if not verdict.allowed and GRANT not in verdict.decision.policies:
             return self._not_allowed(attempt, verdict)
-        known = ", ".join(sorted(self._granted(agent))) if agent is not None else ""
+        known = sorted(self._granted(agent)) if agent is not None else []
+        more = f" and {len(known) - _NAMED} more, see tools/list" if len(known) > _NAMED else ""
         raise Refused(
             "invalid_params",
-            f"Unknown tool: {name}.",
-            fix=f"Granted to this agent: {known or 'none'}.",
+            f"Unknown tool: {name[:200]}.",
+            fix=f"Granted to this agent: {', '.join(known[:_NAMED]) or 'none'}{more}.",
             details={"id": attempt.message.id, "data": _decision_data(verdict)},
         )
 
-    async def _attempt(
-        self, attempt: Attempt, name: str, agent: AgentFact, headers: Mapping[str, str], line: Line
+    async def _attempt(  # noqa: PLR0917 (the facts of one call, in the order they come to be)
+        self,
+        attempt: Attempt,
+        name: str,
+        agent: AgentFact,
+        fact: ToolFact,
+        headers: Mapping[str, str],
+        line: Line,
     ) -> bytes:
         server = self._attempts.server(agent, attempt.server)
         tool: Tool | None = None
@@ -113,6 +140,9 @@ class ToolCalls:
         except Failed as error:
             problem = error  # the decision comes first: a suspended agent need not hear of servers
         if tool is not None:
+            if self._fingerprints.unsettled(fact, tool):
+                await self._fingerprints.settle(agent, [(fact, tool)])
+            attempt.call = replace(attempt.call, definition=tool.fingerprint)
             faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
@@ -127,7 +157,7 @@ class ToolCalls:
     async def _find(server: Server | None, attempt: Attempt) -> Tool | None:
         if server is None:
             return None
-        tool = server.known(attempt.name)
+        tool = server.current(attempt.name)
         if tool is None:
             tool = (await server.tools(wanted=attempt.name)).get(attempt.name)
             if tool is None:
@@ -158,6 +188,7 @@ class ToolCalls:
             answer = await self._attempts.send(attempt, server, verdict, params, line)
         except NoLongerAllowed as newer:
             attempt.verdict = newer.verdict
+            await self._tell(attempt, server)
             return self._refuse(attempt, newer.verdict)
         except Withheld as withheld:
             self._record(attempt, {})
@@ -179,6 +210,14 @@ class ToolCalls:
             data["error.type"] = "tool_error"
         self._record(attempt, data)
         return answered(attempt.message, result)
+
+    async def _tell(self, attempt: Attempt, server: Server) -> None:
+        """Tells of a definition that came between the decision and the call."""
+        agent, tool = self._attempts.agent(attempt.principal), server.current(attempt.name)
+        facts = self._granted(agent).values() if agent is not None else ()
+        fact = next((fact for fact in facts if (fact.server, fact.name) == (attempt.server, attempt.name)), None)
+        if agent is not None and fact is not None and tool is not None:
+            await self._fingerprints.settle(agent, [(fact, tool)])
 
     def _refuse(self, attempt: Attempt, verdict: Verdict) -> bytes:
         self._record(attempt, {})

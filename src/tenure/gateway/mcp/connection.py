@@ -19,7 +19,7 @@ class Limits:
     """Limits on one upstream. Sizes in bytes, times in seconds."""
 
     message_bytes: int = 8 << 20
-    tools: int = 1000
+    tools: int = 20_000  # or prompts, or resources; further ones do not exist
     pages: int = 100
     start_s: float = 20.0
     call_s: float = 120.0

@@ -14,6 +14,7 @@ from tenure.gateway.mcp.attempt import Attempts
 from tenure.gateway.mcp.calls import ToolCalls
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.fingerprints import Fingerprints
 from tenure.gateway.mcp.line import Line, asked_elsewhere
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
 from tenure.gateway.mcp.outbox import Outbox
@@ -48,7 +49,8 @@ class McpHandler:
         self._client = Client(self._limits.call_s)
         self._servers = Servers(self._client, self._limits, sandbox)
         self._attempts = Attempts(pipeline, self._servers, self._limits)
-        self._calls = ToolCalls(self._attempts)
+        self._fingerprints = Fingerprints(pipeline, self._attempts)
+        self._calls = ToolCalls(self._attempts, self._fingerprints)
         self._offers = Offers(self._attempts)
         self._subscriptions = Subscriptions(self._attempts, self._offers, self._limits)
         self._running: dict[tuple[str, str | int], asyncio.Task[bytes]] = {}
@@ -61,6 +63,10 @@ class McpHandler:
         """Begins to follow the Snapshot: servers that no agent needs any more are stopped."""
         self._keeper = asyncio.create_task(self._keep())
         self._subscriptions.start()
+
+    async def look_ahead(self) -> None:
+        """Looks at the tools of agents that were put to work before they are called, until it is cancelled."""
+        await self._fingerprints.look_ahead()
 
     def end_streams(self) -> None:
         """Ends what would never end by itself, so that the gateway can be drained."""

@@ -108,7 +108,9 @@ class Offers:
             except Failed as error:
                 missing[fact.name] = error.message
 
-        granting = [fact for fact in agent.servers if (fact.prompts if key == "prompts" else fact.resources)]
+        granting = [
+            fact for fact in agent.servers if not fact.off and (fact.prompts if key == "prompts" else fact.resources)
+        ]
         await asyncio.gather(*(ask(fact) for fact in granting))
         shown = (pick(agent, fact, item) for fact in granting for item in found.get(fact.name, ()))
         return [item for item in shown if item is not None], missing

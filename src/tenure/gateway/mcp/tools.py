@@ -20,6 +20,7 @@ from referencing.exceptions import Unresolvable
 from tenure.gateway.mcp.codec import decode_header, encode_header
 from tenure.gateway.mcp.quick import Quick, quick_check
 from tenure.kernel.errors import Refused
+from tenure.kernel.fingerprint import Fingerprint, fingerprint
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.naming import exposed_name
 from tenure.kernel.snapshot import AgentFact, ToolFact
@@ -37,6 +38,7 @@ class Tool:
 
     name: str
     definition: JsonObject
+    fingerprint: Fingerprint
     validator: Validator | None
     fault: str = ""
     header_params: tuple[tuple[tuple[str, ...], str], ...] = ()
@@ -62,15 +64,16 @@ def read_tool(definition: JsonObject) -> Tool:
     name, schema = definition.get("name"), definition.get("inputSchema")
     if not isinstance(name, str) or not name:
         raise Refused("bad_tool", "A tool without a name was offered.")
+    mark = fingerprint(definition)
     if not isinstance(schema, dict):
-        return Tool(name, definition, None, "it is not an object")
+        return Tool(name, definition, mark, None, "it is not an object")
     kind = validator_for(schema, default=Draft202012Validator)
     try:
         kind.check_schema(schema)
     except SchemaError as error:
-        return Tool(name, definition, None, error.message)
-    headers = tuple(_header_params((), schema))
-    return Tool(name, definition, kind(schema, registry=Registry()), header_params=headers, quick=quick_check(schema))
+        return Tool(name, definition, mark, None, error.message)
+    headers, usable = tuple(_header_params((), schema)), kind(schema, registry=Registry())
+    return Tool(name, definition, mark, usable, header_params=headers, quick=quick_check(schema))
 
 
 def _told(fault: ValidationError) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from tenure.base import log
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.connection import CHANGES, Connection, Limits, News, negotiate
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.pool import Pool
@@ -17,10 +18,11 @@ from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
 from tenure.gateway.mcp.streamable import StreamableConnection
-from tenure.gateway.mcp.tools import Tool, param_headers, read_tool
+from tenure.gateway.mcp.tools import Tool, param_headers
 from tenure.gateway.mcp.watch import Watch
 from tenure.gateway.upstream import Client
 from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ServerFact
 
@@ -57,7 +59,7 @@ class Server:
         self._since = 0.0
         self._not_before = 0.0
         self._problem = ""
-        self._tools: dict[str, Tool] = {}
+        self._tools = Catalogue()
         self._listed = float("-inf")
         self._others: dict[str, tuple[float, tuple[JsonObject, ...]]] = {}
         self._listing = asyncio.Lock()
@@ -99,11 +101,17 @@ class Server:
             await connection.close()
         self.watch.asleep()
 
-    def known(self, name: str) -> Tool | None:
-        """A tool of the list as last seen."""
-        return self._tools.get(name)
+    def current(self, name: str) -> Tool | None:
+        """A tool of the list as last seen; None when the list has to be asked for anew, or lacks it."""
+        fresh = asyncio.get_running_loop().time() - self._listed <= self._limits.list_age_s
+        return self._tools.get(name) if fresh and self._present() is not None else None
 
-    async def tools(self, *, wanted: str | None = None) -> dict[str, Tool]:
+    def described(self, name: str) -> Fingerprint | None:
+        """What a tool is described as now, as far as is known here; None for one that is not."""
+        tool = self._tools.get(name)
+        return tool.fingerprint if tool is not None else None
+
+    async def tools(self, *, wanted: str | None = None) -> Catalogue:
         """Its tools by name. The list is asked for anew when it is old, was announced to have changed, or lacks
         ``wanted``. Raises Failed."""
         with self._using():
@@ -114,12 +122,20 @@ class Server:
                     raise
             return await self._fresh(await self._connected(), wanted)
 
-    async def _fresh(self, connection: Connection, wanted: str | None) -> dict[str, Tool]:
+    async def _fresh(self, connection: Connection, wanted: str | None) -> Catalogue:
         async with self._listing:
-            age = asyncio.get_running_loop().time() - self._listed
+            begun = asyncio.get_running_loop().time()
+            age = begun - self._listed
             if age > self._limits.list_age_s or (wanted is not None and wanted not in self._tools and age > 1.0):
-                self._tools = await self._list(connection)
-                self._listed = asyncio.get_running_loop().time()
+                # what is announced to have changed while the list is on its way is asked for again
+                self._listed = begun
+                try:
+                    self._tools = await self._list(connection)
+                except BaseException as error:
+                    busy = isinstance(error, Failed) and error.code == "upstream_timeout"
+                    if not busy or age == float("inf"):
+                        self._listed = float("-inf")
+                        raise
         return self._tools
 
     async def listing(self, method: str, key: str) -> tuple[JsonObject, ...]:
@@ -233,6 +249,7 @@ class Server:
                 # a process says nothing of which call it asks about, so it is not told that it may ask
                 asks = self._fact.asks if self._fact.url is not None else ()
                 await negotiate(connection, self._limits, modern_first=self._fact.url is not None, asks=asks)
+                self._listed = loop.time()  # before: what is announced meanwhile is not in the list
                 self._tools = await self._list(connection)
         except (Failed, TimeoutError) as error:
             await connection.close()
@@ -242,7 +259,7 @@ class Server:
         except BaseException:
             await connection.close()
             raise
-        self._connection, self._since, self._listed = connection, loop.time(), loop.time()
+        self._connection, self._since = connection, loop.time()
         _log.info("mcp_server_started", server=self._fact.name, version=connection.version, tools=len(self._tools))
         self.watch.connected()
         return connection
@@ -279,15 +296,12 @@ class Server:
         self._pool.leave(self)
         self.watch.lost()
 
-    async def _list(self, connection: Connection) -> dict[str, Tool]:
-        out: dict[str, Tool] = {}
-        for definition in await self._pages(connection, "tools/list", "tools"):
-            try:
-                tool = read_tool(definition)
-            except Refused as error:
-                raise Failed("upstream_garbage", error.message) from error
-            out[tool.name] = tool
-        return out
+    async def _list(self, connection: Connection) -> Catalogue:
+        definitions = await self._pages(connection, "tools/list", "tools")
+        try:
+            return Catalogue(definitions, self._tools)
+        except Refused as error:
+            raise Failed("upstream_garbage", error.message) from error
 
     async def _pages(self, connection: Connection, method: str, key: str) -> list[JsonObject]:
         """Everything that a list method offers, page by page."""

@@ -184,7 +184,7 @@ class Story:
         def seen() -> bool:
             return all(tool["state"] == "pinned" for tool in self._json("tools", "list", "--agent", agent))
 
-        until(seen, f"the definitions of {agent}'s tools")
+        until(seen, f"the definitions of {agent}'s tools", 90)
 
     def run_the_clerk(self) -> tuple[Process, str]:
         """One call denied by policy, one held until a person approves it."""

@@ -108,6 +108,8 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because(f"breaker reset by {_by(event)}", data.get("reason"))
         case "breaker.tripped":
             return _because("breaker tripped, every call is refused", data.get("reason"))
+        case "tool.changed" | "tool.held" | "tool.restored" | "tool.rejected" | "tool.pinned" | "tool.seen":
+            return _definition(event)
         case "tool.disabled" | "tool.enabled":
             word = "off" if event.type == "tool.disabled" else "on again"
             return _because(f"{data.get('resource')} switched {word} by {_by(event)}", data.get("reason"))
@@ -116,6 +118,24 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because(change, data.get("reason"))
         case _:
             return _other(event)
+
+
+def _definition(event: Event) -> str:
+    data = event.data
+    match event.type:
+        case "tool.changed":
+            what = ", ".join(map(str, data.get("changed") or ())) or "definition"
+            return f"{data.get('resource')} is suspended: its {what} changed"
+        case "tool.held":
+            return f"{data.get('resource')} waits: nobody has accepted its definition"
+        case "tool.restored":
+            return f"{data.get('resource')} is described as it was accepted again"
+        case "tool.rejected":
+            return _because(f"definition of {data.get('resource')} rejected by {_by(event)}", data.get("reason"))
+        case "tool.seen":
+            return f"{data.get('server')}/{data.get('tool')} is described in a way that is new"
+        case _:
+            return _because(f"definition of {data.get('resource')} accepted", data.get("reason"))
 
 
 def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)

@@ -87,6 +87,12 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "release.created": ("got a new release", ""),
     "release.rejected": ("keeps its release: the new one was dropped", ""),
     "token.issued": ("was given a credential", ""),
+    "tool.changed": ("may not use for now", "its definition is not the one that was accepted"),
+    "tool.held": ("may not use yet", "nobody has accepted its definition"),
+    "tool.pinned": ("has an accepted definition of", ""),
+    "tool.rejected": ("still may not use", ""),
+    "tool.restored": ("may use again", "it is described as it was accepted"),
+    "tool.seen": ("was shown a new description of a tool", ""),
     "tool.disabled": ("switched off", ""),
     "tool.enabled": ("switched on again", ""),
 }

@@ -32,7 +32,7 @@ _AGAIN_S = 30.0
 _TOLD_KEPT = 20_000
 _DEFINITION_BYTES = 128 << 10
 _LOOK_AT_ONCE = 2
-_LOOK_AGAIN_S = 60.0
+_LOOK_AGAIN_S = 10.0
 _LOOK_PAUSE_S = 0.2
 _ACTING = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 

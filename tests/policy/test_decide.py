@@ -9,7 +9,7 @@ import pytest
 
 from tenure.kernel.snapshot import BreakerFact, WorkspaceFact
 from tenure.kernel.values import Autonomy, Call, CallKind, Effect, LifecycleState
-from tenure.policy import model
+from tenure.policy import model, system
 from tenure.policy.model import SYSTEM_RULES, compile_bundle, decide, is_violation
 from tests.sim.policy import PERMIT, a_principal, an_agent, ask, with_autonomy
 
@@ -131,7 +131,7 @@ def test_the_system_rules() -> None:
     assert rule(bundle=None) == "system/no-policy"
     newer = ask(bundle, agent=an_agent(breaker=BreakerFact(tripped=True)), breaker_tripped=False)
     assert newer.effect is Effect.ALLOW
-    named = {value for name, value in vars(model).items() if name.isupper() and str(value).startswith("system/")}
+    named = {value for name, value in vars(system).items() if name.isupper() and str(value).startswith("system/")}
     assert named == set(SYSTEM_RULES)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 END_OF_STATEMENT = "\n;;\n"
 

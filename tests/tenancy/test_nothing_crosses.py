@@ -61,6 +61,7 @@ FIELDS: dict[str, Any] = {
     "credential": {},
     "scopes": ["agents:read"],
     "resource": "files/read_file",
+    "fingerprint": "sha256:0",
     "version": "{version}",  # in braces: the id of that kind
 }
 WHOLE = {"put /v1/agents/{name}": {"kind": "Agent"}}  # bodies that are no listed fields

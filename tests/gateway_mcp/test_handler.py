@@ -263,6 +263,25 @@ def test_a_tripped_breaker_blocks_further_calls(play: Callable[..., None]) -> No
     play(story)
 
 
+@pytest.mark.parametrize("why", ["system/stale-snapshot", "system/lifecycle", "system/breaker"])
+def test_no_call_without_a_valid_decision_and_no_server_delays_a_stop(play: Callable[..., None], why: str) -> None:
+    async def story(site: Site) -> None:
+        site.agent("clerk", [ServerFact("deaf", command=wild_command("deaf"))], "deaf/act")
+        async with site.client("clerk") as client:
+            match why:
+                case "system/stale-snapshot":
+                    site.silence()
+                case "system/lifecycle":
+                    site.change("clerk", state=LifecycleState.SUSPENDED)
+                case _:
+                    site.change("clerk", breaker=BreakerFact(tripped=True))
+            async with asyncio.timeout(20):  # the server would be waited for three times as long
+                refused = await client.call_tool("deaf__act", {"n": 1})
+            assert why in _text(refused)
+
+    play(story, Limits(start_s=60.0, call_s=60.0))
+
+
 def test_a_server_that_dies_in_a_call_is_told_and_started_again(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
         async with site.client("clerk", "legacy") as client:

@@ -116,6 +116,10 @@ class Site:
         key = f"default/{name}"
         self._replace(agents={**self._snapshot.agents, key: replace(self._snapshot.agents[key], **changes)})
 
+    def silence(self) -> None:
+        """The control plane has not been heard of for longer than allowed."""
+        self._replace(max_age_s=0.0)
+
     def fact(self, name: str) -> AgentFact:
         """The fact of an agent."""
         return self._snapshot.agents[f"default/{name}"]

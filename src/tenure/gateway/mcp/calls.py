@@ -25,7 +25,7 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Effect, Principal
-from tenure.policy.model import ARGUMENTS, GRANT, withheld
+from tenure.policy.model import ARGUMENTS, GRANT, NOT_VIOLATIONS, withheld
 
 _READ_AT_ONCE = 20  # definitions
 _NAMED = 20  # tools in an error text
@@ -153,12 +153,14 @@ class ToolCalls:
             return self._failed(attempt, problem or Failed("no_server", f"No server {attempt.server} is configured."))
         return await self._act(attempt, server, verdict, line)
 
-    @staticmethod
-    async def _find(server: Server | None, attempt: Attempt) -> Tool | None:
+    async def _find(self, server: Server | None, attempt: Attempt) -> Tool | None:
         if server is None:
             return None
         tool = server.current(attempt.name)
         if tool is None:
+            early = self._pipeline.judge(attempt.call, attempt.principal).decision
+            if NOT_VIOLATIONS.intersection(early.policies):
+                return None  # refused whatever the server offers: a server that hangs must not delay a stop
             tool = (await server.tools(wanted=attempt.name)).get(attempt.name)
             if tool is None:
                 raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.name} now.")

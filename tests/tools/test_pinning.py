@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tenure.app.publish import Publisher
 from tenure.base import events
 from tenure.base.room import World
+from tenure.client.cli import console
 from tenure.kernel.errors import Refused
 from tenure.kernel.fingerprint import fingerprint
 from tenure.kernel.ids import new_id
@@ -259,6 +260,7 @@ def test_the_commands(world: World, operator: Actor, monkeypatch: pytest.MonkeyP
     with serving(world, operator, router) as url:
         monkeypatch.setenv("TENURE_URL", url)
         monkeypatch.setenv("TENURE_TOKEN", "any")
+        monkeypatch.setattr(console, "width", 200)
 
         def run(*words: str, code: int = 0) -> str:
             done = CliRunner().invoke(app, ["tools", *words])

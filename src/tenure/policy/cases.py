@@ -30,7 +30,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tenure.base.documents import Document, read_documents
 from tenure.base.faults import nearest, path_of
 from tenure.kernel.errors import Refused
-from tenure.kernel.snapshot import AgentFact, ModelFact, ToolFact, Upstream
+from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.model import Bundle, Fault, decide
 
@@ -51,6 +51,11 @@ class _Tool(_Part):
     autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
 
 
+class _Peer(_Part):
+    name: Name
+    autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
+
+
 class _Agent(_Part):
     """What policies see of an agent, and what it was granted."""
 
@@ -61,6 +66,7 @@ class _Agent(_Part):
     data_classes: list[Name] = Field(default_factory=list)
     tools: list[Resource | _Tool] = Field(default_factory=list)
     models: list[Name] = Field(default_factory=list)
+    agents: list[Name | _Peer] = Field(default_factory=list)
 
 
 class _Test(_Part):
@@ -68,6 +74,7 @@ class _Test(_Part):
     agent: Name | None = None
     tool: Resource | None = None
     model: Name | None = None
+    peer: Name | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     content: str | None = None
     returned: str | None = None
@@ -81,10 +88,12 @@ class _Test(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> _Test:
-        if (self.tool is None) == (self.model is None):
-            raise PydanticCustomError("resource", "names either a tool or a model that is called")
-        if self.autonomy is not None and (self.agent is not None or self.tool is None):
-            raise PydanticCustomError("autonomy", "gives an autonomy, which is for a tool of a test without an agent")
+        if sum(what is not None for what in (self.tool, self.model, self.peer)) != 1:
+            raise PydanticCustomError("resource", "names either a tool, a model or a peer that is called")
+        if self.autonomy is not None and (self.agent is not None or self.model is not None):
+            raise PydanticCustomError(
+                "autonomy", "gives an autonomy, which is for a tool or peer of a test without agent"
+            )
         return self
 
 
@@ -208,21 +217,28 @@ def _read(document: Document) -> tuple[list[Case], list[Fault]]:
 
 def _fault(document: Document, error: ErrorDetails) -> Fault:
     # A value that may be one of several shapes is told once for each of them, with the shape's name in the path.
-    parts = [part for part in error["loc"] if isinstance(part, int) or not part.startswith(("_Tool", "constrained-"))]
+    parts = [
+        part
+        for part in error["loc"]
+        if isinstance(part, int) or not part.startswith(("_Tool", "_Peer", "constrained-"))
+    ]
     path = path_of(parts)
     return Fault(document.file, document.line_of(path), f"{path or 'the file'}: {error['msg']}")
 
 
 def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
-    kind, resource = (CallKind.TOOL, test.tool) if test.tool is not None else (CallKind.LLM, test.model)
-    assert resource is not None  # noqa: S101 (_Test has exactly one of the two)
+    resource = test.tool or test.model or test.peer
+    assert resource is not None  # noqa: S101 (_Test has exactly one of the three)
+    kind = CallKind.TOOL if test.tool else CallKind.LLM if test.model else CallKind.AGENT
+    level = test.autonomy or Autonomy.AUTONOMOUS
     if test.agent is not None:
         agent = _fact(test.agent, agents[test.agent])
     elif kind is CallKind.TOOL:
-        tool = _Tool(name=resource, autonomy=test.autonomy or Autonomy.AUTONOMOUS)
-        agent = _fact("agent", _Agent(tools=[tool]))
-    else:
+        agent = _fact("agent", _Agent(tools=[_Tool(name=resource, autonomy=level)]))
+    elif kind is CallKind.LLM:
         agent = _fact("agent", _Agent(models=[resource]))
+    else:
+        agent = _fact("agent", _Agent(agents=[_Peer(name=resource, autonomy=level)]))
     principal = Principal(
         workspace=agent.workspace,
         agent=agent.name,
@@ -248,6 +264,7 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
 
 def _fact(name: str, given: _Agent) -> AgentFact:
     tools = [_Tool(name=tool) if isinstance(tool, str) else tool for tool in given.tools]
+    peers = [_Peer(name=peer) if isinstance(peer, str) else peer for peer in given.agents]
     return AgentFact(
         workspace=_WORKSPACE,
         name=name,
@@ -260,6 +277,7 @@ def _fact(name: str, given: _Agent) -> AgentFact:
         models=tuple(ModelFact(model, Upstream("")) for model in given.models),
         tools=tuple(_granted(tool) for tool in tools),
         data_classes=tuple(given.data_classes),
+        agents=tuple(PeerGrant(peer.name, peer.autonomy) for peer in peers),
     )
 
 

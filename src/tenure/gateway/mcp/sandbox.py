@@ -75,14 +75,26 @@ class Sandbox:
             return "leash", [sys.executable, "-I", "-S", _LEASH, *fact.command]
         return "nothing", list(fact.command)
 
+    @staticmethod
+    def _needed(fact: ServerFact, here: Path) -> Iterator[Path]:
+        """What a server is started with: its folder, the paths on its command line and in its settings, and the
+        installation (``PREFIX/bin/PROGRAM``) that its program is of, which may be a link out of it."""
+        yield Path("/etc/resolv.conf").resolve()  # often below /run
+        yield here
+        program = shutil.which(fact.command[0], path=fact.env.get("PATH"))
+        if program is not None:
+            found = here / program
+            for at in (found, found.resolve()):
+                yield at.parent.parent if at.parent.name == "bin" else at
+        yield from (here / word for word in fact.command if "/" in word)
+        yield from (Path(part) for value in fact.env.values() for part in value.split(os.pathsep) if part[:1] == "/")
+
     def _mounts(self, fact: ServerFact) -> Iterator[str]:
         if not fact.network:
             yield "--unshare-net"
         here = Path(fact.cwd or Path.cwd()).resolve()
-        names = Path("/etc/resolv.conf").resolve()  # often below /run
-        words = (here / word for word in fact.command if "/" in word)
-        for path in (names, here, *words):
-            # what its command line names is there even where the sandbox has a folder of its own
+        for path in dict.fromkeys(self._needed(fact, here)):
+            # what it is started with is there even where the sandbox has a folder of its own
             if path.exists() and any(path.is_relative_to(folder) for folder in _COVERED) and path not in _COVERED:
                 yield from ("--ro-bind", str(path), str(path))
         hidden = [path.resolve() for path in self.hidden]

@@ -67,6 +67,10 @@ FIELDS: dict[str, Any] = {
 WHOLE = {"put /v1/agents/{name}": {"kind": "Agent"}}  # bodies that are no listed fields
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing
 CONSOLE_FORM = {"reason": "mine now", "decision": "approve", "code": "nonsense", "to": "suspended"}
+CONSOLE_FORMS = {  # of addresses whose form says more
+    "/tools/switch": {"resource": "files/read_file", "to": "off", "reason": "mine now"},
+    "/tools/decision": {"resource": "files/read_file", "fingerprint": "x", "decision": "accept", "reason": "mine now"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +235,9 @@ def test_no_page_shows_or_changes_anything(two: Tenants, who: str) -> None:
         for method, path in pages:
             answers = []
             for ids in (real, nowhere):
-                query = {"agent": ids["agent"], "session": ids["session"], "q": ids["agent"]} if method == "GET" else {}
-                form = CONSOLE_FORM if method == "POST" else None
+                known = {"agent": ids["agent"], "session": ids["session"], "q": ids["agent"]}
+                query = known | {"resource": "files/read_file"} if method == "GET" else {}
+                form = CONSOLE_FORMS.get(path, CONSOLE_FORM) | {"agent": ids["agent"]} if method == "POST" else None
                 answers.append(_alike(client.request(method, _fill(path, ids), params=query, data=form), ids))
             assert "{" not in path or answers[0] == answers[1], (method, path)
             assert MARK not in answers[0][1], (method, path)

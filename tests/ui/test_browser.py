@@ -26,6 +26,7 @@ PAGES = (
     "/traces",
     "/sessions",
     "/approvals",
+    "/tools",
     "/audit?verify=1",
     "/policies",
     "/people",

@@ -51,6 +51,7 @@ def test_a_violation_is_red_in_the_bars_of_the_fleet_and_of_the_agent(person: ht
         ("/traces", "chat gpt-4o"),
         ("/sessions", "not judged"),
         ("/approvals", "asks to use payments/refund"),
+        ("/tools", "files/read_file granted to 2 agents"),
         ("/audit", "agent transitioned"),
         ("/audit?verify=1", "The chain holds."),
         ("/policies", "Policies Version"),

@@ -40,8 +40,10 @@ _pages.globals |= {"asset": assets.asset_url, "STATUS_WORDS": model.STATUS_WORDS
 _pages.globals |= {
     "TIER_WORDS": model.TIER_WORDS,
     "AUTONOMY_WORDS": model.AUTONOMY_WORDS,
+    "TOOL_STATES": model.TOOL_STATES,
     "share_bar": model.share_bar,
     "audit_words": model.audit_words,
+    "marked": model.marked,
 }
 _pages.filters |= {
     "clock": model.clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +35,16 @@ AUTONOMY_WORDS: Mapping[str, tuple[str, str]] = {
     Autonomy.APPROVE: ("Approve", "waits for a person's approval of each call"),
     Autonomy.HUMAN_ONLY: ("Human only", "never acts; a person does this"),
 }
+
+TOOL_STATES: Mapping[str, tuple[str, str, str]] = {
+    "pinned": ("Pinned", "allowed", "Its definition is the one that was accepted."),
+    "changed": ("Changed", "anomaly", "Suspended: its server describes it otherwise than was accepted."),
+    "held": ("New", "flagged", "Suspended: nobody has accepted its definition yet."),
+    "rejected": ("Rejected", "violation", "Suspended: a person said no to its definition."),
+    "disabled": ("Disabled", "off", "A person switched it off."),
+    "unseen": ("Unseen", "unseen", "Its server has not been asked yet."),
+}
+"""How a tool stands: in a word, with which mark, and what it means."""
 
 TIER_WORDS: Mapping[int, str] = {1: "minimal", 2: "limited", 3: "high", 4: "critical"}
 
@@ -283,6 +294,20 @@ def tools_of(spec: JsonObject) -> list[ToolRow]:
     return [
         ToolRow(str(tool["name"]), str(tool.get("autonomy") or Autonomy.AUTONOMOUS)) for tool in items(spec, "tools")
     ]
+
+
+def marked(text: str, characters: Sequence[str]) -> list[tuple[str, str]]:
+    """``text`` in pieces, each with the name of the character that it is, or with none. ``characters``: those to point
+    out, as ``U+202E RIGHT-TO-LEFT OVERRIDE``; one that is not seen is told by its code, and does nothing here."""
+    names = {chr(int(one[2:].split(" ")[0], 16)): one for one in characters}
+    if not names:
+        return [(text, "")]
+    pieces = re.split(f"([{re.escape(''.join(names))}])", text)
+    told = []
+    for piece in pieces:
+        name = names.get(piece, "")
+        told.append((name.split(" ")[0] if name and not piece.isprintable() else piece, name))
+    return [piece for piece in told if piece[0]]
 
 
 _NOISE = frozenset(

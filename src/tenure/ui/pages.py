@@ -16,6 +16,7 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
 from tenure.ui import actions, assets, lifecycle, waterfall
+from tenure.ui import tools as granted
 from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
 from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, items, matches, tools_of
 from tenure.ui.words import newest_first
@@ -356,6 +357,7 @@ def create_router() -> APIRouter:
     console.include_router(router)
     console.include_router(actions.router)
     console.include_router(own_account.router)
+    console.include_router(granted.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

@@ -284,7 +284,7 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
 });
 
 /* Keys */
-const PLACES = { f: "/", l: "/live", a: "/approvals", t: "/traces", u: "/audit", p: "/policies" };
+const PLACES = { f: "/", l: "/live", a: "/approvals", o: "/tools", t: "/traces", u: "/audit", p: "/policies" };
 let going = 0;
 function move(by) {
   const list = cards().length ? cards() : $$(".table tbody tr").concat($$(".wf > summary"));

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenure.base.scan.texts import clean
 from tenure.evaluation.model import (
     Step,
     bare_tool,
@@ -171,3 +172,12 @@ def test_messages_differ_down_to_one_part() -> None:
     assert difference
     assert difference.path == "given[0].parts[0].content"
     assert first_difference([chat("a")], [chat("a", name="x")])
+
+
+def test_what_was_taken_out_of_one_side_is_no_difference_and_the_rest_is() -> None:
+    told = Step("chat", "", "", [], "date of birth: 1970-01-02, order 7")
+    kept = Step("chat", "", "", [], clean(told.got, {"personal"}))
+    assert kept != told
+    assert first_difference([told], [kept]) is None
+    other = Step("chat", "", "", [], str(kept.got).replace("order 7", "order 8"))
+    assert first_difference([told], [other]) is not None

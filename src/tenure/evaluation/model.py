@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from tenure.base.scan.texts import clean
 from tenure.kernel.json import Json, JsonArray, JsonObject, canonical
 from tenure.telemetry.model import Outcome
 
 CONFIDENCE = 0.95
+_TAKEN_OUT = re.compile(r"\[redacted:([a-z/-]+)\]")
 METHOD = (
     "mean over tasks of C(c,k)/C(n,k); 95% Wilson interval on the effective number of tasks, with Student's t "
     "(clustered by task: the trials of one task do not count as independent)"
@@ -229,4 +232,6 @@ def _parting(left: Json, right: Json, path: str) -> tuple[str, Json, Json] | Non
             if found:
                 return found
         return None if len(left) == len(right) else (f"{path}.length", len(left), len(right))
+    if isinstance(left, str) and isinstance(right, str) and (taken := set(_TAKEN_OUT.findall(right))):
+        left = clean(left, taken)  # what was taken out of one side before it was kept is no difference
     return None if canonical(left) == canonical(right) else (path, left, right)

@@ -93,9 +93,12 @@ class Sandbox:
         if not fact.network:
             yield "--unshare-net"
         here = Path(fact.cwd or Path.cwd()).resolve()
-        for path in dict.fromkeys(self._needed(fact, here)):
+        shown: list[Path] = []
+        for path in sorted(set(self._needed(fact, here))):  # a folder before what is in it
             # what it is started with is there even where the sandbox has a folder of its own
-            if path.exists() and any(path.is_relative_to(folder) for folder in _COVERED) and path not in _COVERED:
+            covered = path.exists() and any(path.is_relative_to(at) for at in _COVERED) and path not in _COVERED
+            if covered and not any(path.is_relative_to(at) for at in shown):
+                shown.append(path)
                 yield from ("--ro-bind", str(path), str(path))
         hidden = [path.resolve() for path in self.hidden]
         for word in fact.write:

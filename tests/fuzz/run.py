@@ -135,7 +135,7 @@ def main() -> int:
         result = fuzz(name, given.seconds)
         earlier = results.get(name, {})  # of the same day; what they found is where this one began
         for figure in ("seconds", "executions", "broke"):
-            result[figure] = earlier.get(figure, type(result[figure])()) + result[figure]
+            result[figure] = (earlier.get(figure) or type(result[figure])()) + result[figure]
         results[name] = result
         if given.keep:
             result["kept_bytes"] = keep(name)

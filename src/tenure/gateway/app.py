@@ -21,6 +21,7 @@ from tenure.gateway.mcp.connection import Limits as McpLimits
 from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.resources import WELL_KNOWN, Resources
 from tenure.gateway.server import Limits, Server, plain
 from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
@@ -56,6 +57,7 @@ class Gateway:
             ttl_s=config.delegation_ttl_s,
             stream_max=config.stream_max_bytes,
         )
+        self._resources = Resources(self.facts, config.gateway_url)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
         self._link = Link(self.facts, self._control, config.control_url, self._token)
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,9 +118,11 @@ class Gateway:
         if path.startswith("/v1"):
             return await self._llm.handle(request)
         if path == "/mcp":
-            return await self._mcp.handle(request)
+            return self._resources.challenged(request, await self._mcp.handle(request))
         if path == "/a2a" or path.startswith("/a2a/"):
-            return await self._a2a.handle(request)
+            return self._resources.challenged(request, await self._a2a.handle(request))
+        if path == WELL_KNOWN or path.startswith(f"{WELL_KNOWN}/"):
+            return self._resources.handle(request)
         if path == "/healthz":
             return self._health() if method in ("GET", "HEAD") else _wrong_method("GET")
         text = f"Nothing is at {path}. {SERVED}"

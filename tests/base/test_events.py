@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -88,3 +89,27 @@ def test_many_writers_lose_nothing_and_numbers_become_visible_in_order(world: Wo
     while events.consume(world.db, consumer):
         pass
     assert sorted(passed) == sorted(event.id for batch in mine for event in batch)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_waiter_that_is_cancelled_as_the_bell_rings_ends(turns: int) -> None:
+    async def story() -> bool:
+        bell = events.Bell()
+
+        async def waits() -> None:
+            flag = bell.attach()
+            while True:
+                await bell.wait(flag, 60)
+
+        task = asyncio.create_task(waits())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        bell.ring()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return task.cancelled()
+
+    assert asyncio.run(story())

@@ -100,7 +100,8 @@ class Publisher:
             yield _encode({"snapshot": sent}) + b"\n"
             while True:
                 try:
-                    await asyncio.wait_for(flag.wait(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await flag.wait()
                 except TimeoutError:
                     beat = replace(sent, issued_at=self._world.clock())
                     yield _encode({"delta": difference(sent, beat)}) + b"\n"

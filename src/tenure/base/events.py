@@ -189,7 +189,8 @@ class Bell:
     async def wait(self, flag: asyncio.Event, interval: float = 0.5) -> None:
         """Returns when the bell rang since ``flag`` was last cleared, or after ``interval`` seconds."""
         with suppress(TimeoutError):  # nobody rang; the waiter looks all the same
-            await asyncio.wait_for(flag.wait(), interval)
+            async with asyncio.timeout(interval):
+                await flag.wait()
         flag.clear()
 
     def attach(self) -> asyncio.Event:

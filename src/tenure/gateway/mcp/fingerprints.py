@@ -127,7 +127,8 @@ class Fingerprints:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 with suppress(TimeoutError):  # a server that was down may be back
-                    await asyncio.wait_for(self._facts.changed(), _LOOK_AGAIN_S)
+                    async with asyncio.timeout(_LOOK_AGAIN_S):
+                        await self._facts.changed()
                 await asyncio.sleep(_LOOK_PAUSE_S)  # facts change in bursts
         finally:
             for task in tasks:

@@ -229,7 +229,8 @@ class StdioConnection:
         try:
             pipe.write(message + b"\n")
             if pipe.transport.get_write_buffer_size() > _WRITE_HIGH:
-                await asyncio.wait_for(pipe.drain(), self._limits.call_s)
+                async with asyncio.timeout(self._limits.call_s):
+                    await pipe.drain()
         except (OSError, RuntimeError, TimeoutError) as error:
             code = await self._exit_code(self._process)
             how = "does not read its input any more" if code is None else _ended(code, boxed=self._kept_by == "sandbox")
@@ -238,7 +239,8 @@ class StdioConnection:
     async def _exit_code(self, process: asyncio.subprocess.Process) -> int | None:
         """The exit code of a process whose pipe is closed, None when it lives on without it."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.5)
+            async with asyncio.timeout(0.5):
+                await process.wait()
         return process.returncode
 
     async def _read(self, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader) -> None:
@@ -350,11 +352,13 @@ class StdioConnection:
                 process.stdin.close()
             for end in (partial(self._signal, signal.SIGTERM), self._kill, partial(self._signal, signal.SIGKILL)):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), self._limits.stop_s / 2)
+                    async with asyncio.timeout(self._limits.stop_s / 2):
+                        await process.wait()
                     break
                 end()
             with contextlib.suppress(TimeoutError):  # a descendant that left the group can hold the pipes open
-                await asyncio.wait_for(process.wait(), self._limits.stop_s)
+                async with asyncio.timeout(self._limits.stop_s):
+                    await process.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

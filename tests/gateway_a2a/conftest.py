@@ -182,7 +182,12 @@ def house(_running: House) -> House:
     gateway = house.gateway.url
     peers = {f"default/{name}": peer_fact(name, agent.url, gateway) for name, agent in house.agents.items()}
     house.control.change(
-        peers=peers, agents={}, approvals={}, secrets={"01": "k" * 43}, workspaces=house.control.first_workspaces
+        peers=peers,
+        agents={},
+        approvals={},
+        people={},
+        secrets={"01": "k" * 43},
+        workspaces=house.control.first_workspaces,
     )
     house.publish("asker", PeerGrant("helper"))
     house.publish("helper", PeerGrant("third"), tools=(ToolFact("crm", "read"), ToolFact("crm", "write")))

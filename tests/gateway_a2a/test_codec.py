@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from tenure.gateway.a2a import codec, messages
 from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
 from tenure.gateway.a2a.wire import SEND, Ask
-from tenure.gateway.delegation import bound_of
 from tenure.gateway.keyring import Keyring
 from tenure.kernel.errors import Refused
+from tenure.kernel.scopes import within
 from tenure.kernel.snapshot import PeerGrant
 from tenure.kernel.values import CallKind, Principal
-from tenure.policy.model import within
 
 RING = Keyring({"01": "k" * 43})
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -150,5 +149,4 @@ def test_keys_overlap_and_purposes_do_not() -> None:
     ],
 )
 def test_what_a_bound_covers(grant: PeerGrant, kind: CallKind, resource: str, covered: bool) -> None:
-    bound = bound_of(grant)
-    assert within((bound,) if bound else (), kind, resource) is covered
+    assert within(grant.bounds, kind, resource) is covered

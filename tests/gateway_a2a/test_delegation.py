@@ -60,7 +60,7 @@ def test_a_chain_of_three_is_one_causal_chain(house: House) -> None:
     assert data["tenure.chain.task"] == first["id"]
     assert data["tenure.chain.handed_by"] == f"00-{first['trace_id']}-{first['span_id']}-01"
     assert data["enduser.id"] == first["data"]["enduser.id"] == "ada@example.com"
-    assert data["tenure.scope"] == ["tool:crm/read", "tool:crm/write", "agent:third"]
+    assert data["tenure.scope"] == ["tool:crm/read", "tool:crm/write", "agent:third", "model:m"]
     assert "tenure.chain" not in first["data"]
 
 
@@ -89,7 +89,7 @@ def test_a_tool_outside_the_bound_is_denied(house: House) -> None:
     event = house.calls(2)[-1]
     assert event["type"] == "call.refused"
     assert event["data"]["tenure.decision"]["policies"] == ["system/delegation"]
-    assert event["data"]["tenure.scope"] == ["tool:crm/read", "agent:third"]
+    assert event["data"]["tenure.scope"] == ["tool:crm/read", "agent:third", "model:m"]
     # Inside the bound, and without a delegation, the agent's own grants count.
     call_tool(house, "helper", "crm__read", given)
     call_tool(house, "helper", "crm__write", {})

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -71,8 +72,10 @@ def test_a_true_token_names_its_principal() -> None:
     assert (principal.workspace, principal.agent, principal.release) == ("default", "clerk", "sha256:ab")
     assert (principal.instance, principal.session, principal.credential_epoch) == ("i1", "s1", 3)
     assert principal.on_behalf_of == "ann"
-    assert check(sign(claims(obo=None), PRIVATE)).on_behalf_of is None
-    assert check(sign(claims(obo=...), PRIVATE)).on_behalf_of is None
+    alone = replace(PRINCIPAL, on_behalf_of=None)
+    own = agent_claims(alone, issuer=ISSUER, audience=AUDIENCE, issued_at=NOW, jti="j1")
+    assert check(sign(own, PRIVATE)).on_behalf_of is None
+    assert own["sub"] == "spiffe://tenure/default/agent/clerk"
 
 
 def _hs256_with_the_public_key() -> str:
@@ -156,7 +159,7 @@ WRONG: dict[str, list[Any]] = {
     "exp": [..., None, "soon", True, [NOW + 60], {}, "1e400"],
     "iat": [..., None, "now", False, []],
     "epoch": [..., None, "3", True, 3.0, -1, []],
-    "obo": ["", 1, True, {}, "x" * 256],
+    "obo": [..., None, "bob", "", 1, True, {}, "x" * 256],
 }
 
 

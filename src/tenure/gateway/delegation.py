@@ -14,9 +14,9 @@ import msgspec
 
 from tenure.gateway.keyring import Keyring
 from tenure.kernel.errors import Refused
-from tenure.kernel.snapshot import AgentFact, PeerGrant, Snapshot
+from tenure.kernel.scopes import Bound, joined, key_of, uncovered, within
+from tenure.kernel.snapshot import AgentFact, PeerGrant, PersonFact, Snapshot
 from tenure.kernel.values import Call, CallKind, LifecycleState, Principal
-from tenure.policy.model import within
 
 HEADER = "x-tenure-delegation"
 _PURPOSE = "delegation"
@@ -43,24 +43,14 @@ class Handed(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Handed).decode
 
 
-def bound_of(grant: PeerGrant) -> tuple[str, ...]:
-    """What an agent lets another do for it, as one bound; empty for no bound."""
-    if grant.tools is None and grant.agents is None:
-        return ()
-    tools = ("*",) if grant.tools is None else grant.tools
-    agents = ("*",) if grant.agents is None else grant.agents
-    return (*(f"tool:{pattern}" for pattern in tools), *(f"agent:{pattern}" for pattern in agents))
-
-
 def hand_over(keyring: Keyring, principal: Principal, grant: PeerGrant, call: Call, expires_at: float) -> str:
     """The statement that goes with ``call``, by which ``principal`` gives work to the agent of ``grant``."""
-    bound = bound_of(grant)
     handed = Handed(
         ws=principal.workspace,
         to=grant.name,
         chain=(*principal.chain, principal.agent),
         epochs=(*principal.chain_epochs, principal.credential_epoch),
-        bounds=(*principal.bounds, bound) if bound else principal.bounds,
+        bounds=joined(principal.bounds, grant.bounds),
         task=principal.task or call.id,
         by=f"00-{call.trace_id}-{call.span_id}-01",
         exp=expires_at,
@@ -81,21 +71,31 @@ def read(keyring: Keyring, token: str, now: float) -> Handed:
 
 
 def taken_up(handed: Handed, principal: Principal, snapshot: Snapshot) -> Principal:
-    """``principal``, at work on what was handed to it. Raises Refused: 403 when it was handed to somebody else, 401
-    when an agent of the chain may not act any more."""
+    """``principal``, at work on what was handed to it. Raises Refused: 403 when it was handed to somebody else, or for
+    another person than its own token is for; 401 when an agent of the chain may not act any more.
+
+    What limits the token limits this work too, or taking work up would be a way to be rid of it."""
     if (handed.ws, handed.to) != (principal.workspace, principal.agent):
         raise _refused(
             "delegation_not_yours",
             f"This delegation was made for agent {handed.to}, not for {principal.agent}.",
             403,
         )
+    if principal.chain:
+        raise _refused(
+            "delegation_twice",
+            f"This token of {principal.agent} is for the work that {principal.chain[-1]} gave it, and for no other.",
+            403,
+        )
+    if principal.on_behalf_of not in (None, handed.obo):
+        raise _refused("delegation_other_person", "This token is for work on behalf of somebody else.", 403)
     out = replace(
         principal,
         on_behalf_of=handed.obo,
         chain=handed.chain,
         chain_epochs=handed.epochs,
         task=handed.task,
-        bounds=handed.bounds,
+        bounds=joined(handed.bounds, principal.bounds),
         handed_by=handed.by,
     )
     problem = broken(out, snapshot)
@@ -121,12 +121,31 @@ def broken(principal: Principal, snapshot: Snapshot | None) -> str:
     return ""
 
 
-def attributes(principal: Principal, agent: AgentFact | None) -> dict[str, Any]:
+def limit_of(principal: Principal, snapshot: Snapshot | None) -> PersonFact | None:
+    """What limits agents that work for the person that ``principal`` works for; None for nothing."""
+    if principal.on_behalf_of is None or snapshot is None:
+        return None
+    return snapshot.people.get(f"{principal.workspace}/{principal.on_behalf_of}")
+
+
+def forbidden(person: PersonFact, call: Call, agent: AgentFact) -> str:
+    """Why ``agent`` may not do this for ``person``; empty when it may."""
+    if person.gone:
+        return f"{person.email} has no place here any more, so nothing is done on their behalf."
+    missing = uncovered((person.scopes,), call.kind, call.resource, agent.data_classes)
+    if not missing:
+        return ""
+    return f"{person.email} does not reach {missing}, so no agent does on their behalf."
+
+
+def attributes(principal: Principal, agent: AgentFact | None, person: PersonFact | None) -> dict[str, Any]:
     """What an Event tells of the chain: all of it with the agent itself last, the task, and what the agent may reach
-    now: its own grants within every bound."""
+    now: its own grants within every bound, that of the person among them."""
     reach = [("tool", f"{tool.server}/{tool.name}") for tool in agent.granted] if agent is not None else []
     reach += [("agent", peer.name) for peer in agent.agents] if agent is not None else []
-    scope = [f"{kind}:{name}" for kind, name in reach if within(principal.bounds, CallKind(kind), name)]
+    bounds: tuple[Bound, ...] = principal.bounds if person is None else (*principal.bounds, person.scopes)
+    reach += [("llm", model.name) for model in agent.models] if agent is not None else []
+    scope = [key_of(CallKind(kind), name) for kind, name in reach if within(bounds, CallKind(kind), name)]
     out: dict[str, Any] = {
         "tenure.chain": [*principal.chain, principal.agent],
         "tenure.chain.task": principal.task,
@@ -140,7 +159,9 @@ def attributes(principal: Principal, agent: AgentFact | None) -> dict[str, Any]:
 
 def link(call: Call, principal: Principal) -> dict[str, Any]:
     """A link (OpenTelemetry) to the call by which the work was handed on, where it is not the parent already."""
-    _, trace_id, span_id, _ = (principal.handed_by or "---").split("-")
-    if not trace_id or (call.trace_id, call.parent_span_id) == (trace_id, span_id):
+    if principal.handed_by is None:
+        return {}
+    _, trace_id, span_id, _ = principal.handed_by.split("-")
+    if (call.trace_id, call.parent_span_id) == (trace_id, span_id):
         return {}
     return {"otlp.links": [{"trace_id": trace_id, "span_id": span_id, "attributes": {"tenure.link": "handed_by"}}]}

@@ -31,7 +31,7 @@ from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
-from tenure.policy.model import DELEGATION, DELEGATION_ENDED, decide, is_violation
+from tenure.policy.model import DELEGATION, DELEGATION_ENDED, PERSON, decide, is_violation
 
 _TOKENS_KEPT = 10_000
 _DEAD_CREDENTIAL_EVERY_S = 1.0
@@ -204,17 +204,21 @@ class Pipeline:
             breaker_tripped=tripped,
             stale=facts.stale,
         )
-        if principal.chain and decision.effect is not Effect.DENY:
-            decision = self._within_chain(call, principal, snapshot, decision)
+        if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
+            decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
         basis = (snapshot, self._trip_count)
         return Verdict(decision, agent, breaker_epoch=epoch, decide_us=took, basis=basis, approved=approved)
 
     def _within_chain(
-        self, call: Call, principal: Principal, snapshot: Snapshot | None, decision: Decision
+        self, call: Call, principal: Principal, agent: AgentFact | None, snapshot: Snapshot | None, decision: Decision
     ) -> Decision:
-        """The decision, unless the chain that the agent works for has ended or is too long to go on."""
+        """The decision, unless the chain that the agent works for has ended or is too long to go on, or the person at
+        its root may not have this done."""
         rule, reason = DELEGATION_ENDED, delegation.broken(principal, snapshot)
+        person = delegation.limit_of(principal, snapshot)
+        if person is not None and agent is not None and not reason:
+            rule, reason = PERSON, delegation.forbidden(person, call, agent)
         if not reason and call.kind is CallKind.AGENT and len(principal.chain) >= self._depth:
             rule, reason = (
                 DELEGATION,
@@ -345,8 +349,9 @@ class Pipeline:
             facts["tenure.on_behalf_of"] = principal.on_behalf_of
         if call.end_user is not None or principal.on_behalf_of is not None:
             facts["enduser.id"] = call.end_user or principal.on_behalf_of
-        if principal.chain:
-            facts |= delegation.attributes(principal, verdict.agent)
+        person = delegation.limit_of(principal, self.facts.current)
+        if principal.chain or principal.bounds or person is not None:
+            facts |= delegation.attributes(principal, verdict.agent, person)
             facts |= delegation.link(call, principal)
         facts.update(data)
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from tenure.identity import chain
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import PEOPLE, Actor, Principal, Role
@@ -177,7 +178,7 @@ def secret_hash(secret: str) -> str:
 
 def subject(workspace: str, agent: str) -> str:
     """An agent's name to the world, as a SPIFFE id."""
-    return f"spiffe://tenure/{workspace}/agent/{agent}"
+    return chain.spiffe_id(workspace, agent)
 
 
 def agent_claims(principal: Principal, *, issuer: str, audience: str, issued_at: float, jti: str) -> dict[str, Any]:
@@ -185,7 +186,7 @@ def agent_claims(principal: Principal, *, issuer: str, audience: str, issued_at:
     return {
         "iss": issuer,
         "aud": audience,
-        "sub": subject(principal.workspace, principal.agent),
+        "sub": chain.subject_of(principal),
         "iat": issued_at,
         "exp": principal.expires_at,
         "jti": jti,
@@ -195,7 +196,7 @@ def agent_claims(principal: Principal, *, issuer: str, audience: str, issued_at:
         "instance": principal.instance,
         "session": principal.session,
         "epoch": principal.credential_epoch,
-        "obo": principal.on_behalf_of,
+        **chain.claims_of(principal),
     }
 
 
@@ -298,12 +299,9 @@ def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: st
     if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
         raise _malformed("claim `epoch` must be a whole number")
     _text(claims, "jti")
-    workspace, agent = _text(claims, "ws"), _text(claims, "agent")
-    if _text(claims, "sub") != subject(workspace, agent):
-        raise _malformed("its subject is not the agent it names")
-    return Principal(
-        workspace=workspace,
-        agent=agent,
+    principal = Principal(
+        workspace=_text(claims, "ws"),
+        agent=_text(claims, "agent"),
         release=_text(claims, "release"),
         instance=_text(claims, "instance"),
         session=_text(claims, "session"),
@@ -311,6 +309,10 @@ def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: st
         on_behalf_of=_text(claims, "obo") if claims.get("obo") is not None else None,
         expires_at=expires,
     )
+    try:
+        return replace(principal, **chain.read(claims, principal))
+    except ValueError as error:
+        raise _malformed(str(error)) from error
 
 
 def csrf_ok(method: str, headers: Mapping[str, str], host: str) -> bool:

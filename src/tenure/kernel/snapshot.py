@@ -125,6 +125,17 @@ class PeerGrant:
     tools: tuple[str, ...] | None = None
     agents: tuple[str, ...] | None = None
 
+    @property
+    def bounds(self) -> tuple[tuple[str, ...], ...]:
+        """The same as a bound (``kernel.scopes``); none for no bound. It is about what the other agent reaches and not
+        about how it thinks: models are not bounded."""
+        if self.tools is None and self.agents is None:
+            return ()
+        tools = ("*",) if self.tools is None else self.tools
+        agents = ("*",) if self.agents is None else self.agents
+        named = (*(f"tool:{pattern}" for pattern in tools), *(f"agent:{pattern}" for pattern in agents))
+        return ((*named, "model:*", "data:*"),)
+
 
 @dataclass(frozen=True, slots=True)
 class PeerFact:
@@ -219,6 +230,17 @@ class WorkspaceFact:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonFact:
+    """What agents may do for one person: ``scopes`` (``kernel.scopes``). Keyed ``<workspace>/<email>`` in the Snapshot,
+    and there only for a person whose agents are limited, or who is ``gone``: nothing is done for them any more."""
+
+    workspace: str
+    email: str
+    scopes: tuple[str, ...] = ()
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
 
@@ -236,6 +258,7 @@ class Snapshot:
     approvals: Mapping[str, ApprovalFact] = field(default_factory=dict)
     peers: Mapping[str, PeerFact] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    people: Mapping[str, PersonFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +274,7 @@ class Delta:
     approvals: Mapping[str, ApprovalFact | None] = field(default_factory=dict)
     peers: Mapping[str, PeerFact | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    people: Mapping[str, PersonFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -289,12 +313,14 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         approvals=_changed(old.approvals, new.approvals),
         peers=_changed(old.peers, new.peers),
         secrets=_changed(old.secrets, new.secrets),
+        people=_changed(old.people, new.people),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
-    return not (delta.keys or delta.workspaces or delta.agents or delta.approvals or delta.peers or delta.secrets)
+    facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
+    return not any(facts)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -312,4 +338,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         approvals=_merged(snapshot.approvals, delta.approvals),
         peers=_merged(snapshot.peers, delta.peers),
         secrets=_merged(snapshot.secrets, delta.secrets),
+        people=_merged(snapshot.people, delta.people),
     )

@@ -87,9 +87,10 @@ class Principal:
 
     ``chain`` names the agents that handed the work on, the first first, and ``chain_epochs`` the epochs of their
     credentials; it is empty for an agent that works on its own.
-    Each of them may have set a bound on what is done for it: ``bounds`` holds them, each a tuple of patterns such as
-    ``tool:crm/*`` or ``agent:billing`` of which one must cover the call. ``task`` names what all of it is done for,
-    ``handed_by`` is the W3C traceparent of the call by which this agent was given the work.
+    Each of them may have set a bound on what is done for it: ``bounds`` holds them, each a tuple of scopes such as
+    ``tool:crm/*`` or ``agent:billing`` of which one must cover the call (``kernel.scopes``). ``task`` names what all of
+    it is done for, ``scopes`` is what the token was limited to for it, and one of the bounds. ``handed_by`` is the W3C
+    traceparent of the call by which this agent was given the work.
     """
 
     workspace: str
@@ -106,6 +107,14 @@ class Principal:
     chain_epochs: tuple[int, ...] = ()
     bounds: tuple[tuple[str, ...], ...] = ()
     handed_by: str | None = None
+
+    @property
+    def root(self) -> str:
+        """Whose doing all of this is: the person, or else the agent that the chain begins with. All siblings of one
+        chain have the same, however many they are, so that they share its rate limits and budgets."""
+        if self.on_behalf_of is not None:
+            return f"person:{self.on_behalf_of}"
+        return f"agent:{self.chain[0] if self.chain else self.agent}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tenure.base.scan.rules import CLASSES
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, digest
-from tenure.kernel.naming import uri_matches
+from tenure.kernel.scopes import uncovered
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
@@ -48,6 +48,7 @@ from tenure.policy.system import (
     LIFECYCLE,
     NO_POLICY,
     NOT_VIOLATIONS,
+    PERSON,
     POLICY_ERROR,
     STALE,
     SYSTEM_RULES,
@@ -55,10 +56,9 @@ from tenure.policy.system import (
 )
 from tenure.policy.withheld import withheld
 
-__all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS"]
+__all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS", "PERSON"]
 __all__ += ["SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
-__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions"]
-__all__ += ["withheld", "within"]
+__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -82,13 +82,6 @@ def redactions(decision: Decision) -> frozenset[str]:
         for word in decision.obligations
         for name in (CLASSES if word == "redact" else (word.removeprefix(REDACT),) if word.startswith(REDACT) else ())
     )
-
-
-def within(bounds: Sequence[Sequence[str]], kind: CallKind, resource: str) -> bool:
-    """Whether every bound of a chain of delegation covers a call. An agent's models are how it thinks, not what it
-    reaches: no bound is about them."""
-    key = f"{kind.value}:{resource}"
-    return kind is CallKind.LLM or all(any(uri_matches(pattern, key) for pattern in bound) for bound in bounds)
 
 
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
@@ -227,10 +220,8 @@ def _judge(
     refusal = withheld(grant, call.definition)
     if refusal is not None:
         return _deny(*refusal, bundle.version)
-    if principal.bounds and not within(principal.bounds, call.kind, call.resource):
-        asked = " by way of ".join(reversed(principal.chain))
-        reason = f"Agent {agent.name} works for {asked} here, and that does not cover {call.resource}."
-        return _deny(DELEGATION, reason, bundle.version)
+    if principal.bounds and (refused := _beyond(call, principal, agent)):
+        return _deny(DELEGATION, refused, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = _attempt(call, principal, part, grant.autonomy.value, found)
@@ -250,6 +241,18 @@ def _judge(
             known.memo.clear()
         known.memo[key] = decision
     return decision
+
+
+def _beyond(call: Call, principal: Principal, agent: AgentFact) -> str:
+    """Why the bounds of what the agent works on do not cover a call; empty when they do."""
+    missing = uncovered(principal.bounds, call.kind, call.resource, agent.data_classes)
+    if not missing:
+        return ""
+    what = call.resource if missing.partition(":")[2] == call.resource else missing
+    if not principal.chain:
+        return f"Agent {agent.name} works on a task here that does not cover {what}."
+    asked = " by way of ".join(reversed(principal.chain))
+    return f"Agent {agent.name} works for {asked} here, and that does not cover {what}."
 
 
 def facts_read(call: Call, agent: AgentFact | None, bundle: Bundle | None) -> frozenset[str]:

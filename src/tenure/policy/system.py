@@ -8,6 +8,7 @@ STALE, UNKNOWN_AGENT, LIFECYCLE = "system/stale-snapshot", "system/unknown-agent
 CREDENTIAL, BREAKER, GRANT = "system/credential", "system/breaker", "system/grant"
 TOOL_DISABLED, TOOL_CHANGED = "system/tool-disabled", "system/tool-changed"
 DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
+PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY = "system/default-deny"
 SYSTEM_RULES: Mapping[str, str] = {
@@ -19,8 +20,9 @@ SYSTEM_RULES: Mapping[str, str] = {
     GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
     TOOL_DISABLED: "The tool, or all of its server, is switched off",
     TOOL_CHANGED: "The tool's definition is not the one that was accepted",
-    DELEGATION: "An agent that handed the work on does not let it go as far as this call",
+    DELEGATION: "An agent that handed the work on, or the task, does not let it go as far as this call",
     DELEGATION_ENDED: "An agent that handed the work on may not act any more, or its statement does not hold",
+    PERSON: "The person that the agent works for does not reach this, or has no place here any more",
     NO_POLICY: "The workspace has no valid policies",
     ARGUMENTS: "A policy reads an argument that the call gives in another type",
     POLICY_ERROR: "A policy failed while it was asked",
@@ -29,6 +31,6 @@ SYSTEM_RULES: Mapping[str, str] = {
 """Every id a Decision can name that is not in a policy file."""
 NOT_VIOLATIONS = frozenset(
     {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY}
-    | {POLICY_ERROR}
+    | {POLICY_ERROR, PERSON}  # PERSON: else one person who is limited could trip an agent that works for many
 )
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

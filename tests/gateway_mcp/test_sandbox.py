@@ -20,7 +20,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tenure.gateway.mcp import sandbox
+from tenure.base.box import bubblewrap
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.kernel.errors import Failed
 from tenure.kernel.ids import new_id
@@ -32,7 +32,7 @@ from tests.sim.gateway import GatewayProcess, default_policies
 from tests.sim.wild_mcp_server import wild_command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and death signals are Linux's")
-BOXED = pytest.mark.skipif(bool(sandbox.trouble()), reason=sandbox.trouble() or "it works")
+BOXED = pytest.mark.skipif(bool(bubblewrap.trouble()), reason=bubblewrap.trouble() or "it works")
 
 
 @pytest.fixture
@@ -171,13 +171,13 @@ def test_what_cannot_be_written_to_is_told(tmp_path: Path) -> None:
 
 def test_without_bubblewrap_a_server_is_on_a_leash_or_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path(__file__).parent))
-    sandbox.trouble.cache_clear()
+    bubblewrap.trouble.cache_clear()
     try:
-        assert "not installed" in sandbox.trouble()
+        assert "not installed" in bubblewrap.trouble()
         fact = ServerFact("s", command=("x",), cwd=os.sep)
         assert Sandbox("auto").command(fact)[0] == "leash"
         with pytest.raises(Failed, match="TENURE_SANDBOX is required"):
             Sandbox("required").command(fact)
     finally:
         monkeypatch.undo()
-        sandbox.trouble.cache_clear()
+        bubblewrap.trouble.cache_clear()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tenure.base import config as configuration
+from tenure.base.box import bubblewrap, confined
 from tenure.base.config import Config
 from tenure.client import Client
 from tenure.client.cli import credential
-from tenure.gateway.mcp.sandbox import trouble
 from tenure.kernel.errors import Failed, Refused
 
 _LEAST_FREE = 1 << 30
@@ -46,6 +46,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield Finding("python", "ok" if modern else "problem", version, "" if modern else "Install Python 3.11 or later.")
     yield _sqlite()
     yield _sandbox(config)
+    yield _confinement()
     yield from _folder(config)
     yield from _processes(config)
     yield from _trace_store(config)
@@ -59,7 +60,7 @@ def _sqlite() -> Finding:
 
 
 def _sandbox(config: Config) -> Finding:
-    problem = trouble()
+    problem = bubblewrap.trouble()
     if config.sandbox == "off":
         return Finding("sandbox", "note", "off: MCP servers that the gateway starts can do what its user can")
     if not problem:
@@ -67,6 +68,14 @@ def _sandbox(config: Config) -> Finding:
     level = "problem" if config.sandbox == "required" else "note"
     text = f"{problem}: MCP servers that the gateway starts can do what its user can"
     return Finding("sandbox", level, text, "Install bubblewrap, or allow unprivileged user namespaces.")
+
+
+def _confinement() -> Finding:
+    problem = confined.trouble()
+    if not problem:
+        return Finding("confinement", "ok", "it works: `tenure run --confine` keeps an agent to the gateway")
+    text = f"{problem}: `tenure run --confine` starts nothing here"
+    return Finding("confinement", "note", text, "Install bubblewrap, or allow unprivileged user namespaces.")
 
 
 def _folder(config: Config) -> Iterator[Finding]:

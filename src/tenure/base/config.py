@@ -93,6 +93,11 @@ class Config:
         "TENURE_SANDBOX",
         "Whether MCP servers that a gateway starts are kept in by bubblewrap: auto (where it works), required, off",
     )
+    confine: str = _setting(
+        "",
+        "TENURE_CONFINE",
+        "Workspaces, separated by commas, whose agents may be started confined to the gateway only; * for all of them",
+    )
     mcp_processes: int = _setting(
         64, "TENURE_MCP_PROCESSES", "MCP servers that a gateway runs at most; idle ones make room for others"
     )
@@ -124,6 +129,10 @@ class Config:
         "Classes of findings that are redacted from what is kept, besides secrets, which always are; see findings.md",
     )
     drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
+
+    def confines(self, workspace: str) -> bool:
+        """Whether agents of a workspace may be started confined only."""
+        return not {"*", workspace}.isdisjoint(words_of(self.confine))
 
     @property
     def redacted(self) -> frozenset[str]:

@@ -313,6 +313,16 @@ class Approvals(_Part):
     hold_timeout_s: Annotated[int, Field(ge=0, le=86_400)] = Field(300, description="Seconds a held call waits")
 
 
+class Process(_Part):
+    """How its processes are started."""
+
+    confined: bool = Field(
+        False,
+        description="Whether its processes may run only where they reach the gateway and nothing else "
+        "(`tenure run --confine`)",
+    )
+
+
 class Dependency(_Part):
     """What it cannot work without: another agent here, or a system elsewhere; exactly one of them."""
 
@@ -350,6 +360,7 @@ class Spec(_Part):
     budgets: Budgets = Field(default_factory=Budgets, description="What it may use up")
     breaker: Breaker = Field(default_factory=Breaker, description="When it is stopped")
     approvals: Approvals = Field(default_factory=Approvals, description="How held calls wait")
+    process: Process | None = Field(None, description="How its processes are started")
     dependencies: list[Dependency] = Field(default_factory=list, max_length=100, description="What it relies on")
 
 

@@ -24,10 +24,12 @@ _LOOK_S = 0.5
 
 
 class StartIn(BaseModel):
-    """How to start. ``ttl_s``: the token's life in seconds, at most 86400; ``on_behalf_of``: whom it works for."""
+    """How to start. ``ttl_s``: the token's life in seconds, at most 86400; ``on_behalf_of``: whom it works for;
+    ``confined``: your word that the process reaches nothing but the gateway."""
 
     ttl_s: int | None = None
     on_behalf_of: str | None = None
+    confined: bool = False
 
 
 class StartedOut(BaseModel):
@@ -58,6 +60,7 @@ class InstanceOut(BaseModel):
     ended_at: datetime | None
     end: End | None
     exit_code: int | None
+    confined: bool
 
 
 class OrdersOut(BaseModel):
@@ -81,7 +84,9 @@ def _out(instance: Instance) -> InstanceOut:
 def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = None) -> StartedOut:
     """Starts one run of an agent that is in staging or production."""
     wish = body or StartIn()
-    started = service.start_instance(world, actor, name, ttl_s=wish.ttl_s, on_behalf_of=wish.on_behalf_of)
+    started = service.start_instance(
+        world, actor, name, ttl_s=wish.ttl_s, on_behalf_of=wish.on_behalf_of, confined=wish.confined
+    )
     instance = started.instance
     return StartedOut(
         instance=instance.id,

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tenure.base.box.confined import Confinement
 from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
+from tenure.runtime.confine import Wires, open_ways
+from tenure.runtime.confine import confine as confined
+from tenure.runtime.model import MUST_BE_CONFINED
 from tenure.runtime.process import Group
 from tenure.runtime.tend import Tender
 
-# The person's own credential is no agent's business.
-# The person's own credential, and what model clients would read before the variables that lead to the gateway.
+# The person's own credential, where Tenure keeps things, and what model clients would read before the variables that
+# lead to the gateway: none of it is an agent's business.
 _KEPT_BACK = frozenset(
-    {"TENURE_TOKEN", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "GOOGLE_API_KEY"}
+    {"TENURE_TOKEN", "TENURE_DATABASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "GOOGLE_API_KEY"}
     | {"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_API_VERSION"}
 )
+_NOT_STARTED = 126
 
 
 def register(app: typer.Typer) -> None:
@@ -30,32 +36,36 @@ def register(app: typer.Typer) -> None:
 
 
 @handle_errors
-def run(
+def run(  # noqa: PLR0917 (Typer's: each is an option by its name)
     command: Annotated[list[str], typer.Argument(help="The program and its arguments.", metavar="-- COMMAND...")],
     agent: Annotated[str, typer.Option(help="Name of the agent that the process is.")],
     ttl: Annotated[int | None, typer.Option(help="Life of its token, in seconds; at most 86400.")] = None,
     on_behalf_of: Annotated[str | None, typer.Option(help="The person it works for.")] = None,
+    confine: Annotated[bool, typer.Option("--confine", help="It reaches the gateway and nothing else.")] = False,
+    write: Annotated[
+        list[Path] | None, typer.Option(help="Confined: a further file or folder that it may write to.")
+    ] = None,
 ) -> None:
     """Start any process as an agent: with an identity of its own, and wired to the gateway by its environment.
 
     The variables that the clients of OpenAI, Anthropic and Gemini read for address and key, TENURE_MCP_URL,
     TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_ variables are set. The process ends when the agent is
     suspended or retired. The exit status is the command's own.
+
+    With --confine it reaches no network but the gateway (and where its spans go), no other process and no socket of
+    this machine, and writes only to the folder it starts in, to a /tmp of its own and to what --write names. It is
+    confined without being asked where the agent's manifest or the workspace demands it.
     """
     if shutil.which(command[0]) is None:
         raise Refused("no_such_command", f"There is no program {command[0]!r}.", fix="Give a path, or look at PATH.")
-    wish = {"ttl_s": ttl, "on_behalf_of": on_behalf_of}
-    with connect() as client:
-        started = client.post(f"/v1/agents/{agent}/instances", dict[str, Any], wish)
-    env = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK}
+    started, confinement = _start(agent, command, {"ttl_s": ttl, "on_behalf_of": on_behalf_of}, confine, write or [])
+    env = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK} | started["env"]
     try:
-        group = Group(command, env | started["env"])
-    except OSError as error:
+        group = _spawn(command, env, confinement, started)
+    except Refused:
         with connect() as client:
-            client.post(f"/v1/instances/{started['instance']}/end", dict[str, Any], {"exit_code": 126})
-        raise Refused(
-            "cannot_start", f"{command[0]} cannot be started: {error.strerror}.", fix="Check that it can be executed."
-        ) from error
+            client.post(f"/v1/instances/{started['instance']}/end", dict[str, Any], {"exit_code": _NOT_STARTED})
+        raise
 
     def stop(reason: str) -> None:
         _say(f"ending {agent}: {reason}")
@@ -67,6 +77,46 @@ def run(
     group.end()  # what the command left behind has no business under this identity any more
     tender.finish(status)
     raise typer.Exit(status)
+
+
+def _start(
+    agent: str, command: Sequence[str], wish: Mapping[str, Any], asked: bool, write: Sequence[Path]
+) -> tuple[dict[str, Any], Confinement | None]:
+    """A new instance, and how it is confined if it is. What cannot be confined here does not become an instance."""
+    path = f"/v1/agents/{agent}/instances"
+    if not asked:
+        try:
+            with connect() as client:
+                return client.post(path, dict[str, Any], dict(wish)), None
+        except Refused as error:
+            if error.code != MUST_BE_CONFINED:
+                raise
+            _say(error.message)
+    hidden = [Path(os.environ.get("TENURE_DATA") or ".tenure")]
+    hidden += [Path(os.environ[name]) for name in ("TENURE_OIDC",) if os.environ.get(name)]
+    confinement = confined(command, write, hidden)
+    with connect() as client:
+        return client.post(path, dict[str, Any], {**wish, "confined": True}), confinement
+
+
+def _spawn(
+    command: Sequence[str], env: Mapping[str, str], confinement: Confinement | None, started: Mapping[str, Any]
+) -> Group:
+    """Raises Refused for what does not start."""
+    try:
+        if confinement is None:
+            return Group(command, env)
+        wires = Wires.of(started["gateway_url"], env["OTEL_EXPORTER_OTLP_ENDPOINT"])
+        group = Group(confinement.command, wires.inside(env), confinement.fds)
+    except OSError as error:
+        raise Refused(
+            "cannot_start", f"{command[0]} cannot be started: {error.strerror}.", fix="Check that it can be executed."
+        ) from error
+    if not open_ways(confinement, wires):
+        group.end()
+        group.wait()
+        raise Refused("cannot_confine", f"{command[0]} could not be confined.", fix="See what it says above.")
+    return group
 
 
 def _say(text: str) -> None:
@@ -94,11 +144,12 @@ def instances(
                 item["started_at"][:19].replace("T", " "),
                 item["started_by"],
                 "live" if item["ended_at"] is None else _ended(item),
+                "yes" if item["confined"] else "",
                 item["session"],
             )
             for item in found
         ]
-        table(("instance", "started (UTC)", "by", "state", "session"), rows)
+        table(("instance", "started (UTC)", "by", "state", "confined", "session"), rows)
 
     emit(found, as_json, render)
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from urllib.parse import quote
 
 from tenure.base.access import Thing, may
+from tenure.base.config import Config
 from tenure.kernel.ids import session_trace
 from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry.model import ACTING, AgentRecord
@@ -21,6 +22,9 @@ LOST = timedelta(seconds=30)
 
 MAX_LIVE = 500
 """Instances of one agent that may live at once."""
+
+MUST_BE_CONFINED = "must_be_confined"
+"""Code of the refusal of an instance that would not be confined."""
 
 STARTS = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION})
 """States in which an agent may start something new."""
@@ -35,7 +39,8 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One run of an agent, live until ``ended_at``. ``exit_code`` as a shell tells it (128 + signal)."""
+    """One run of an agent, live until ``ended_at``. ``exit_code`` as a shell tells it (128 + signal); ``confined``:
+    whoever started it said that it reaches the gateway and nothing else."""
 
     id: str
     workspace: str
@@ -51,6 +56,7 @@ class Instance:
     ended_at: datetime | None = None
     end: End | None = None
     exit_code: int | None = None
+    confined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,13 @@ def orders(agent: AgentRecord | None, instance: Instance) -> Orders:
     if instance.end is End.EXITED:
         return Orders(True, "this instance was ended")
     return Orders(False)
+
+
+def must_be_confined(agent: AgentRecord, config: Config) -> str:
+    """Who says that the agent's processes are to be confined, in words; empty when nobody does."""
+    if agent.manifest["spec"].get("process", {}).get("confined", False):
+        return f"the manifest of {agent.name}"
+    return f"TENURE_CONFINE, for the workspace {agent.workspace}" if config.confines(agent.workspace) else ""
 
 
 def may_tend(actor: Actor, instance: Instance) -> bool:

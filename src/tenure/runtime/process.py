@@ -23,16 +23,16 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 class Group:
     """A running command and everything it started."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Starts it, in the main thread, and passes signals on to it from then on. Raises OSError as
-        ``subprocess.Popen`` does."""
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], inherits: Sequence[int] = ()) -> None:
+        """Starts it, in the main thread, and passes signals on to it from then on. ``inherits``: descriptors that it
+        gets besides the first three. Raises OSError as ``subprocess.Popen`` does."""
         self._terminal = _own_terminal()
         self._ending = threading.Lock()
         self.pid = 0
         # From before it starts: a signal that came in between would end us and leave the command alone.
         self._handlers = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
         try:
-            self._child = subprocess.Popen(list(command), env=dict(env), process_group=0)
+            self._child = subprocess.Popen(list(command), env=dict(env), process_group=0, pass_fds=tuple(inherits))
         except OSError:
             self._restore_handlers()
             raise

@@ -20,6 +20,7 @@ from tenure.runtime import store
 from tenure.runtime.model import (
     LOST,
     MAX_LIVE,
+    MUST_BE_CONFINED,
     STARTS,
     End,
     Instance,
@@ -27,15 +28,23 @@ from tenure.runtime.model import (
     Started,
     environment,
     may_tend,
+    must_be_confined,
     orders,
 )
 
 
 def start_instance(
-    world: World, actor: Actor, agent_name: str, *, ttl_s: int | None = None, on_behalf_of: str | None = None
+    world: World,
+    actor: Actor,
+    agent_name: str,
+    *,
+    ttl_s: int | None = None,
+    on_behalf_of: str | None = None,
+    confined: bool = False,
 ) -> Started:
     """Starts one run of an agent: an identity of its own and the wires to the gateway. ``ttl_s``: how long its token
-    lives, in seconds; ``on_behalf_of``: the person it works for. Raises Refused for an agent that may not start now."""
+    lives, in seconds; ``on_behalf_of``: the person it works for; ``confined``: the caller's word that the process will
+    reach nothing but the gateway. Raises Refused for an agent that may not start now, or not like this."""
     if on_behalf_of is not None and not (0 < len(on_behalf_of) <= 254 and on_behalf_of.isprintable()):
         raise Refused(
             "bad_person", "on_behalf_of is not a name of a person.", fix="Give an e-mail address.", status=422
@@ -56,6 +65,13 @@ def start_instance(
                 f"{agent.name} has {MAX_LIVE} live instances already.",
                 fix="Wait until some have ended.",
                 status=429,
+            )
+        if not confined and (who := must_be_confined(agent, world.config)):
+            raise Refused(
+                MUST_BE_CONFINED,
+                f"{agent.name} may run confined to the gateway only: {who} demands it.",
+                fix=f"Start it with `tenure run --agent {agent.name} --confine -- COMMAND`.",
+                status=409,
             )
         ident, session = new_id(), new_id()
         token = identity.issue_agent_token(
@@ -82,9 +98,10 @@ def start_instance(
             started_by=actor.name,
             heartbeat_at=now,
             expires_at=token.expires_at,
+            confined=confined,
         )
         store.add(tx, instance)
-        data = {"expires_at": token.expires_at.isoformat(), "on_behalf_of": on_behalf_of}
+        data = {"expires_at": token.expires_at.isoformat(), "on_behalf_of": on_behalf_of, "confined": confined}
         events.append(tx, [_event("instance.started", actor.name, instance, now, data)])
     config = world.config
     env = environment(instance, token.token, control_url=config.control_url, gateway_url=config.gateway_url)

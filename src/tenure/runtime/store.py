@@ -28,6 +28,7 @@ instance_table = sa.Table(
     sa.Column("ended_at", UtcTime),
     sa.Column("end", sa.String(16)),
     sa.Column("exit_code", sa.Integer),
+    sa.Column("confined", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_instance_of_agent", "workspace", "agent", "started_at"),
     sa.Index("ix_instance_live", "ended_at", "heartbeat_at"),
 )

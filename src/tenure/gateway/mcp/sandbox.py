@@ -10,42 +10,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
+from tenure.base.box import bubblewrap
 from tenure.kernel.errors import Failed
 from tenure.kernel.snapshot import ServerFact
 
 _LEASH = str(Path(__file__).with_name("leash.py"))
-_BASE = (
-    *("--die-with-parent", "--cap-drop", "ALL"),
-    *("--unshare-user-try", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
-    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108 (the sandbox's own)
-)
-_COVERED = (Path("/tmp"), Path("/run"))  # noqa: S108 (as above)
-_TRIAL_S = 10.0
-
-
-@lru_cache(maxsize=1)
-def trouble() -> str:
-    """Why bubblewrap cannot be used here; empty when it can. Tries it, once."""
-    program = shutil.which("bwrap")
-    if program is None:
-        return "bubblewrap (bwrap) is not installed"
-    try:
-        done = subprocess.run(
-            [program, *_BASE, "--unshare-net", "--", "true"], capture_output=True, timeout=_TRIAL_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"bubblewrap cannot be run: {error}"
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return f"bubblewrap does not work here: {said[-1] if said else f'exit code {done.returncode}'}"
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +35,7 @@ class Sandbox:
         """Whether servers are started in it. Raises Failed where it is required and does not work."""
         if self.mode == "off":
             return False
-        problem = trouble()
+        problem = bubblewrap.trouble()
         if problem and self.mode == "required":
             raise Failed("upstream_unavailable", f"TENURE_SANDBOX is required, but {problem}.")
         return not problem
@@ -70,36 +44,18 @@ class Sandbox:
         """How ``fact``'s server is kept in (``sandbox``, ``leash`` or ``nothing``), and the command line that starts it
         so. Blocks for a moment the first time. Raises Failed."""
         if self.on:
-            return "sandbox", [str(shutil.which("bwrap")), *_BASE, *self._mounts(fact), "--", *fact.command]
+            return "sandbox", [str(shutil.which("bwrap")), *bubblewrap.BASE, *self._mounts(fact), "--", *fact.command]
         if sys.platform == "linux":
             return "leash", [sys.executable, "-I", "-S", _LEASH, *fact.command]
         return "nothing", list(fact.command)
-
-    @staticmethod
-    def _needed(fact: ServerFact, here: Path) -> Iterator[Path]:
-        """What a server is started with: its folder, the paths on its command line and in its settings, and the
-        installation (``PREFIX/bin/PROGRAM``) that its program is of, which may be a link out of it."""
-        yield Path("/etc/resolv.conf").resolve()  # often below /run
-        yield here
-        program = shutil.which(fact.command[0], path=fact.env.get("PATH"))
-        if program is not None:
-            found = here / program
-            for at in (found, found.resolve()):
-                yield at.parent.parent if at.parent.name == "bin" else at
-        yield from (here / word for word in fact.command if "/" in word)
-        yield from (Path(part) for value in fact.env.values() for part in value.split(os.pathsep) if part[:1] == "/")
 
     def _mounts(self, fact: ServerFact) -> Iterator[str]:
         if not fact.network:
             yield "--unshare-net"
         here = Path(fact.cwd or Path.cwd()).resolve()
-        shown: list[Path] = []
-        for path in sorted(set(self._needed(fact, here))):  # a folder before what is in it
-            # what it is started with is there even where the sandbox has a folder of its own
-            covered = path.exists() and any(path.is_relative_to(at) for at in _COVERED) and path not in _COVERED
-            if covered and not any(path.is_relative_to(at) for at in shown):
-                shown.append(path)
-                yield from ("--ro-bind", str(path), str(path))
+        named = (Path(part) for value in fact.env.values() for part in value.split(os.pathsep) if part[:1] == "/")
+        names = Path("/etc/resolv.conf").resolve()  # often below /run
+        yield from bubblewrap.shown([names, *bubblewrap.needed(fact.command, here, fact.env.get("PATH")), *named])
         hidden = [path.resolve() for path in self.hidden]
         for word in fact.write:
             path = (here / word).resolve()
@@ -108,11 +64,5 @@ class Sandbox:
             if any(path.is_relative_to(secret) for secret in hidden):
                 raise Failed("upstream_unavailable", f"{path} is the gateway's own; no server may write there.")
             yield from ("--bind", str(path), str(path))
-        for secret in hidden:  # last: nothing that was mounted before shows it again
-            if any(secret != other and secret.is_relative_to(other) for other in hidden):
-                continue  # gone with the folder
-            if secret.is_dir():
-                yield from ("--tmpfs", str(secret), "--remount-ro", str(secret))
-            elif secret.exists():
-                yield from ("--ro-bind", os.devnull, str(secret))
+        yield from bubblewrap.hidden(hidden)
         yield from ("--chdir", str(here))

@@ -1,0 +1,1 @@
+ALTER TABLE instance ADD COLUMN confined BOOLEAN DEFAULT false NOT NULL

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.base.scan.texts import clean, kinds, look, words
+from tenure.base.scan.rules import RULES
+from tenure.base.scan.texts import clean, kinds, look, nothing_in, words
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 RULE = "secret/aws-access-key"
@@ -92,3 +93,38 @@ def test_a_secret_anywhere_in_any_value_is_found_and_taken_out(value: object, pl
     if place:
         assert RULE in look(planted)
         assert KEY.encode() not in msgspec.json.encode(clean(planted, {"secret"}))
+
+
+NEAR = st.sampled_from(
+    [" ", "\n", "\t", '"', "\\", "/", ":", "n", "\x07", "\x7f", "é", "\u2028", '{"', "[", "\\u0041", "\\n"]
+)
+FOUND = st.sampled_from([rule.example for rule in RULES])
+TEXT = st.lists(NEAR | FOUND | st.text(max_size=3), max_size=6).map("".join)
+NAME = TEXT | st.sampled_from(["password", "API_KEY", "api-key", "Authorization", "clientSecret", "secret"])
+LIVE = st.recursive(
+    TEXT | st.just("correct-horse-7") | st.none() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3) | inner.map(json.dumps),
+    max_leaves=8,
+)
+
+
+@pytest.mark.req("R092", "R094")
+@given(LIVE)
+@settings(max_examples=700, deadline=None)
+def test_the_quick_look_at_the_whole_misses_nothing_that_the_long_one_finds(value: object) -> None:
+    try:
+        encoded = msgspec.json.encode({"data": value})
+    except (UnicodeEncodeError, ValueError):
+        return  # half a surrogate, or no number: it could not be kept either
+    assert not (look(value) and nothing_in(encoded))
+
+
+@pytest.mark.parametrize("text", ["good morning", 'she said "no"\nand left', "tab\tand return\r\n", "grüße", "a\x07b"])
+def test_the_quick_look_suffices_for_ordinary_text(text: str) -> None:
+    assert nothing_in(msgspec.json.encode({"messages": [{"content": text}]}))
+
+
+def test_the_quick_look_leaves_to_the_long_one_what_it_cannot_tell() -> None:
+    for value in ({"arguments": json.dumps({"path": 'C:\\new "x"'})}, {"password": "none"}, "ada@home"):
+        assert look(value) == {}
+        assert not nothing_in(msgspec.json.encode(value))

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from tenure.base import log
-from tenure.base.scan.kept import kept
+from tenure.base.scan.kept import encoded
 from tenure.gateway import losses
 from tenure.gateway.events import pared
 from tenure.gateway.losses import Losses
@@ -139,7 +139,7 @@ class Spool:
 
     def _take(self, event: Event) -> None:
         try:
-            record = _encode(kept(event, self._redacted))
+            record = encoded(event, self._redacted)
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
             if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:

@@ -11,8 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from tenure.base.scan.rules import FLAGGING
-from tenure.base.scan.texts import Counts, clean, kinds, look
+from tenure.base.scan.texts import Counts, clean, kinds, look, nothing_in
 from tenure.kernel.json import Json
 from tenure.kernel.values import Event, Status
 
@@ -33,6 +35,15 @@ PLACES: Mapping[str, str] = {
     "gen_ai.tool.call.result": "result",
 }
 """Where each attribute's findings are said to be; those of all others are in the ``record`` itself."""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encoded(event: Event, what: Collection[str]) -> bytes:
+    """``event`` as it may be kept, in JSON. Raises what msgspec raises for values that are none."""
+    record = _encode(event)
+    return record if nothing_in(record) else _encode(kept(event, what))
 
 
 def kept(event: Event, what: Collection[str]) -> Event:

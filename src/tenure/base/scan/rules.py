@@ -3,6 +3,7 @@
 A pattern is searched for in bytes, by hyperscan, in linear time. It is in the common part of hyperscan and ``re``: no
 look-around, no back-reference. Where it has a group, the group is the finding and the rest only says where it is.
 ``extent`` (default: the pattern) says how far a finding reaches from where it begins. ``check`` has the last word.
+``hint`` (default: the pattern) matches in every text that the pattern matches in, and takes less time.
 
 Sources of the token formats: GitHub's "secret scanning patterns", the providers' own pages, gitleaks' rules.
 """
@@ -35,6 +36,7 @@ class Rule:
     near: str
     check: Callable[[bytes], bool] | None = None
     extent: str = ""
+    hint: str = ""
 
     @property
     def kind(self) -> str:
@@ -238,6 +240,7 @@ CONTACT = (
         r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b",
         "ada.lovelace@analytical.example",
         "ada@home",
+        hint=r"[A-Za-z0-9._%+-]@[A-Za-z0-9-]",  # half of the time would go into this one rule
     ),
     Rule(
         "contact/phone",
@@ -353,6 +356,13 @@ INJECTION = (
 )
 FIELD = "secret/field"
 """The one finding that no pattern makes: a JSON field whose name says that its value is a secret."""
+HIDDEN = (
+    r"api[_-]?key|secret[_-]?key|client[_-]?secret|access[_-]?token|auth[_-]?token|refresh[_-]?token|private[_-]?key|"
+    r"pass[_-]?word|pass[_-]?phrase|pass[_-]?wd|secret|authorization"
+)
+"""How fields are called whose value is a secret, whatever it looks like; in any case."""
+FIELD_NAME = rf'(?i)"(?:{HIDDEN})"\s*:'
+"""Such a field in JSON."""
 RULES = (*SECRETS, *PERSONAL, *CONTACT, *EXFILTRATION, *INJECTION)
 NAMES = frozenset(CLASSES) | frozenset(rule.id for rule in RULES) | {FIELD}
 """Every word that a policy can look for among the findings."""

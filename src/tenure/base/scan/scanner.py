@@ -1,9 +1,9 @@
 """Looks for all rules at once, in time that grows with the length of the text and nothing else.
 
-Two passes. The first asks hyperscan which rules match anywhere; each reports once at most, so a text without findings
-costs one pass and makes no object, whatever it holds. Only for the rules that did, the second walks from finding to
-finding: hyperscan says where the next one begins, ``re`` (anchored there) how far it reaches, the rule's check whether
-it is one. No byte is looked at more than a fixed number of times for a rule.
+Two passes. The first asks hyperscan which rules may match anywhere; each reports once at most, so a text without
+findings costs one pass and makes no object, whatever it holds. Only for the rules that did, the second walks from
+finding to finding: hyperscan says where the next one begins, ``re`` (anchored there) how far it reaches, the rule's
+check whether it is one. No byte is looked at more than a fixed number of times for a rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import hyperscan
 
-from tenure.base.scan.rules import RULES, Rule
+from tenure.base.scan.rules import FIELD_NAME, RULES, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ _scratch = _Scratch()
 _lock = threading.Lock()
 _databases: dict[int, hyperscan.Database] = {}
 _ALL = -1
+_NAME = len(RULES)  # what the database of all rules says for FIELD_NAME, which is no rule
 _FINDINGS, _CANDIDATES = 1000, 20_000
 """How often one rule may find something in a text, or ask its check; then all the rest is taken for one finding."""
 
@@ -61,11 +62,14 @@ def _compiled(key: int) -> hyperscan.Database:
     with _lock:
         if key not in _databases:
             chosen = range(len(RULES)) if key == _ALL else [key]
+            patterns = [RULES[index].pattern for index in chosen]
+            if key == _ALL:
+                chosen, patterns = [*chosen, _NAME], [*(rule.hint or rule.pattern for rule in RULES), FIELD_NAME]
             # Where it begins is asked of one rule only: of all together that would cost nine times as much.
             flag = hyperscan.HS_FLAG_SINGLEMATCH if key == _ALL else hyperscan.HS_FLAG_SOM_LEFTMOST
             database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
             database.compile(
-                expressions=[RULES[index].pattern.encode("ascii") for index in chosen],
+                expressions=[pattern.encode("ascii") for pattern in patterns],
                 ids=list(chosen),
                 flags=[flag] * len(chosen),
             )
@@ -84,7 +88,16 @@ def prepare() -> None:
 
 
 def hits(text: bytes) -> list[int]:
-    """The places in ``RULES`` of the rules whose pattern matches anywhere, before their check."""
+    """The places in ``RULES`` of the rules whose hint matches anywhere, and maybe their pattern."""
+    return [index for index in _fired(text) if index != _NAME]
+
+
+def suspect(text: bytes) -> bool:
+    """Whether the pattern of any rule matches anywhere, or the text is JSON with a field that a secret may be in."""
+    return bool(_fired(text))
+
+
+def _fired(text: bytes) -> list[int]:
     found: list[int] = []
     database = _compiled(_ALL)
     database.scan(text, match_event_handler=_note, context=found, scratch=_scratch.of(_ALL, database))

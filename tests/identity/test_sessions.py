@@ -16,6 +16,9 @@ from tests.sim.clock import FakeClock
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
 
+SHORT = 600
+
+
 @pytest.fixture
 def turned() -> FakeClock:
     return FakeClock()
@@ -68,6 +71,21 @@ def test_an_open_page_does_not_keep_a_session_that_nobody_uses(tls: TestClient, 
         turned.advance(3000)
         statuses = [tls.get(path).status_code for path in sorted(BACKGROUND - {"/v1/feed"})]
     assert statuses == [401, 401, 401]
+
+
+def test_how_long_a_session_lives_is_a_setting(tmp_path: Path, turned: FakeClock) -> None:
+    app = create_app(Config(data_dir=tmp_path, session_life_s=2 * SHORT, session_idle_s=SHORT), clock=turned)
+    with TestClient(app, base_url="https://tenure.example") as client:
+        cookie = _log_in(client)
+        assert f"max-age={2 * SHORT}" in cookie.lower()
+        turned.advance(SHORT - 1)
+        assert client.get("/v1/me").status_code == 200
+        turned.advance(SHORT - 1)
+        assert client.get("/v1/me").status_code == 200, "it was used"
+        turned.advance(3)
+        assert client.get("/v1/me").status_code == 401, "its time is over, however much it is used"
+        link = client.post("/v1/people/operator@localhost/login-link", headers=SAME)
+        assert link.status_code == 401
 
 
 def test_every_answer_has_the_headers_that_keep_a_browser_safe(tls: TestClient) -> None:

@@ -79,11 +79,12 @@ def application(issuer: str) -> FastAPI:
         digest = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
         if asked is None or digest != asked["code_challenge"] or redirect_uri != asked["redirect_uri"]:
             raise HTTPException(400)
-        user, now = asked["user"], int(time.time())
+        user, now = asked["user"], int(asked.get("at") or time.time())
         name = "ann" if user == "ann2" else user
         claims: dict[str, Any] = {"iss": issuer, "aud": CLIENT, "sub": f"sub-{user}", "iat": now, "exp": now + 300}
         claims |= {"nonce": asked["nonce"], "email": f"{name}@example.com", "email_verified": True}
-        claims |= {"groups": GROUPS.get(user, ["risk"])}
+        groups = asked["groups"].split(",") if "groups" in asked else GROUPS.get(user, ["risk"])
+        claims |= {"groups": groups}
         wrong: dict[str, dict[str, Any]] = {
             "wrong-nonce": {"nonce": "another"},
             "wrong-aud": {"aud": "somebody-else"},

@@ -30,6 +30,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "control_port": _PORT,
     "gateway_port": _PORT,
     "sandbox": (("auto", "required", "off"), "auto, required or off"),
+    "session_life_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
+    "session_idle_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
     "redact": (_Classes(), f"some of {', '.join(CLASSES)}, separated by commas"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
@@ -51,6 +53,12 @@ class Config:
     control_port: int = _setting(7700, "TENURE_CONTROL_PORT", "Port of the control plane: API and console")
     public_url: str = _setting("", "TENURE_PUBLIC_URL", "Address at which browsers reach the console, behind a proxy")
     oidc: str = _setting("", "TENURE_OIDC", "JSON file of issuers that people log in with (docs/oidc.md); empty: none")
+    session_life_s: int = _setting(
+        43_200, "TENURE_SESSION_LIFE", "Seconds after which a browser must log in again; at most 2678400 (31 days)"
+    )
+    session_idle_s: int = _setting(
+        7_200, "TENURE_SESSION_IDLE", "Seconds without use after which a browser must log in again"
+    )
     gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
     gateway_address: str = _setting(
         "", "TENURE_GATEWAY_URL", "Address by which agents reach the gateway; empty means its host and port"

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.identity.model import Passkey
+from tenure.identity import store
+from tenure.identity.model import Passkey, Person
 from tenure.kernel.json import JsonObject
 
 password_table = sa.Table(
@@ -61,6 +62,7 @@ subject_table = sa.Table(
     sa.Column("subject", sa.String(64), primary_key=True),
     sa.Column("workspace", sa.String(63), primary_key=True),
     sa.Column("email", sa.String(191), nullable=False),
+    sa.Column("vouched_until", UtcTime, nullable=False, server_default="0"),
     sa.UniqueConstraint("workspace", "email", name="uq_identity_subject_email"),
 )
 
@@ -151,14 +153,37 @@ def knows_device(connection: Connection, hashed: str, home: str, email: str, now
     return connection.execute(query).first() is not None
 
 
-def bind_subject(connection: Connection, subject: str, home: str, email: str) -> bool:
-    """Binds an issuer's subject to an address of a workspace; False when either is bound to another."""
+def bind_subject(connection: Connection, subject: str, home: str, email: str, until: datetime) -> bool:
+    """Binds an issuer's subject to an address of a workspace, and believes the issuer ``until`` then; False when either
+    is bound to another."""
     t = subject_table.c
-    connection.execute(
-        insert(connection, subject_table).values(subject=subject, workspace=home, email=email).on_conflict_do_nothing()
-    )
-    found = sa.select(t.email).where(t.subject == subject, t.workspace == home)
-    return connection.execute(found).scalar() == email
+    values = {"subject": subject, "workspace": home, "email": email, "vouched_until": until}
+    connection.execute(insert(connection, subject_table).values(values).on_conflict_do_nothing())
+    own = (t.subject == subject, t.workspace == home, t.email == email)
+    return connection.execute(sa.update(subject_table).where(*own).values(vouched_until=until)).rowcount == 1
+
+
+def unvouch(connection: Connection, subject: str, home: str, now: datetime) -> None:
+    """Believes the issuer no longer: what there is of the person is good for nothing until it says otherwise."""
+    t = subject_table.c
+    ended = sa.update(subject_table).where(t.subject == subject, t.workspace == home, t.vouched_until > now)
+    connection.execute(ended.values(vouched_until=now))
+
+
+def vouched_until(connection: Connection, home: str, email: str) -> datetime | None:
+    """Until when an issuer is believed about a person; None for one that no issuer speaks for."""
+    t = subject_table.c
+    found = sa.select(t.vouched_until).where(t.workspace == home, t.email == email)
+    return connection.execute(found).scalar()
+
+
+def counts(connection: Connection, place: Person, now: datetime) -> bool:
+    """Whether a person's place is good for anything now: the workspace that says who this is still knows them, and so
+    does the issuer, if one speaks for them."""
+    if place.home != place.workspace and store.person(connection, place.home, place.email) is None:
+        return False
+    until = vouched_until(connection, place.home, place.email)
+    return until is None or until > now
 
 
 def forget(connection: Connection, home: str, email: str) -> None:

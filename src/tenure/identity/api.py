@@ -163,7 +163,7 @@ def cookie_of(request: Request, name: str) -> str:
 
 def hand_over(session: Session, world: World, request: Request, response: Response) -> Me:
     """The session's cookie to the browser, and who it is of."""
-    set_cookie(request, response, COOKIE, session.token, logins.SESSION_LIFE)
+    set_cookie(request, response, COOKIE, session.token, session.expires_at - world.clock())
     response.headers["Cache-Control"] = "no-store"
     return _me(session.actor, world)
 

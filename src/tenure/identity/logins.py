@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import permit
 from tenure.base.room import World
-from tenure.identity import session_store, store
+from tenure.identity import account_store, session_store, store
 from tenure.identity.model import LoginLink, OpenSession, Person, Session, email_address, secret_hash
 from tenure.identity.people import need_person, place
 from tenure.kernel.errors import Refused
@@ -19,8 +19,6 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event
 
 CODE_LIFE = timedelta(minutes=10)
-SESSION_LIFE = timedelta(hours=12)
-SESSION_IDLE = timedelta(hours=2)
 TOUCH_EVERY = timedelta(minutes=1)
 MAX_FAILURES = 10  # failed logins from one address within ATTEMPT_WINDOW
 ATTEMPT_WINDOW = timedelta(minutes=10)
@@ -34,6 +32,11 @@ class Visitor:
 
     address: str
     browser: str = ""
+
+
+def idle(world: World) -> timedelta:
+    """How long a session lives that nobody uses."""
+    return timedelta(seconds=world.config.session_idle_s)
 
 
 def new_code(world: World, conn: Connection, person: Person) -> LoginLink:
@@ -78,10 +81,22 @@ def login_link(world: World, actor: Actor, email: str) -> LoginLink:
         return link
 
 
-def open_session(world: World, conn: Connection, person: Person, method: str, visitor: Visitor) -> Session:
-    """A new session of ``person``, in the caller's transaction. Always under a secret of its own: nothing that a
-    browser had before it logged in is good for anything afterwards."""
+def open_session(  # noqa: PLR0917 (who, how and from where: all of it is said every time)
+    world: World, conn: Connection, person: Person, method: str, visitor: Visitor, life: timedelta | None = None
+) -> Session:
+    """A new session of ``person``, in the caller's transaction; it ends after ``life`` if that is sooner than the
+    setting. Always under a secret of its own: nothing that a browser had before it logged in is good for anything
+    afterwards. Raises Refused (401) for somebody whose issuer has to say first that they are still there."""
     now = world.clock()
+    ends = now + min(timedelta(seconds=world.config.session_life_s), life or timedelta.max)
+    vouched = account_store.vouched_until(conn, person.home, person.email)
+    if vouched is not None and vouched <= now:
+        raise Refused(
+            "issuer_first",
+            f"{person.email} is known by an issuer, which has not said for a while that they still are who they were.",
+            fix="Log in with the issuer, from the login page.",
+            status=401,
+        )
     token = secrets.token_urlsafe(32)
     session = OpenSession(
         id=new_id(),
@@ -91,7 +106,7 @@ def open_session(world: World, conn: Connection, person: Person, method: str, vi
         method=method,
         created_at=now,
         seen_at=now,
-        expires_at=now + SESSION_LIFE,
+        expires_at=ends if vouched is None else min(ends, vouched),
         address=visitor.address[:64],
         browser=visitor.browser[:191],
     )
@@ -109,7 +124,7 @@ def open_session(world: World, conn: Connection, person: Person, method: str, vi
 
 
 def login(world: World, code: str, visitor: Visitor) -> Session:
-    """Trades a one-time code for a session of 12 hours.
+    """Trades a one-time code for a session.
 
     Raises Refused: bad_code (401) for one that is unknown, used or expired, too_many_attempts (429) after 10 of those
     from one address within 10 minutes. A right code is taken all the same: it has 192 bits, so guessing is no way
@@ -146,8 +161,8 @@ def session_actor(world: World, cookie: str, background: bool) -> Actor | None:
     """Whose session this is, if it lives; and notes its use, at most once a minute."""
     now = world.clock()
     with world.read() as conn:
-        found = session_store.found(conn, secret_hash(cookie), now, SESSION_IDLE)
-        if found is None or not store.known_at_home(conn, found[1]):
+        found = session_store.found(conn, secret_hash(cookie), now, idle(world))
+        if found is None or not account_store.counts(conn, found[1], now):
             return None
     session, person = found
     if not background and now - session.seen_at >= TOUCH_EVERY:
@@ -161,7 +176,7 @@ def enter(world: World, cookie: str, workspace: str, visitor: Visitor) -> Sessio
     ends when the old one would have. Raises Refused 404 as ``people.place``."""
     with world.begin() as conn:
         now = world.clock()
-        found = session_store.found(conn, secret_hash(cookie), now, SESSION_IDLE)
+        found = session_store.found(conn, secret_hash(cookie), now, idle(world))
         if found is None:
             raise Refused("not_authenticated", "This session has ended.", fix="Log in again.", status=401)
         old, person = found
@@ -198,10 +213,10 @@ def own_sessions(world: World, actor: Actor, cookie: str) -> tuple[OpenSession, 
     permit(actor, "sessions:manage")
     now = world.clock()
     with world.read() as conn:
-        found = session_store.found(conn, secret_hash(cookie), now, SESSION_IDLE)
+        found = session_store.found(conn, secret_hash(cookie), now, idle(world))
         if found is None:
             raise Refused("not_authenticated", "This session has ended.", fix="Log in again.", status=401)
-        return found[0], session_store.sessions(conn, found[0].home, found[0].email, now, SESSION_IDLE)
+        return found[0], session_store.sessions(conn, found[0].home, found[0].email, now, idle(world))
 
 
 def end_sessions(world: World, actor: Actor, cookie: str, ident: str | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
@@ -36,12 +36,17 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 _MAX_BYTES = 1 << 20
 _FRESH_S = 600.0
 _LEEWAY_S = 60.0
+_NO_ROLE = "no_role"
 _known: dict[str, tuple[float, Mapping[str, Any]]] = {}
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule of trust, as the file that TENURE_OIDC names lists them: whose word is taken, for which workspace, and
-    which roles follow from which values of a claim."""
+    which roles follow from which values of a claim.
+
+    A session that begins at the issuer ends after ``session_s`` seconds at the latest, and nothing of a person
+    (session, API token, place in another workspace) is good for anything ``vouched_s`` seconds after their last login
+    there."""
 
     name: str
     issuer: str
@@ -52,6 +57,8 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     email_claim: str = "email"
     default_roles: list[str] = []
     client_secret_file: str = ""
+    session_s: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 3_600
+    vouched_s: Annotated[int, msgspec.Meta(ge=60, le=31 * 86_400)] = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,8 @@ def finish(
 ) -> tuple[Session, str]:
     """A session for whom the issuer says this is, and where to go on. Raises Refused (401): a state that was not given
     to this browser or was used before, an answer of another issuer, an ID token that does not hold, an address that
-    the issuer did not verify, or one that is another's; 403 for who has no role."""
+    the issuer did not verify, or one that is another's; 403 for who has no role (any more): then nothing that there is
+    of this person is good for anything from now on."""
     issuer = _issuer(world, name)
     now = world.clock()
     with world.begin() as conn:
@@ -173,10 +181,18 @@ def finish(
         raise _refused("The answer is of another issuer.")
     claims = _claims(document, _redeemed(world, issuer, document, code, str(asked["verifier"])))
     _check(claims, issuer, str(asked["nonce"]), now)
-    email, roles = _who(claims, issuer)
+    subject = secret_hash(f"{issuer.issuer}\n{claims['sub']}")
+    try:
+        email, roles = _who(claims, issuer)
+    except Refused as error:
+        if error.code == _NO_ROLE:
+            with world.begin() as conn:
+                account_store.unvouch(conn, subject, issuer.workspace, now)
+        raise
     with world.begin() as conn:
-        person = _admitted(conn, issuer, str(claims["sub"]), email, roles=roles, now=now)
-        return logins.open_session(world, conn, person, "oidc", visitor), str(asked["back"])
+        person = _admitted(conn, issuer, subject, email, roles=roles, now=now)
+        life = timedelta(seconds=issuer.session_s)
+        return logins.open_session(world, conn, person, "oidc", visitor, life), str(asked["back"])
 
 
 def _redeemed(world: World, issuer: Issuer, document: Mapping[str, Any], code: str, verifier: str) -> str:
@@ -246,7 +262,7 @@ def _who(claims: JsonObject, issuer: Issuer) -> tuple[str, frozenset[Role]]:
     names = {role for value in held for role in issuer.roles.get(str(value), ())} or set(issuer.default_roles)
     if not names:
         raise Refused(
-            "no_role",
+            _NO_ROLE,
             f"{email} has no role here: none of what {issuer.name} says of them is given one.",
             fix="Ask an operator.",
             status=403,
@@ -255,13 +271,14 @@ def _who(claims: JsonObject, issuer: Issuer) -> tuple[str, frozenset[Role]]:
 
 
 def _admitted(
-    conn: Connection, issuer: Issuer, sub: str, email: str, *, roles: frozenset[Role], now: datetime
+    conn: Connection, issuer: Issuer, subject: str, email: str, *, roles: frozenset[Role], now: datetime
 ) -> Person:
     """The person's place with the roles that follow from the claims now. An address belongs to the first subject of the
     issuer that came with it: another one with the same address is somebody else."""
-    subject = secret_hash(f"{issuer.issuer}\n{sub}")
     store.alone(conn, store.person_table)
-    if not account_store.bind_subject(conn, subject, issuer.workspace, email):
+    if not account_store.bind_subject(
+        conn, subject, issuer.workspace, email, now + timedelta(seconds=issuer.vouched_s)
+    ):
         raise _refused("This address belongs to somebody else.")
     known = store.person(conn, issuer.workspace, email)
     if known is not None and known.home != issuer.workspace:

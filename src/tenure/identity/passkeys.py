@@ -52,7 +52,7 @@ def _ident(credential_id: bytes) -> str:
 
 def _session(world: World, cookie: str) -> OpenSession:
     with world.read() as conn:
-        found = session_store.found(conn, secret_hash(cookie), world.clock(), logins.SESSION_IDLE)
+        found = session_store.found(conn, secret_hash(cookie), world.clock(), logins.idle(world))
     if found is None:
         raise Refused("not_authenticated", "This session has ended.", fix="Log in again.", status=401)
     return found[0]

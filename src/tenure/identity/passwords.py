@@ -104,7 +104,7 @@ async def set_password(world: World, actor: Actor, cookie: str, password: str, c
 
 def _of_cookie(world: World, cookie: str) -> tuple[OpenSession, Person]:
     with world.read() as conn:
-        found = session_store.found(conn, secret_hash(cookie), world.clock(), logins.SESSION_IDLE)
+        found = session_store.found(conn, secret_hash(cookie), world.clock(), logins.idle(world))
     if found is None:
         raise Refused("not_authenticated", "This session has ended.", fix="Log in again.", status=401)
     return found

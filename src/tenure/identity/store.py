@@ -140,11 +140,6 @@ def person(connection: Connection, workspace: str, email: str) -> Person | None:
     return None if row is None else as_person(row)
 
 
-def known_at_home(connection: Connection, place: Person) -> bool:
-    """Whether the workspace that says who this is still knows the person."""
-    return place.home == place.workspace or person(connection, place.home, place.email) is not None
-
-
 def people(connection: Connection, workspace: str) -> list[Person]:
     """Everybody, in the order they came."""
     rows = connection.execute(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
 from tenure.base.access import check_scopes, permit
 from tenure.base.room import World
-from tenure.identity import store, token_store
+from tenure.identity import account_store, store, token_store
 from tenure.identity.model import ApiToken, Service, human_roles, secret_hash, service_name
 from tenure.identity.people import need_person, own_address, place
 from tenure.kernel.errors import Refused
@@ -195,7 +195,7 @@ def token_actor(world: World, secret: str) -> Actor | None:
     now = world.clock()
     with world.read() as conn:
         token = token_store.living(conn, secret_hash(secret), now)
-        actor = None if token is None else _holder(conn, token)
+        actor = None if token is None else _holder(conn, token, now)
     if token is None or actor is None:
         return None
     if token.last_used_at is None or now - token.last_used_at >= TOUCH_EVERY:
@@ -204,10 +204,10 @@ def token_actor(world: World, secret: str) -> Actor | None:
     return actor
 
 
-def _holder(conn: Connection, token: ApiToken) -> Actor | None:
+def _holder(conn: Connection, token: ApiToken, now: datetime) -> Actor | None:
     if token.email is not None:
         person = store.person(conn, token.workspace, token.email)
-        if person is None or not store.known_at_home(conn, person):
+        if person is None or not account_store.counts(conn, person, now):
             return None
         return Actor(token.workspace, f"person:{person.email}", person.roles, scopes=token.scopes)
     if token.service is not None:

@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
     frozenset({"base", "client"}),
     frozenset({"registry", "identity", "telemetry", "audit"}),
-    frozenset({"policy", "approvals", "tools", "memory", "runtime", "discovery"}),
+    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
     frozenset({"evaluation", "drift", "breaker", "economics"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

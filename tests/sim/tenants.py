@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import msgspec
 import sqlalchemy as sa
+from joserfc.jwk import ECKey
 
 from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
@@ -103,7 +104,7 @@ def _founded(console: Console, workspace: str, email: str) -> Insider:
     return found
 
 
-def _until(found: Callable[[], Any]) -> Any:
+def until(found: Callable[[], Any]) -> Any:
     """As soon as it is true; the background work of the control plane is what is waited for."""
     flag = threading.Event()
     for _ in range(400):
@@ -124,7 +125,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.put(f"/v1/agents/{agent}", dict, body_of(agent))
         reason = f"{MARK} asks"
         client.post(f"/v1/agents/{agent}/transitions", dict, {"to": "approved", "reason": reason})
-        _until(lambda: client.get(f"/v1/agents/{agent}", dict)["state"] == "provisioned")
+        until(lambda: client.get(f"/v1/agents/{agent}", dict)["state"] == "provisioned")
         client.post(f"/v1/agents/{agent}/transitions", dict, {"to": "staging", "reason": reason})
         changed = body_of(agent)
         changed["spec"]["instructions"] = f"Do what the {MARK} says."
@@ -157,6 +158,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.post("/v1/people", dict, {"email": f"ann@{MARK}.example", "roles": ["viewer"]})
         client.post("/v1/services", dict, {"name": f"{MARK}-ci", "roles": ["viewer"]})
         key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
+        public = ECKey.generate_key("P-256").as_dict(private=False)
+        agent_key = client.post(f"/v1/agents/{agent}/keys", dict, {"jwk": public, "name": MARK})
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
@@ -166,9 +169,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
             kept_key = Passkey(passkey, FULL, zoe.email, MARK, "", 0, system_clock())
             account_store.add_passkey(conn, kept_key)
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
-        _until(lambda: client.get("/v1/approvals", list))
-        _until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
-        _until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
+        until(lambda: client.get("/v1/approvals", list))
+        until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
+        until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
         approval = client.get("/v1/approvals", list)[0]["id"]
         session_id = next(iter(client.get("/v1/sessions", dict)["sessions"]))
     assert session_id
@@ -184,6 +187,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "issuer": f"{MARK}-issuer",
         "key": key["id"],
         "passkey": passkey,
+        "thumbprint": agent_key["thumbprint"],
         "service": f"{MARK}-ci",
         "session id": own["sessions"][0]["id"],
         "session": session,

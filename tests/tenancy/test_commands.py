@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from joserfc.jwk import ECKey
 from typer.testing import CliRunner
 
 from tenure.app.main import app
@@ -29,6 +30,8 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "trace_id": "{trace}",
     "call_id": "{call}",
     "email": "{email}",
+    "file": "{folder}/public.jwk",
+    "agents keys revoke key": "{thumbprint}",
     "token_id": "{token}",
     "service": "{service}",
     "key_id": "{key}",
@@ -51,6 +54,7 @@ OPTIONS: dict[str, list[str]] = {
     "json": ["--json"],
     "files": ["--file", "{folder}/agent.yaml"],
     "version": ["--to", "{version}"],
+    "to": ["--to", "{folder}/private.jwk"],
 }
 ELSEWHERE = {
     "up": "starts an installation and asks none",
@@ -122,6 +126,8 @@ def _alike(result: Any, ids: Mapping[str, str]) -> tuple[int, str]:
 def _folder(tmp_path: Path, ids: Mapping[str, str]) -> Path:
     manifest = body_of("intruder") | {"metadata": {"name": "intruder", "workspace": ids["workspace"]}}
     (tmp_path / "agent.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(manifest))))
+    public = ECKey.generate_key("P-256").as_dict(private=False)
+    (tmp_path / "public.jwk").write_text(json.dumps(public))
     (tmp_path / "policy.cedar").write_text("permit(principal, action, resource);\n")
     return tmp_path
 

@@ -25,6 +25,7 @@ from tests.sim.tenants import FULL, MARK, Insider, Tenants, body_of, tenants, tw
 # What stands for the parameter after this piece of an address.
 AFTER = {
     "agents": "agent",
+    "agents.keys": "thumbprint",  # what stands two pieces before, too
     "approvals": "approval",
     "external-agents": "external",
     "decisions": "call",
@@ -46,6 +47,8 @@ AFTER = {
 BY_NAME = {"agent": "agent", "session": "session"}  # query parameters
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
+    "jwk": {"kty": "EC"},
+    "grant_type": "client_credentials",
     "reason": "mine now",
     "to": "suspended",
     "decision": "approve",
@@ -85,7 +88,7 @@ def _fill(path: str, ids: dict[str, str]) -> str:
         if not re.fullmatch(r"\{.*\}", piece):
             continue
         name = piece.strip("{}").partition(":")[0]
-        kind = AFTER.get(pieces[index - 1])
+        kind = AFTER.get(f"{pieces[index - 3]}.{pieces[index - 1]}", AFTER.get(pieces[index - 1]))
         if name in CHOICE:
             pieces[index] = CHOICE[name]
         else:

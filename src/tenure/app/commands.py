@@ -14,6 +14,7 @@ from tenure.audit import cli as audit
 from tenure.breaker import cli as breaker
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
+from tenure.oauth import cli as oauth
 from tenure.policy import cli as policy
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
@@ -22,6 +23,7 @@ from tenure.tools import cli as tools
 
 COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
+    oauth.register,  # adds to the commands of `tenure agents`
     runtime.register,
     approvals.register,
     breaker.register,

@@ -14,6 +14,7 @@ from tenure.base.room import World
 from tenure.breaker import service as breaker
 from tenure.identity import service as identity
 from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference, is_empty
+from tenure.oauth import service as oauth
 from tenure.policy import service as policy
 from tenure.registry import service as registry
 from tenure.tools import service as tools
@@ -61,6 +62,8 @@ class Publisher:
                     connection, world.config.gateway_url, identity.card_signer(world, connection)
                 ),
                 secrets=identity.gateway_secrets(world.config, now),
+                revoked=oauth.revoked(connection, now),
+                audiences=oauth.resources(world.config),
             )
 
     def refresh(self) -> bool:

@@ -8,6 +8,7 @@ from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
+from tenure.oauth.room import ROOM as OAUTH
 from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.runtime.room import ROOM as RUNTIME
@@ -16,4 +17,16 @@ from tenure.tools.room import ROOM as TOOLS
 
 # Rooms are started in this order and stopped in the reverse, and their consumers take each batch of Events in it:
 # what decides calls comes before what only tells of them.
-ROOMS: tuple[Room, ...] = (REGISTRY, IDENTITY, POLICY, TOOLS, APPROVALS, BREAKER, RUNTIME, AUDIT, TELEMETRY, EVALUATION)
+ROOMS: tuple[Room, ...] = (
+    REGISTRY,
+    IDENTITY,
+    OAUTH,
+    POLICY,
+    TOOLS,
+    APPROVALS,
+    BREAKER,
+    RUNTIME,
+    AUDIT,
+    TELEMETRY,
+    EVALUATION,
+)

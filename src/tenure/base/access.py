@@ -31,6 +31,7 @@ ACTIONS: Mapping[str, str] = {
     "agents:retire": "End an agent's working life",
     "agents:finish": "Retire a draining agent before it is done",
     "agents:provision": "Fix an approved agent's release and put its grants in force",
+    "agents:keys": "Register and revoke the keys that an agent proves itself with",
     "agents:run": "Start an instance of an agent",
     "instances:tend": "Tell how an instance goes on, and hear whether it must end",
     "agent:read": "Read one agent, as that agent",

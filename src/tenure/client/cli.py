@@ -148,3 +148,12 @@ def confirm(text: str, yes: bool) -> None:
         raise Refused("not_confirmed", "Nobody is there to confirm this.", fix="Add --yes to go ahead without asking.")
     if not typer.confirm("Go ahead?"):
         raise typer.Exit(1)
+
+
+def group(app: typer.Typer, name: str) -> typer.Typer:
+    """The group of commands that another slice registered as ``name`` before, to add to it."""
+    return next(
+        one.typer_instance
+        for one in app.registered_groups
+        if one.typer_instance and one.typer_instance.info.name == name
+    )

@@ -25,16 +25,17 @@ from tenure.gateway.returned import Returned
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
-from tenure.identity.model import AUDIENCE, verify
+from tenure.identity.model import AUDIENCE, Verified, verified
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
-from tenure.policy.model import DELEGATION, DELEGATION_ENDED, PERSON, decide, is_violation
+from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON, decide, is_violation
 
 _TOKENS_KEPT = 10_000
 _DEAD_CREDENTIAL_EVERY_S = 1.0
+_OWN = {AUDIENCE: "any"}
 
 
 class Pipeline:
@@ -56,7 +57,7 @@ class Pipeline:
         self.spool = spool
         self._first_use = first_use
         self._wall = wall
-        self._verified: dict[bytes, Principal] = {}
+        self._verified: dict[bytes, Verified] = {}
         self._verified_with: Mapping[str, JsonObject] = {}
         self._windows: dict[str, tuple[int, Window]] = {}
         # A trip that the control plane has not heard of yet must outlive the process that saw it.
@@ -68,10 +69,11 @@ class Pipeline:
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
-    def identify(self, headers: Mapping[str, str], token: str | None = None) -> Principal:
+    def identify(self, headers: Mapping[str, str], token: str | None = None, *, surface: str) -> Principal:
         """Who calls, by ``token`` or else the bearer token of ``headers`` (lower-case names); ``x-tenure-session``
-        names another session of the same instance. Raises Refused: 401 for a missing, bad, expired or revoked
-        credential, 503 when no Snapshot has arrived yet."""
+        names another session of the same instance. ``surface``: which wire is called (llm, mcp, a2a), for which the
+        token must have been made out. Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when
+        no Snapshot has arrived yet."""
         snapshot = self.facts.current
         if snapshot is None:
             raise Refused(
@@ -84,28 +86,45 @@ class Pipeline:
             raise Refused(
                 "no_token", "No agent token was sent.", fix="Send it as `Authorization: Bearer TOKEN`.", status=401
             )
-        if snapshot.keys is not self._verified_with:
-            self._verified.clear()
-            self._verified_with = snapshot.keys
-        key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
         now = self._wall()
-        principal = self._verified.get(key)
-        if principal is None:
-            principal = verify(token, snapshot.keys, snapshot.issuer, AUDIENCE, now)
-            if len(self._verified) >= _TOKENS_KEPT:
-                del self._verified[next(iter(self._verified))]
-            self._verified[key] = principal
-        elif principal.expires_at <= now:
-            del self._verified[key]
-            raise Refused("token_expired", "The token has expired.", fix="Start the agent anew.", status=401)
+        found = self._believed(token, snapshot, now)
+        principal = found.principal
         agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}")
         if agent is None or agent.credential_epoch != principal.credential_epoch:
             raise self._dead_credential(principal, agent, now)
+        if snapshot.revoked and _revoked(principal, snapshot):
+            raise self._dead_credential(principal, agent, now)
+        if (snapshot.audiences or _OWN).get(found.audience) not in ("any", "gateway", surface):
+            raise Refused(
+                "token_wrong_audience",
+                f"The token is made out for {found.audience}, not for this.",
+                fix="Ask for one whose `resource` is this address.",
+                status=401,
+            )
         session = headers.get("x-tenure-session")
         if session:
             principal = dataclasses.replace(principal, session=session[:200])
         handed = headers.get(delegation.HEADER)
         return self._taken_up(handed, principal, agent, snapshot, now) if handed else principal
+
+    def _believed(self, token: str, snapshot: Snapshot, now: float) -> Verified:
+        """What a token says, once its signature was looked at; cached under its digest. Raises Refused (401)."""
+        if snapshot.keys is not self._verified_with:
+            self._verified.clear()
+            self._verified_with = snapshot.keys
+        key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
+        found = self._verified.get(key)
+        if found is None:
+            found = verified(token, snapshot.keys, snapshot.issuer, snapshot.audiences or _OWN, now)
+            if len(self._verified) >= _TOKENS_KEPT:
+                del self._verified[next(iter(self._verified))]
+            self._verified[key] = found
+        if found.principal.expires_at <= now:
+            del self._verified[key]
+            raise Refused("token_expired", "The token has expired.", fix="Start the agent anew.", status=401)
+        if found.jkt:
+            raise Refused("token_bound", "The token is bound to a key.", fix="Send a proof.", status=401)
+        return found
 
     @property
     def keyring(self) -> Keyring:
@@ -141,7 +160,7 @@ class Pipeline:
         message = f"This credential of agent {principal.agent} is dead: the agent is {state}."
         if agent is not None and agent.state.value in ("staging", "production", "draining"):
             message = f"This credential of agent {principal.agent} was revoked; a newer one exists."
-        self._note(principal, agent, "credential", message, "system/credential", now)
+        self._note(principal, agent, "credential", message, CREDENTIAL, now)
         return Refused("credential_revoked", message, fix="Ask the agent's owner for its state.", status=401)
 
     def _note(  # noqa: PLR0917 (the facts of one refusal, in the order they come to be)
@@ -204,6 +223,9 @@ class Pipeline:
             breaker_tripped=tripped,
             stale=facts.stale,
         )
+        if snapshot is not None and _revoked(principal, snapshot) and decision.effect is not Effect.DENY:
+            reason = "The credential of this call was revoked."
+            decision = Decision(Effect.DENY, reason, (CREDENTIAL,), (), decision.policy_version)
         if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
@@ -382,6 +404,12 @@ class Pipeline:
         )
         self.spool.append(event)
         return event
+
+
+def _revoked(principal: Principal, snapshot: Snapshot) -> bool:
+    """Whether this very token, or the instance that it is of, was revoked."""
+    revoked = snapshot.revoked
+    return bool(revoked) and (principal.instance in revoked or principal.token_id in revoked)
 
 
 class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfunction)

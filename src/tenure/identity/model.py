@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -38,6 +38,7 @@ MAX_TEXT = 255
 _REGISTRY = jws.JWSRegistry(algorithms=["ES256"])
 _HEADER = {"alg", "kid", "typ"}
 _TYPES = {"at+jwt", "JWT", None}
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _KID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WORKSPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,118}[a-z0-9])?")
@@ -49,6 +50,17 @@ class AgentToken:
 
     token: str = field(repr=False)
     expires_at: datetime
+    jti: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A token that was believed: who bears it, what it is good for, and the thumbprint of the key whose possession must
+    be shown with it (``jkt``, RFC 9449); empty for a plain bearer token."""
+
+    principal: Principal
+    audience: str
+    jkt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +193,18 @@ def subject(workspace: str, agent: str) -> str:
     return chain.spiffe_id(workspace, agent)
 
 
-def agent_claims(principal: Principal, *, issuer: str, audience: str, issued_at: float, jti: str) -> dict[str, Any]:
-    """The claims of a token for ``principal``, which ends at ``principal.expires_at`` (Unix seconds)."""
-    return {
+def agent_claims(
+    principal: Principal, *, issuer: str, audience: str, issued_at: float, jti: str, jkt: str = ""
+) -> dict[str, Any]:
+    """The claims of a token for ``principal``, which ends at ``principal.expires_at`` (Unix seconds). ``jkt``: the
+    thumbprint of the key that it is bound to (RFC 9449 section 6). Source: RFC 9068 section 2.2."""
+    name = subject(principal.workspace, principal.agent)
+    bound = {"cnf": {"jkt": jkt}} if jkt else {}
+    return bound | {
         "iss": issuer,
         "aud": audience,
         "sub": chain.subject_of(principal),
+        "client_id": name,
         "iat": issued_at,
         "exp": principal.expires_at,
         "jti": jti,
@@ -270,12 +288,36 @@ def _number(claims: JsonObject, name: str) -> float:
     return float(value)
 
 
+def _bound_to(claims: JsonObject) -> str:
+    """The thumbprint of the key that a token is bound to; empty when it is bound to none. A binding that is not
+    understood is one that could not be checked, so it is refused."""
+    bound = claims.get("cnf")
+    if bound is None:
+        return ""
+    jkt = bound.get("jkt") if isinstance(bound, dict) and set(bound) == {"jkt"} else None
+    if not isinstance(jkt, str) or not _THUMBPRINT.fullmatch(jkt):
+        raise _malformed("it is bound to something that is no key's thumbprint")
+    return jkt
+
+
 def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: str, now: float) -> Principal:
-    """Who the bearer of ``token`` is. ``keys``: kid to public JWK; ``now``: Unix seconds.
+    """Who the bearer of a token for ``audience`` is that is bound to no key; otherwise as ``verified``."""
+    found = verified(token, keys, issuer, (audience,), now)
+    if found.jkt:
+        raise _dead("token_bound", "The token is bound to a key, and nothing shows that its bearer has that key.")
+    return found.principal
+
+
+def verified(
+    token: str, keys: Mapping[str, JsonObject], issuer: str, audiences: Container[str], now: float
+) -> Verified:
+    """Who the bearer of ``token`` is, if it is for one of ``audiences``. ``keys``: kid to public JWK; ``now``: Unix
+    seconds.
 
     Raises Refused (401) with code token_malformed, token_bad_signature, token_unknown_key, token_wrong_issuer,
-    token_wrong_audience or token_expired. The credential epoch is not judged here: that takes the agent's fact.
-    Source: RFC 7519, RFC 8725 sections 3.1, 3.8 to 3.11.
+    token_wrong_audience or token_expired. Not judged here: the credential epoch, which takes the agent's fact, and
+    whether the bearer has the key that the token is bound to, which takes the request.
+    Source: RFC 7519, RFC 8725 sections 3.1, 3.8 to 3.11, RFC 9068 section 4.
     """
     payload = _checked_signature(token, keys)
     try:
@@ -286,7 +328,8 @@ def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: st
         raise _malformed("its claims are not an object")
     if _text(claims, "iss") != issuer:
         raise _dead("token_wrong_issuer", "The token was issued by another installation.")
-    if _text(claims, "aud") != audience:
+    audience = _text(claims, "aud")
+    if audience not in audiences:
         raise _dead("token_wrong_audience", "The token is meant for another service.")
     issued, expires = _number(claims, "iat"), _number(claims, "exp") + LEEWAY_S
     if issued > now + LEEWAY_S:
@@ -298,7 +341,7 @@ def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: st
     epoch = claims.get("epoch")
     if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
         raise _malformed("claim `epoch` must be a whole number")
-    _text(claims, "jti")
+    jti, jkt = _text(claims, "jti"), _bound_to(claims)
     principal = Principal(
         workspace=_text(claims, "ws"),
         agent=_text(claims, "agent"),
@@ -308,9 +351,10 @@ def verify(token: str, keys: Mapping[str, JsonObject], issuer: str, audience: st
         credential_epoch=epoch,
         on_behalf_of=_text(claims, "obo") if claims.get("obo") is not None else None,
         expires_at=expires,
+        token_id=jti,
     )
     try:
-        return replace(principal, **chain.read(claims, principal))
+        return Verified(replace(principal, **chain.read(claims, principal)), audience, jkt)
     except ValueError as error:
         raise _malformed(str(error)) from error
 

@@ -31,6 +31,7 @@ from tenure.identity.model import (
     secret_hash,
     sign,
     sign_detached,
+    verified,
     verify,
 )
 from tenure.identity.tokens import GATEWAY_TOKEN, PERSON_TOKEN, PREFIX_CHARS, SERVICE_KEY
@@ -50,8 +51,9 @@ need_person = people.need_person
 
 
 def issuer(config: Config) -> str:
-    """The ``iss`` of every token of this installation."""
-    return config.control_url
+    """The ``iss`` of every token of this installation, under which its metadata are found (RFC 8414): the address that
+    browsers use, when there is one."""
+    return config.public_url.rstrip("/") or config.control_url
 
 
 def public_keys(conn: Connection) -> dict[str, JsonObject]:
@@ -128,8 +130,13 @@ def issue_agent_token(
     credential_epoch: int,
     ttl_s: int,
     on_behalf_of: str | None = None,
+    audience: str = AUDIENCE,
+    jkt: str = "",
+    how: JsonObject | None = None,
 ) -> AgentToken:
-    """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere.
+    """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
+    nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
+    show; ``how``: what the Event says besides, such as how the agent proved who it is.
 
     Raises Refused when ``ttl_s`` is not between 1 and 86400 seconds, Failed when this data folder has no signing key.
     """
@@ -154,10 +161,11 @@ def issue_agent_token(
         expires_at=expires.timestamp(),
     )
     jti = new_id()
-    claims = agent_claims(principal, issuer=issuer(world.config), audience=AUDIENCE, issued_at=now.timestamp(), jti=jti)
+    iss = issuer(world.config)
+    claims = agent_claims(principal, issuer=iss, audience=audience, issued_at=now.timestamp(), jti=jti, jkt=jkt)
     token = sign(claims, private)
     # What is signed must also be believed, whatever names the caller was given.
-    verify(token, {private["kid"]: private}, issuer(world.config), AUDIENCE, now.timestamp())
+    verified(token, {private["kid"]: private}, iss, (audience,), now.timestamp())
     event = Event(
         id=new_id(),
         type="token.issued",
@@ -174,10 +182,13 @@ def issue_agent_token(
             "expires_at": expires.isoformat(),
             "epoch": credential_epoch,
             "on_behalf_of": on_behalf_of,
+            "audience": audience,
+            "jkt": jkt or None,
+            **(how or {}),
         },
     )
     events.append(conn, [event])
-    return AgentToken(token, expires)
+    return AgentToken(token, expires, jti)
 
 
 def _signing_key(world: World, conn: Connection) -> JsonObject:

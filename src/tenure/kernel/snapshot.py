@@ -245,7 +245,9 @@ class Snapshot:
     """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
 
     ``secrets`` are the keys that the gateways of an installation share, by an id that sorts by age, each 32 bytes in
-    base64url. They are told to gateways only and kept in memory only.
+    base64url. They are told to gateways only and kept in memory only. ``revoked`` are ids of tokens and of instances
+    that are dead though their signature holds, each with the Unix seconds when it is dead by itself; ``audiences`` are
+    what tokens may be made out for, and where each is good (``oauth.model.surfaces``).
     """
 
     version: int
@@ -259,6 +261,8 @@ class Snapshot:
     peers: Mapping[str, PeerFact] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact] = field(default_factory=dict)
+    revoked: Mapping[str, float] = field(default_factory=dict)
+    audiences: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +279,8 @@ class Delta:
     peers: Mapping[str, PeerFact | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact | None] = field(default_factory=dict)
+    revoked: Mapping[str, float | None] = field(default_factory=dict)
+    audiences: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -314,13 +320,15 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         peers=_changed(old.peers, new.peers),
         secrets=_changed(old.secrets, new.secrets),
         people=_changed(old.people, new.people),
+        revoked=_changed(old.revoked, new.revoked),
+        audiences=_changed(old.audiences, new.audiences),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    return not any(facts)
+    return not (any(facts) or delta.revoked or delta.audiences)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -339,4 +347,6 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         peers=_merged(snapshot.peers, delta.peers),
         secrets=_merged(snapshot.secrets, delta.secrets),
         people=_merged(snapshot.people, delta.people),
+        revoked=_merged(snapshot.revoked, delta.revoked),
+        audiences=_merged(snapshot.audiences, delta.audiences),
     )

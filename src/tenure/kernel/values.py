@@ -90,7 +90,8 @@ class Principal:
     Each of them may have set a bound on what is done for it: ``bounds`` holds them, each a tuple of scopes such as
     ``tool:crm/*`` or ``agent:billing`` of which one must cover the call (``kernel.scopes``). ``task`` names what all of
     it is done for, ``scopes`` is what the token was limited to for it, and one of the bounds. ``handed_by`` is the W3C
-    traceparent of the call by which this agent was given the work.
+    traceparent of the call by which this agent was given the work. ``token_id`` is the ``jti`` of the token that
+    showed all this.
     """
 
     workspace: str
@@ -107,6 +108,7 @@ class Principal:
     chain_epochs: tuple[int, ...] = ()
     bounds: tuple[tuple[str, ...], ...] = ()
     handed_by: str | None = None
+    token_id: str = ""
 
     @property
     def root(self) -> str:

@@ -1,0 +1,148 @@
+"""What the database keeps of the authorization server: public keys of agents, what was used once, what was revoked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tenure.base.db import UtcTime, insert, metadata
+from tenure.oauth.model import ClientKey
+
+key_table = sa.Table(
+    "oauth_key",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("agent", sa.String(63), primary_key=True),
+    sa.Column("thumbprint", sa.String(43), primary_key=True),
+    sa.Column("kid", sa.String(128), nullable=False),
+    sa.Column("alg", sa.String(16), nullable=False),
+    sa.Column("public", sa.JSON, nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("instance", sa.String(32), nullable=False),
+    sa.Column("added_at", UtcTime, nullable=False),
+    sa.Column("added_by", sa.String(254), nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("revoked_by", sa.String(254)),
+    sa.Column("last_used_at", UtcTime),
+)
+
+used_table = sa.Table(
+    "oauth_used",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("what", sa.String(64), primary_key=True),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Index("ix_oauth_used_until", "until"),
+)
+
+revoked_table = sa.Table(
+    "oauth_revoked",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("what", sa.String(64), primary_key=True),
+    sa.Column("until", UtcTime, nullable=False),
+    sa.Index("ix_oauth_revoked_until", "until"),
+)
+_k = key_table.c
+
+
+def _key(row: Row[Any]) -> ClientKey:
+    return ClientKey(**row._mapping)
+
+
+def add_key(connection: Connection, key: ClientKey) -> bool:
+    """Keeps a key; False when the agent has, or had, that very key already."""
+    values = {column.name: getattr(key, column.name) for column in key_table.columns}
+    statement = insert(connection, key_table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement.returning(_k.thumbprint)).first() is not None
+
+
+def keys(connection: Connection, workspace: str, agent: str) -> list[ClientKey]:
+    """An agent's keys, the newest first, those that prove nothing any more included."""
+    query = sa.select(key_table).where(_k.workspace == workspace, _k.agent == agent)
+    return [_key(row) for row in connection.execute(query.order_by(_k.added_at.desc(), _k.thumbprint))]
+
+
+def key(connection: Connection, workspace: str, agent: str, thumbprint: str) -> ClientKey | None:
+    """One key."""
+    query = sa.select(key_table).where(_k.workspace == workspace, _k.agent == agent, _k.thumbprint == thumbprint)
+    row = connection.execute(query).first()
+    return None if row is None else _key(row)
+
+
+def revoke_key(connection: Connection, key: ClientKey, at: datetime, by: str) -> bool:
+    """Ends a key; False when it had ended."""
+    statement = (
+        sa.update(key_table)
+        .where(_k.workspace == key.workspace, _k.agent == key.agent, _k.thumbprint == key.thumbprint)
+        .where(_k.revoked_at.is_(None))
+        .values(revoked_at=at, revoked_by=by)
+    )
+    return connection.execute(statement).rowcount > 0
+
+
+def key_used(connection: Connection, key: ClientKey, at: datetime) -> None:
+    """Notes when a key was last used."""
+    connection.execute(
+        sa.update(key_table)
+        .where(_k.workspace == key.workspace, _k.agent == key.agent, _k.thumbprint == key.thumbprint)
+        .values(last_used_at=at)
+    )
+
+
+def once(kind: str, *parts: str) -> str:
+    """What stands for something that is good for once."""
+    return hashlib.sha256("\x1f".join((kind, *parts)).encode("utf-8", "replace")).hexdigest()
+
+
+def use(connection: Connection, workspace: str, what: str, until: datetime) -> bool:
+    """Uses up what is good for once; False when it was used before. ``until``: when it would be refused anyway."""
+    statement = insert(connection, used_table).values(workspace=workspace, what=what, until=until)
+    statement = statement.on_conflict_do_nothing().returning(used_table.c.what)
+    return connection.execute(statement).first() is not None
+
+
+def revoke(connection: Connection, workspace: str, whats: Sequence[str], until: datetime) -> None:
+    """Ends tokens, by their own id or by their instance, for as long as they would live."""
+    for what in whats:
+        statement = insert(connection, revoked_table).values(workspace=workspace, what=what, until=until)
+        connection.execute(statement.on_conflict_do_update(index_elements=["workspace", "what"], set_={"until": until}))
+
+
+def revoked(connection: Connection, now: datetime) -> dict[str, float]:
+    """What was revoked and could still be shown, in all workspaces: id to the Unix seconds when it ends by itself."""
+    query = sa.select(revoked_table.c.what, revoked_table.c.until).where(revoked_table.c.until > now)
+    return {row.what: row.until.timestamp() for row in connection.execute(query)}
+
+
+def is_revoked(connection: Connection, workspace: str, whats: Sequence[str]) -> bool:
+    """Whether one of these was revoked."""
+    query = sa.select(revoked_table.c.what).where(
+        revoked_table.c.workspace == workspace, revoked_table.c.what.in_(whats)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def forget(connection: Connection, before: datetime, limit: int = 5000) -> int:
+    """Drops what is refused anyway by now; how much there was."""
+    dropped = 0
+    for table in (used_table, revoked_table):
+        old = sa.select(table.c.workspace, table.c.what).where(table.c.until < before).limit(limit)
+        dropped += connection.execute(
+            sa.delete(table).where(sa.tuple_(table.c.workspace, table.c.what).in_(old))
+        ).rowcount
+    return dropped
+
+
+def forgettable(connection: Connection, before: datetime) -> bool:
+    """Whether there is anything to drop."""
+    return any(
+        connection.execute(sa.select(table.c.what).where(table.c.until < before).limit(1)).first() is not None
+        for table in (used_table, revoked_table)
+    )

@@ -12,6 +12,8 @@ from tenure.app.server import create_app
 from tenure.base.config import Config
 
 OPEN = {
+    "/.well-known/oauth-authorization-server",
+    "/oauth/token",
     "/v1/login",
     "/v1/login/password",
     "/v1/login/passkey",
@@ -42,7 +44,9 @@ def test_every_operation_says_what_it_does_and_what_it_answers(document: dict[st
             answers = operation["responses"]
             assert any(answer.get("content") for status, answer in answers.items() if status < "3"), name
             for status in ("4XX", "5XX"):
-                assert list(answers[status]["content"]) == ["application/problem+json"], name
+                oauth = path.startswith("/oauth/") and status == "4XX"  # RFC 6749 section 5.2
+                kind = "application/json" if oauth else "application/problem+json"
+                assert list(answers[status]["content"]) == [kind], name
             assert "422" not in answers, name
     assert "fix" in document["components"]["schemas"]["Problem"]["properties"]
 

@@ -120,6 +120,7 @@ def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
         words = " ".join(operation.get("description", operation["summary"]).split())
         operation["summary"] = words.split(". ")[0].rstrip(".")
         operation["responses"].pop("422", None)
-        operation["responses"]["4XX"] = {"description": "Refused: the caller can mend it", "content": error}
+        refused = {"description": "Refused: the caller can mend it", "content": error}
+        operation["responses"].setdefault("4XX", refused)  # a standard may have a shape of its own for it
         operation["responses"]["5XX"] = {"description": "Failed: not the caller's fault", "content": error}
     return document

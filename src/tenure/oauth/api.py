@@ -81,6 +81,16 @@ class TokenOut(BaseModel):
     session: str | None = None
 
 
+class OAuthError(BaseModel):
+    """A refusal (RFC 6749 section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": OAuthError, "description": "Refused (RFC 6749)"}}
+
+
 def _key(key: ClientKey, world: TheWorld) -> KeyOut:
     values = {name: getattr(key, name) for name in KeyOut.model_fields if name not in ("client_id", "live")}
     return KeyOut(**values, client_id=client_id(key.workspace, key.agent), live=key.live(world.clock()))
@@ -131,7 +141,7 @@ async def read_form(request: Request) -> Form | Refused:
 TheForm = Annotated[Form | Refused, Depends(read_form)]
 
 
-@router.post("/oauth/token", response_model=TokenOut, openapi_extra=_FORM)
+@router.post("/oauth/token", response_model=TokenOut, responses=REFUSALS, openapi_extra=_FORM)
 def token(request: Request, world: TheWorld, form: TheForm) -> Response:
     """Gives a token to a client that shows who it is (RFC 6749 section 3.2)."""
     address = request.client.host if request.client else ""

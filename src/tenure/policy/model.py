@@ -56,17 +56,8 @@ from tenure.policy.system import (
 )
 from tenure.policy.withheld import withheld
 
-__all__ = [
-    "ARGUMENTS",
-    "CREDENTIAL",
-    "DEFAULT_DENY",
-    "DELEGATION",
-    "DELEGATION_ENDED",
-    "GRANT",
-    "NOT_VIOLATIONS",
-    "PERSON",
-]
-__all__ += ["SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
+__all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS", "PERSON"]
+__all__ += ["CREDENTIAL", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
 __all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})

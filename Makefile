@@ -34,10 +34,11 @@ lint: $(SETUP)  ## ruff: style and likely bugs
 types: $(SETUP)  ## mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(SETUP) rivals  ## What the gateway costs next to nginx, Envoy and LiteLLM; MCP calls a second; what scanning costs, finds and finds wrongly
+bench: $(SETUP) rivals  ## What the gateway costs next to nginx, Envoy and LiteLLM; MCP calls a second; what scanning costs, finds and finds wrongly; what a decision costs
 	@$(RUN) -m bench.gateway
 	@$(RUN) -m bench.mcp
 	@$(RUN) bench/scan.py
+	@$(RUN) -m bench.policy
 
 rivals:
 	@PYTHON=$(PYTHON) scripts/rivals

@@ -183,3 +183,16 @@ def test_values_that_python_takes_for_equal_are_kept_apart() -> None:
         for n in (True, 1, 1.0, True)
     ]
     assert effects == ["deny", "allow", "allow", "deny"]
+
+
+@settings(max_examples=120, deadline=None)
+@given(policies, agents, st.sampled_from(["shop/refund", "files/delete", "gpt"]))
+def test_the_index_finds_the_rules_whose_scope_covers_a_call(
+    parts: list[tuple[str, str, str]], agent: AgentFact, resource: str
+) -> None:
+    bundle = compile_bundle([("f.cedar", _text(parts))])
+    tool = "/" in resource
+    action, uid = ("call_tool", ("Tool", resource)) if tool else ("call_model", ("Model", resource))
+    parents = frozenset({("Server", resource.split("/")[0])} if tool else set())
+    asked = (("Agent", agent.name), action, uid, parents)
+    assert bundle.index.of(*asked) == [rule for rule in bundle.rules if rule.scope.covers(*asked)]

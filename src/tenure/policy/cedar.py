@@ -19,6 +19,7 @@ from cedarpy import pst
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.json import JsonObject
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
+from tenure.policy.scopes import Scope, scope_of
 
 SCHEMA = """
 entity Server;
@@ -108,6 +109,7 @@ class Rule:
     file: str
     line: int
     node: pst.Template
+    scope: Scope
     reads: Reads
     reason: str
     obligation: str
@@ -227,6 +229,7 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         file=name,
         line=line,
         node=replace(node, id=ident),
+        scope=scope_of(node),
         reads=reads,
         reason=node.annotations.get("reason", ""),
         obligation=node.annotations.get("obligation", ""),
@@ -331,31 +334,6 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
         reads=reads,
         paths=tuple((path, segments(path), frozenset(kinds)) for path, kinds in sorted(bags.items())),
     )
-
-
-Uid = tuple[str, str]
-"""An entity as (type, id)."""
-
-
-def matches(rule: Rule, agent: Uid, action: str, resource: Uid, parents: frozenset[Uid]) -> bool:
-    """Whether the rule's scope covers this agent, action and resource (``parents``: what the resource is in)."""
-    scope = rule.node.action
-    if isinstance(scope, pst.ActionEq) and scope.entity.id != action:
-        return False
-    if isinstance(scope, pst.ActionIn) and all(entity.id != action for entity in scope.entities):
-        return False
-    return _covers(rule.node.principal, agent, frozenset()) and _covers(rule.node.resource, resource, parents)
-
-
-def _covers(scope: Any, uid: Uid, parents: frozenset[Uid]) -> bool:
-    if isinstance(scope, pst.ScopeAny):
-        return True
-    if isinstance(scope, pst.ScopeIs | pst.ScopeIsIn) and str(scope.entity_type) != uid[0]:
-        return False
-    if isinstance(scope, pst.ScopeIs):
-        return True
-    entity = (str(scope.entity.type), scope.entity.id)
-    return entity == uid or (not isinstance(scope, pst.ScopeEq) and entity in parents)
 
 
 def uid_json(kind: str, ident: str) -> dict[str, str]:

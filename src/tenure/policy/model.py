@@ -27,16 +27,15 @@ from tenure.policy.cedar import (
     Fault,
     Rule,
     Slice,
-    Uid,
     bags_json,
     build_slice,
     compile_rules,
     entity_json,
-    matches,
     mismatch,
     schema,
     uid_json,
 )
+from tenure.policy.scopes import Index, Uid
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -114,13 +113,15 @@ class _Known:
 class Bundle:
     """The compiled policies of one workspace. Immutable but for its caches, which never change an answer.
 
-    ``memoise=False`` asks Cedar afresh each time; it exists so that tests can hold the two against each other.
+    ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
     """
 
     version: str
     files: tuple[tuple[str, str], ...]
     rules: tuple[Rule, ...]
+    index: Index[Rule] = field(repr=False, compare=False)
     memoise: bool = True
+    sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
     _slices: dict[tuple[str, ...], Slice] = field(default_factory=dict, repr=False, compare=False)
 
@@ -139,7 +140,7 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
             status=422,
             details={"faults": [asdict(fault) for fault in faults]},
         )
-    return Bundle(bundle_version(files), tuple((name, text) for name, text in files), rules)
+    return Bundle(bundle_version(files), tuple((name, text) for name, text in files), rules, Index(rules))
 
 
 def decide(
@@ -338,9 +339,9 @@ def _learn(agent: AgentFact) -> _Known:
 def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     action, kind = _ACTIONS[call.kind]
     parents = frozenset({("Server", call.resource.split("/", 1)[0])} if call.kind is CallKind.TOOL else set())
-    rules = [
-        rule for rule in bundle.rules if matches(rule, ("Agent", agent.name), action, (kind, call.resource), parents)
-    ]
+    rules: Sequence[Rule] = bundle.rules
+    if bundle.sliced:
+        rules = bundle.index.of(("Agent", agent.name), action, (kind, call.resource), parents)
     ids = tuple(rule.id for rule in rules)
     part = bundle._slices.get(ids)
     if part is None:

@@ -21,8 +21,10 @@ from tenure.base.room import Room, World
 from tenure.breaker.model import trip_id
 from tenure.breaker.react import CONSUMER as BREAKER
 from tenure.breaker.room import ROOM
+from tenure.identity import people
+from tenure.identity import service as identity
 from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event
+from tenure.kernel.values import PEOPLE, Actor, Event
 from tenure.registry import service as registry
 from tests.sim.manifests import manifest
 
@@ -136,3 +138,18 @@ def test_the_first_snapshot_knows_what_was_told_before_a_crash(tmp_path: Path, o
 
     asyncio.run(before())
     assert asyncio.run(after())
+
+
+@pytest.mark.req("R043")
+def test_what_limits_a_person_is_a_fact_of_the_next_snapshot(world: World) -> None:
+    boss = Actor("default", f"person:{identity.bootstrap(world).email}", PEOPLE)
+    people.add_person(world, boss, "ann@example.com", ["viewer"])
+    publisher = Publisher(replace(world, consumers=frozenset()))
+    publisher.refresh()
+    assert publisher.snapshot.people == {}
+    people.limit_person(world, boss, "ann@example.com", ["tool:crm/*"])
+    assert publisher.refresh()
+    assert publisher.snapshot.people["default/ann@example.com"].scopes == ("tool:crm/*",)
+    people.remove_person(world, boss, "ann@example.com")
+    assert publisher.refresh()
+    assert publisher.snapshot.people["default/ann@example.com"].gone

@@ -23,7 +23,7 @@ HEARTBEAT_S = 2.0
 _LOOK = 5000  # Events; when more are new, the facts are built without reading them
 
 # Events of these families change no fact, and they are most of what happens.
-_WITHOUT_FACTS = ("call.completed", "import.", "otlp.", "instance.", "token.", "person.")
+_WITHOUT_FACTS = ("call.completed", "import.", "otlp.", "instance.", "token.", "person.logged_in", "person.entered")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -64,6 +64,7 @@ class Publisher:
                 secrets=identity.gateway_secrets(world.config, now),
                 revoked=oauth.revoked(connection, now),
                 audiences=oauth.resources(world.config),
+                people=identity.person_facts(connection),
             )
 
     def refresh(self) -> bool:

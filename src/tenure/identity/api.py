@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -33,12 +34,14 @@ class Me(BaseModel):
 
 
 class PersonOut(BaseModel):
-    """Somebody who may log in. ``home`` is the workspace that says who this is, null for this one."""
+    """Somebody who may log in. ``home`` is the workspace that says who this is, null for this one. ``scopes``: what
+    agents may do on their behalf, as tool:crm/*; null for no limit."""
 
     email: str
     roles: list[str]
     created_at: datetime
     home: str | None = None
+    scopes: list[str] | None = None
 
 
 class People(BaseModel):
@@ -52,6 +55,19 @@ class PersonIn(BaseModel):
 
     email: str = Field(max_length=200)
     roles: list[str] = Field(max_length=10)
+
+
+class LimitIn(BaseModel):
+    """What agents may do on somebody's behalf, as ``tool:crm/*``; an empty list for nothing, null for no limit."""
+
+    scopes: list[str] | None = Field(max_length=100)
+
+
+class LimitOut(BaseModel):
+    """What agents may do on somebody's behalf from now on."""
+
+    email: str
+    scopes: list[str] | None
 
 
 class LoginIn(BaseModel):
@@ -108,9 +124,12 @@ class Done(BaseModel):
     done: bool = True
 
 
-def _person(person: Person) -> PersonOut:
+def _person(person: Person, limits: Mapping[str, Sequence[str]]) -> PersonOut:
     home = person.home if person.home != person.workspace else None
-    return PersonOut(email=person.email, roles=sorted(person.roles), created_at=person.created_at, home=home)
+    scopes = list(limits[person.email]) if person.email in limits else None
+    return PersonOut(
+        email=person.email, roles=sorted(person.roles), created_at=person.created_at, home=home, scopes=scopes
+    )
 
 
 def _place(person: Person, workspace: str) -> PlaceOut:
@@ -210,13 +229,23 @@ def people(actor: TheActor, world: TheWorld) -> People:
     """Everybody who may log in."""
     permit(actor, "people:read")
     with world.read() as conn:
-        return People(people=[_person(person) for person in members.list_people(conn, actor.workspace)])
+        limits = members.limits(conn, actor.workspace)
+        return People(people=[_person(person, limits) for person in members.list_people(conn, actor.workspace)])
 
 
 @router.post("/v1/people")
 def add_person(body: PersonIn, actor: TheActor, world: TheWorld) -> PersonOut:
     """Lets somebody in, or gives somebody other roles."""
-    return _person(members.add_person(world, actor, body.email, body.roles))
+    person = members.add_person(world, actor, body.email, body.roles)
+    with world.read() as conn:
+        return _person(person, members.limits(conn, actor.workspace))
+
+
+@router.put("/v1/people/{email}/scopes")
+def limit_person(email: str, body: LimitIn, actor: TheActor, world: TheWorld) -> LimitOut:
+    """Says what agents may do on somebody's behalf. It holds from the next call on."""
+    scopes = members.limit_person(world, actor, email, body.scopes)
+    return LimitOut(email=email.strip().lower(), scopes=None if scopes is None else list(scopes))
 
 
 @router.delete("/v1/people/{email}")

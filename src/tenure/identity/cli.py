@@ -85,9 +85,14 @@ def people_list(as_json: AsJson = False) -> None:
         found,
         as_json,
         lambda: table(
-            ("email", "roles", "since"), [(p["email"], " ".join(p["roles"]), p["created_at"][:10]) for p in found]
+            ("email", "roles", "since", "agents may do for them"),
+            [(p["email"], " ".join(p["roles"]), p["created_at"][:10], _limits(p["scopes"])) for p in found],
         ),
     )
+
+
+def _limits(scopes: list[str] | None) -> str:
+    return "all" if scopes is None else " ".join(scopes) or "nothing"
 
 
 @_people.command("add")
@@ -121,6 +126,26 @@ def people_remove(
     with connect() as client:
         done = client.request("DELETE", f"/v1/people/{quote(email, safe='@')}", dict[str, Any])
     emit(done, as_json, lambda: console.print(f"{email} is no longer let in", markup=False))
+
+
+@_people.command("limit")
+@handle_errors
+def people_limit(
+    email: Annotated[str, typer.Argument(help="Address of the person.")],
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="tool:crm/*, model:gpt-*, agent:billing, data:public; repeat.")
+    ] = None,
+    nothing: Annotated[bool, typer.Option("--nothing", help="Agents may do nothing for them.")] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="No limit but the agents' own grants.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what agents may do on somebody's behalf; what is not named they may not. It holds from the next call on."""
+    if [bool(scope), nothing, lift].count(True) != 1:
+        raise typer.BadParameter("give --scope, --nothing or --lift")
+    with connect() as client:
+        body = {"scopes": None if lift else scope or []}
+        done = client.put(f"/v1/people/{quote(email, safe='@')}/scopes", dict[str, Any], body)
+    emit(done, as_json, lambda: console.print(f"agents may do for {email}: {_limits(done['scopes'])}", markup=False))
 
 
 @_tokens.command("list")

@@ -10,10 +10,12 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import Thing, permit
 from tenure.base.room import World
-from tenure.identity import account_store, session_store, store, token_store
+from tenure.identity import account_store, scope_store, session_store, store, token_store
 from tenure.identity.model import Person, Workspace, email_address, human_roles, workspace_name
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
+from tenure.kernel.scopes import Bound, bound
+from tenure.kernel.snapshot import PersonFact
 from tenure.kernel.values import PEOPLE, Actor, Event, Role
 
 
@@ -54,23 +56,58 @@ def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> 
         home, since = (known.home, known.created_at) if known else (actor.workspace, now)
         person = Person(actor.workspace, address, wanted, since, home)
         store.put_person(conn, person)
+        if known is None:
+            scope_store.come_back(conn, _everywhere(conn, person), address)
         tell_person(conn, person, actor.name, now, new=known is None)
     return person
 
 
 def remove_person(world: World, actor: Actor, email: str) -> None:
     """Takes a person's place away. Sessions and API tokens for it end at once, and so do those in other workspaces that
-    took this one's word for who the person is. Operators only; the last one stays."""
+    took this one's word for who the person is; agents do nothing more on the person's behalf. Operators only; the last
+    one stays."""
     permit(actor, "people:manage")
     with world.begin() as conn:
         store.alone(conn, store.person_table)
         person = need_person(conn, actor.workspace, email)
         _keep_an_operator(conn, actor.workspace, person.email)
+        scope_store.leave(conn, _everywhere(conn, person), person.email, world.clock(), actor.name)
         store.drop_person(conn, person.workspace, person.email)
         token_store.drop_tokens_of(conn, person.workspace, email=person.email, service=None)
         account_store.forget(conn, person.workspace, person.email)
         session_store.drop_sessions(conn, person.workspace, person.email)
         _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
+
+
+def _everywhere(conn: Connection, person: Person) -> list[str]:
+    """The workspaces in which this place makes somebody who they are: this one, and at home all."""
+    elsewhere = store.places(conn, person.home, person.email) if person.home == person.workspace else []
+    return list(dict.fromkeys((person.workspace, *(place.workspace for place in elsewhere))))
+
+
+def limit_person(world: World, actor: Actor, email: str, scopes: Sequence[str] | None) -> Bound | None:
+    """What agents may do on somebody's behalf (``kernel.scopes``); None for all that their own grants allow. It is in
+    force at the next call of every agent that works for the person. Raises Refused (422) for what is no scope."""
+    permit(actor, "people:manage")
+    wanted = None if scopes is None else bound(scopes)
+    with world.begin() as conn:
+        store.alone(conn, store.person_table)
+        person, now = need_person(conn, actor.workspace, email), world.clock()
+        if scope_store.limits(conn, person.workspace).get(person.email) != wanted:
+            scope_store.limit(conn, person.workspace, person.email, wanted, now, actor.name)
+            data: dict[str, object] = {"email": person.email, "scopes": wanted}
+            _tell(conn, "person.limited", person.workspace, actor.name, now, data)
+    return wanted
+
+
+def limits(conn: Connection, workspace: str) -> dict[str, Bound]:
+    """Who of a workspace is limited in what agents may do for them, and to what."""
+    return scope_store.limits(conn, workspace)
+
+
+def facts(conn: Connection) -> dict[str, PersonFact]:
+    """What agents may do for whom, by ``<workspace>/<email>``."""
+    return scope_store.facts(conn)
 
 
 def _keep_an_operator(conn: Connection, workspace: str, leaving: str) -> None:

@@ -45,6 +45,7 @@ _SELF = "system:identity"
 
 list_people = people.list_people
 need_person = people.need_person
+person_facts = people.facts
 
 
 # -- keys and agents' tokens ----------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ _PLAIN = {
     "key.retired": "a signing key was retired",
     "person.entered": "switched to this workspace",
     "person.joined": "joined from another workspace",
+    "person.limited": "changed what agents may do for somebody",
     "person.passkey_added": "added a passkey",
     "person.passkey_removed": "removed a passkey",
     "person.password_changed": "set a password",

@@ -83,6 +83,10 @@ class Api:
         """POST; the answer and its headers. Raises Refused or Failed as the API did."""
         return await self.client.exchange("POST", path, object, json=body, headers=self._headers())
 
+    async def put(self, path: str, body: Json = None) -> Json:
+        """PUT. Raises Refused or Failed as the API did."""
+        return await self.client.request("PUT", path, object, json=body, headers=self._headers())
+
     async def delete(self, path: str) -> Json:
         """DELETE. Raises Refused or Failed as the API did."""
         return await self.client.request("DELETE", path, object, headers=self._headers())

@@ -16,6 +16,7 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
 from tenure.ui import actions, assets, lifecycle, waterfall
+from tenure.ui import people as members
 from tenure.ui import tools as granted
 from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
 from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, items, matches, tools_of
@@ -294,15 +295,6 @@ async def policies(request: Request, done: str = "") -> Response:
     )
 
 
-@router.get("/people")
-async def people(request: Request) -> Response:
-    """Who may do what."""
-    api = api_of(request)
-    around, answer, programs = await asyncio.gather(frame(api), api.get("/v1/people"), api.maybe("/v1/services"))
-    services = items(programs, "services")
-    return render(request, "people.html", frame=around, people=items(answer, "people", "items"), services=services)
-
-
 @router.get("/account")
 async def account(request: Request, done: str = "") -> Response:
     """How the person logs in, where they are logged in, and what their programs show."""
@@ -358,6 +350,7 @@ def create_router() -> APIRouter:
     console.include_router(actions.router)
     console.include_router(own_account.router)
     console.include_router(granted.router)
+    console.include_router(members.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

@@ -82,6 +82,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "login_link.created": ("made a login link", ""),
     "person.entered": ("switched to this workspace", ""),
     "person.joined": ("took a place in this workspace", "as who another workspace says"),
+    "person.limited": ("changed what agents may do for somebody", "it holds from the next call on"),
     "person.logged_in": ("logged in", ""),
     "person.passkey_added": ("added a passkey of their own", ""),
     "person.passkey_removed": ("removed a passkey of their own", ""),

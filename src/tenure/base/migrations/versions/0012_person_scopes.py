@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 END_OF_STATEMENT = "\n;;\n"
 

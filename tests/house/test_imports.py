@@ -16,6 +16,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"base", "client"}),
     frozenset({"registry", "identity", "telemetry", "audit"}),
     frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
+    frozenset({"registry", "identity", "trust", "telemetry", "audit"}),
+    frozenset({"policy", "approvals", "tools", "memory", "runtime", "discovery"}),
     frozenset({"evaluation", "drift", "breaker", "economics"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

@@ -20,6 +20,7 @@ from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
 from tenure.telemetry import cli as telemetry
 from tenure.tools import cli as tools
+from tenure.trust import cli as trust
 
 COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
@@ -33,4 +34,5 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     audit.register,
     evaluation.register,
     identity.register,
+    trust.register,
 )

@@ -14,6 +14,7 @@ from tenure.registry.room import ROOM as REGISTRY
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.telemetry.room import ROOM as TELEMETRY
 from tenure.tools.room import ROOM as TOOLS
+from tenure.trust.room import ROOM as TRUST
 
 # Rooms are started in this order and stopped in the reverse, and their consumers take each batch of Events in it:
 # what decides calls comes before what only tells of them.
@@ -21,6 +22,7 @@ ROOMS: tuple[Room, ...] = (
     REGISTRY,
     IDENTITY,
     OAUTH,
+    TRUST,
     POLICY,
     TOOLS,
     APPROVALS,

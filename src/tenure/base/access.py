@@ -57,6 +57,8 @@ ACTIONS: Mapping[str, str] = {
     "tokens:manage": "Make and end one's own API tokens",
     "sessions:manage": "See and end one's own sessions, passwords and passkeys; switch between workspaces",
     "workspaces:create": "Make a workspace (in the installation's own workspace)",
+    "trust:read": "See whose word is taken for who an agent is",
+    "trust:manage": "Take the word of an outside issuer for who an agent is, or no longer",
     "keys:rotate": "Replace the key that signs agents' tokens (in the installation's own workspace)",
     "gateway:facts": "Hear the facts that calls are decided from",
     "gateway:events": "Tell what agents did",

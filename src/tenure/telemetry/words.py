@@ -64,6 +64,8 @@ _PLAIN = {
     "key.retired": "a signing key was retired",
     "person.entered": "switched to this workspace",
     "person.joined": "joined from another workspace",
+    "trust.added": "takes an outside issuer's word for an agent",
+    "trust.removed": "takes an outside issuer's word no longer",
     "person.limited": "changed what agents may do for somebody",
     "person.passkey_added": "added a passkey",
     "person.passkey_removed": "removed a passkey",

@@ -82,6 +82,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "login_link.created": ("made a login link", ""),
     "person.entered": ("switched to this workspace", ""),
     "person.joined": ("took a place in this workspace", "as who another workspace says"),
+    "trust.added": ("takes an outside issuer's word for an agent", ""),
+    "trust.removed": ("takes an outside issuer's word no longer", ""),
     "person.limited": ("changed what agents may do for somebody", "it holds from the next call on"),
     "person.logged_in": ("logged in", ""),
     "person.passkey_added": ("added a passkey of their own", ""),

@@ -1,0 +1,1 @@
+"""Whose word is taken for which agent: outside issuers and SPIFFE trust domains, as rules of a workspace."""

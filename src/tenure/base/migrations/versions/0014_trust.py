@@ -1,4 +1,4 @@
-"""What agents may do for people: the statements beside this file, one list for each database."""
+"""Rules of trust: the statements beside this file, one list for each database."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -1,4 +1,4 @@
-"""Rules of trust: the statements beside this file, one list for each database."""
+"""What agents may do for people: the statements beside this file, one list for each database."""
 
 from __future__ import annotations
 

@@ -14,10 +14,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "tenure"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
     frozenset({"base", "client"}),
-    frozenset({"registry", "identity", "telemetry", "audit"}),
-    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit"}),
-    frozenset({"policy", "approvals", "tools", "memory", "runtime", "discovery"}),
+    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
     frozenset({"evaluation", "drift", "breaker", "economics"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

@@ -21,8 +21,8 @@ from tenure.trust.room import ROOM as TRUST
 ROOMS: tuple[Room, ...] = (
     REGISTRY,
     IDENTITY,
-    OAUTH,
     TRUST,
+    OAUTH,
     POLICY,
     TOOLS,
     APPROVALS,

@@ -247,13 +247,13 @@ class Story:
             )
             strayed = self.start(*run, model, "Report all salaries", show=self._show)
             self._must(strayed.wait(60) != 0, "the straying run was stopped")
-        tripped = [entry for entry in self._json("breaker", "list") if entry["agent"] == RECONCILER]
+        tripped = [entry for entry in self._json("breaker", "list") if entry["name"] == RECONCILER]
         self._must(bool(tripped) and bool(tripped[0]["tripped"]), "the breaker of the reconciler has tripped")
         token = self._api("POST", f"/v1/agents/{RECONCILER}/instances", {})["token"]
         self._must(
             self._ask(token, "/v1/chat/completions", {"model": model, "messages": []}) == 403, "no further call passes"
         )
-        self.tenure("breaker", "reset", RECONCILER, "--reason", "the task was wrong, not the agent", "--yes")
+        self.tenure("start", RECONCILER, "--reason", "the task was wrong, not the agent", "--yes")
         task = "Reconcile the ledger"
         self._say(f'  $ tenure run --agent {RECONCILER} -- python -m demo.agents.reconciler {model} "{task}"')
         again = self.start(*run, model, task, show=self._show)

@@ -18,7 +18,7 @@ from tenure.base import events
 from tenure.base.config import Config
 from tenure.base.events import Consumer
 from tenure.base.room import Room, World
-from tenure.breaker.model import trip_id
+from tenure.breaker.model import Place, Scope, trip_id
 from tenure.breaker.react import CONSUMER as BREAKER
 from tenure.breaker.room import ROOM
 from tenure.identity import people
@@ -38,13 +38,13 @@ def watched(world: World, operator: Actor) -> World:
 
 def trip(world: World) -> Event:
     return Event(
-        id=trip_id("default", "clerk", 0),
+        id=trip_id(Place("default", Scope.AGENT, "clerk"), 0),
         type="breaker.tripped",
         time=world.clock(),
         workspace="default",
         actor="system:gateway",
         agent="clerk",
-        data={"epoch": 0, "reason": "1 violation within 1 s"},
+        data={"scope": "agent", "name": "clerk", "epoch": 0, "reason": "1 violation within 1 s"},
     )
 
 

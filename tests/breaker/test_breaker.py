@@ -11,9 +11,9 @@ import pytest
 from tenure.base import events
 from tenure.base.db import Database
 from tenure.base.room import World
-from tenure.breaker import service, store
+from tenure.breaker import counting, service, store
 from tenure.breaker.api import router
-from tenure.breaker.model import trip_id
+from tenure.breaker.model import Count, Place, Scope, trip_id
 from tenure.breaker.react import CONSUMER
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -23,6 +23,8 @@ from tenure.registry import service as registry
 from tests.sim.api import Api
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest
+
+CLERK = Place("default", Scope.AGENT, "clerk")
 
 
 def _refused(world: World, *, epoch: int = 0, violation: bool = True, after: float = 0.0, **more: Any) -> Event:
@@ -50,7 +52,7 @@ def _hear(world: World, *told: Event) -> None:
 
 def _fact(world: World) -> BreakerFact:
     with world.read() as connection:
-        return service.facts(connection).get("default/clerk", BreakerFact())
+        return service.facts(connection).get("default/agent/clerk", BreakerFact())
 
 
 def _trips(world: World) -> list[Event]:
@@ -70,12 +72,13 @@ def test_the_fifth_violation_in_the_window_trips_and_only_a_reset_ends_it(
     _hear(world, last)
     assert (_fact(world).tripped, _fact(world).reason) == (True, "5 violations within 300 s")
     (trip,) = _trips(world)
-    assert trip.id == trip_id("default", "clerk", 0)
-    assert trip.data == {"epoch": 0, "threshold": 5, "window_s": 300.0, "reason": "5 violations within 300 s"}
+    assert trip.id == trip_id(CLERK, 0)
+    named = {"scope": "agent", "name": "clerk", "epoch": 0, "reason": "5 violations within 300 s"}
+    assert trip.data == {**named, "threshold": 5, "window_s": 300.0}
     assert (trip.trace_id, trip.parent_span_id) == (last.trace_id, last.span_id)
     clock.advance(1_000_000)
     assert _fact(world).tripped
-    reset = service.reset(world, operator, "clerk", "the task was wrong")
+    reset = service.reset(world, operator, Scope.AGENT, "clerk", "the task was wrong")
     assert (reset.epoch, reset.tripped) == (1, False)
     assert _fact(world) == BreakerFact(epoch=1)
     with world.read() as connection:
@@ -99,11 +102,11 @@ def test_only_violations_of_this_agent_count_and_each_once(world: World) -> None
     _hear(world, once, *other, *elsewhere, *harmless)
     with world.begin() as tx:
         for _ in range(9):
-            service.count(tx, once)  # read again after a crash, or told under the same id
-        service.count(tx, replace(once, id=new_id(), agent=None))
-        service.count(tx, replace(once, id=new_id(), data={"tenure.violation": "yes"}))
+            counting.take(tx, [once])  # read again after a crash, or told under the same id
+        counting.take(tx, [replace(once, id=new_id(), agent=None)])
+        counting.take(tx, [replace(once, id=new_id(), data={"tenure.violation": "yes"})])
     with world.read() as connection:
-        assert [(item.agent, item.violations) for item in store.find(connection, "default")] == [
+        assert [(item.place.name, item.violations) for item in store.find(connection, "default")] == [
             ("clerk", 1),
             ("other", 3),
         ]
@@ -112,7 +115,7 @@ def test_only_violations_of_this_agent_count_and_each_once(world: World) -> None
 
 def test_a_late_violation_of_an_earlier_epoch_does_not_count(world: World, operator: Actor) -> None:
     _hear(world, *[_refused(world) for _ in range(5)])
-    service.reset(world, operator, "clerk", "understood")
+    service.reset(world, operator, Scope.AGENT, "clerk", "understood")
     _hear(world, *[_refused(world, epoch=0) for _ in range(50)])
     assert _fact(world) == BreakerFact(epoch=1)
     _hear(world, *[_refused(world, epoch=1) for _ in range(5)])
@@ -137,23 +140,24 @@ def test_two_hundred_violations_at_once_trip_once(world: World) -> None:
 def test_a_gateways_trip_and_our_own_are_one(world: World, operator: Actor) -> None:
     violations = [_refused(world) for _ in range(5)]
     trip = Event(
-        id=trip_id("default", "clerk", 0),
+        id=trip_id(CLERK, 0),
         type="breaker.tripped",
         time=world.clock(),
         workspace="default",
         actor="gateway:local",
         agent="clerk",
-        data={"epoch": 0, "threshold": 3, "window_s": 60, "reason": "3 violations within 60 s"},
+        data={"scope": "agent", "name": "clerk", "epoch": 0, "reason": "3 violations within 60 s"},
     )
     _hear(world, *violations[:3], trip, *violations[3:])
     assert (_fact(world).tripped, _fact(world).reason) == (True, "3 violations within 60 s")
     assert len(_trips(world)) == 1
-    service.reset(world, operator, "clerk", "understood")
+    service.reset(world, operator, Scope.AGENT, "clerk", "understood")
     _hear(world, replace(trip, id=new_id()))
+    named = {"scope": "agent", "name": "clerk"}
     assert not _fact(world).tripped  # of an epoch that is over
-    _hear(world, replace(trip, id=new_id(), data={"epoch": 4, "reason": "three\x00"}))
+    _hear(world, replace(trip, id=new_id(), data={**named, "epoch": 4, "reason": "three\x00"}))
     assert _fact(world) == BreakerFact(epoch=4, tripped=True, reason="three")
-    _hear(world, replace(trip, id=new_id(), data={"epoch": "x"}), replace(trip, id=new_id(), agent=None))
+    _hear(world, replace(trip, id=new_id(), data={**named, "epoch": "x"}), replace(trip, id=new_id(), data={}))
 
 
 def test_it_survives_a_restart(world: World) -> None:
@@ -173,8 +177,8 @@ def test_the_manifest_sets_the_limits(world: World, operator: Actor) -> None:
     assert not _fact(world).tripped
     _hear(world, _refused(world, after=20))
     assert _fact(world).tripped
-    (standing,) = service.find(world, "default")
-    assert (standing.threshold, standing.window_s, standing.breaker.violations) == (2, 10.0, 3)
+    standing = service.find(world, "default")[0]
+    assert (standing.limits.violations, standing.breaker.violations) == (Count(2, 10.0), 3)
 
 
 @pytest.mark.req("R055", "R068")
@@ -190,26 +194,26 @@ def test_the_manifest_sets_the_limits(world: World, operator: Actor) -> None:
 def test_only_an_operator_of_the_workspace_resets(world: World, actor: Actor) -> None:
     _hear(world, *[_refused(world) for _ in range(5)])
     with pytest.raises(Refused):
-        service.reset(world, actor, "clerk", "please")
+        service.reset(world, actor, Scope.AGENT, "clerk", "please")
     assert _fact(world).tripped
 
 
 def test_a_reset_needs_a_reason_and_a_tripped_breaker(world: World, operator: Actor) -> None:
     with pytest.raises(Refused, match="not tripped"):
-        service.reset(world, operator, "nobody", "why not")
+        service.reset(world, operator, Scope.AGENT, "nobody", "why not")
     with world.read() as connection:
         assert store.find(connection) == []  # asking makes no breaker
     _hear(world, _refused(world))
     with pytest.raises(Refused, match="not tripped"):
-        service.reset(world, operator, "clerk", "why not")
+        service.reset(world, operator, Scope.AGENT, "clerk", "why not")
     with pytest.raises(Refused, match="needs a reason"):
-        service.reset(world, operator, "clerk", " ")
+        service.reset(world, operator, Scope.AGENT, "clerk", " ")
 
 
 def test_old_violations_are_forgotten(world: World, clock: FakeClock) -> None:
     for _ in range(3):
         _hear(world, _refused(world))
-        clock.advance(service.KEEP.total_seconds() + 1)
+        clock.advance(counting.KEEP.total_seconds() + 1)
     with world.read() as connection:
         (item,) = store.find(connection)
     assert item.violations == 1
@@ -223,13 +227,16 @@ def test_over_http(world: World, operator: Actor) -> None:
     assert api("GET", "/v1/breakers")[0] == 401
     api.actor = operator
     found = api("GET", "/v1/breakers")[1]
-    assert [(item["agent"], item["tripped"], item["violations"], item["threshold"]) for item in found] == [
-        ("clerk", True, 5, 5),
-        ("idle", False, 0, 5),
+    assert [(item["scope"], item["name"], item["state"], item["violations"]) for item in found] == [
+        ("agent", "clerk", "tripped", 5),
+        ("agent", "idle", "closed", 0),
+        ("workspace", "", "closed", 0),
     ]
-    assert api("POST", "/v1/agents/clerk/breaker/reset", {"reason": ""})[0] == 422
-    assert api("POST", "/v1/agents/idle/breaker/reset", {"reason": "x"})[0] == 409
-    status, answer = api("POST", "/v1/agents/clerk/breaker/reset", {"reason": "understood"})
-    assert (status, answer) == (200, {"agent": "clerk", "tripped": False, "epoch": 1})
+    assert found[0]["limits"]["violations"] == {"count": 5, "window_s": 300}
+    clerk = {"scope": "agent", "name": "clerk"}
+    assert api("POST", "/v1/breakers/reset", clerk | {"reason": ""})[0] == 422
+    assert api("POST", "/v1/breakers/reset", {"scope": "agent", "name": "idle", "reason": "x"})[0] == 409
+    status, answer = api("POST", "/v1/breakers/reset", clerk | {"reason": "understood"})
+    assert (status, answer["tripped"], answer["epoch"]) == (200, False, 1)
     found = api("GET", "/v1/breakers")[1]
     assert (found[0]["tripped"], found[0]["violations"], found[0]["reset_by"]) == (False, 0, operator.name)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tenure.base.room import World
 from tenure.breaker.api import router
 from tenure.breaker.cli import register
-from tenure.breaker.service import trip
+from tenure.breaker.counting import trip
 from tenure.kernel.values import Actor, Event
 from tests.sim.serving import serving
 
@@ -25,7 +25,7 @@ def _main() -> None:
 
 
 def test_list_and_reset(world: World, operator: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = {"epoch": 0, "reason": "5 violations within 300 s"}
+    data = {"scope": "agent", "name": "clerk", "epoch": 0, "reason": "5 violations within 300 s"}
     with world.begin() as tx:
         trip(tx, Event("e1", "breaker.tripped", world.clock(), "default", "gateway:local", "clerk", data=data))
     with serving(world, operator, router) as url:
@@ -34,9 +34,9 @@ def test_list_and_reset(world: World, operator: Actor, monkeypatch: pytest.Monke
         run = CliRunner().invoke
         assert "TRIPPED" in run(app, ["breaker", "list"]).stdout
         assert json.loads(run(app, ["breaker", "list", "--json"]).stdout)[0]["tripped"] is True
-        reset = ["breaker", "reset", "clerk", "--reason", "understood"]
+        reset = ["start", "clerk", "--reason", "understood"]
         assert run(app, reset).exit_code == 2  # nobody is there to confirm it
         assert json.loads(run(app, [*reset, "--yes", "--json"]).stdout)["epoch"] == 1
         assert run(app, [*reset, "--yes"]).exit_code == 2
-        assert run(app, ["breaker", "reset", "clerk", "--yes"]).exit_code == 2
+        assert run(app, ["start", "clerk", "--yes"]).exit_code == 2
         assert "closed" in run(app, ["breaker", "list"]).stdout

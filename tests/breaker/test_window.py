@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.breaker.model import Window, observe, trip_id
+from tenure.breaker.model import Place, Scope, Window, observe, trip_id
 
 times = st.lists(st.integers(0, 60), max_size=40)
 
@@ -66,7 +66,8 @@ def test_limits_that_mean_nothing_are_refused(threshold: int, window_s: float) -
         observe(Window(), 0.0, threshold, window_s)
 
 
-def test_a_trip_has_one_name_per_agent_and_epoch() -> None:
-    names = {trip_id(workspace, agent, epoch) for workspace in "ab" for agent in "cd" for epoch in (0, 1)}
-    assert len(names) == 8
-    assert trip_id("a", "c", 0) in names
+def test_a_trip_has_one_name_per_breaker_and_epoch() -> None:
+    places = [Place(where, scope, name) for where in "ab" for scope in (Scope.AGENT, Scope.CHAIN) for name in "cd"]
+    names = {trip_id(place, epoch) for place in places for epoch in (0, 1)}
+    assert len(names) == 16
+    assert trip_id(Place("a", Scope.AGENT, "c"), 0) in names

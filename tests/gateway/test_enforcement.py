@@ -13,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from tenure.breaker.model import trip_id
+from tenure.breaker.model import Place, Scope, trip_id
 from tenure.kernel.snapshot import BreakerFact, PeerFact, PeerGrant
 from tenure.kernel.values import LifecycleState
 from tests.sim.gateway import agent_fact
@@ -43,7 +43,7 @@ def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
     admitted = outcomes.count(200)
     assert house.provider.seen()["requests"] - before == admitted == order.count("call.completed")
     trips = house.control.wait(lambda _: house.control.of_type("breaker.tripped"))
-    assert [trip["id"] for trip in trips] == [trip_id("default", "clerk", 0)]
+    assert [trip["id"] for trip in trips] == [trip_id(Place("default", Scope.AGENT, "clerk"), 0)]
     cause = next(event for event in violations if event["span_id"] == trips[0]["parent_span_id"])
     assert trips[0]["trace_id"] == cause["trace_id"]  # the trip is told in the trace of the call that tripped it
     begun = max(event["time"] for event in violations)

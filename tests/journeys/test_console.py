@@ -104,10 +104,10 @@ def test_from_login_to_retirement(story: Story) -> None:
 
         page.goto(f"{story.control}/agents/{RECONCILER}")
         expect(page.get_by_role("alert")).to_contain_text("The breaker stopped this agent.")
-        page.get_by_role("link", name="Reset the breaker").click()
+        page.get_by_role("link", name="Start again").click()
         page.get_by_role("dialog").get_by_label("Reason").fill("the task was wrong, not the agent")
         page.get_by_role("dialog").get_by_role("button", name=re.compile("Reset")).click()
-        expect(page.get_by_role("status").first).to_contain_text("The breaker was reset.")
+        expect(page.get_by_role("status").first).to_contain_text("Started.")
         again = _run(story, RECONCILER, "demo.agents.reconciler", "scripted-reconciler", "Reconcile the ledger")
         assert again.wait(60) == 0
 

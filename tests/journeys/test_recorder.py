@@ -84,7 +84,7 @@ def test_a_trace_store_without_room_stops_no_call_and_no_enforcement(tmp_path: P
             with tenure.client() as client:
                 until(
                     lambda: any(
-                        one["agent"] == "intruder" and one["tripped"]
+                        one["name"] == "intruder" and one["tripped"]
                         for one in client.get("/v1/breakers", list[dict[str, Any]])
                     ),
                     "the control plane to know of the trip",

@@ -88,7 +88,8 @@ def held(at: datetime, arguments: dict[str, Any], **more: Any) -> Event:
 def tripped(at: datetime, agent: str) -> Event:
     """A breaker trip as the gateway tells it."""
     event = tool_call(at, agent=agent, type="breaker.tripped", status=Status.VIOLATION, duration_us=None)
-    facts = {"epoch": 0, "threshold": 5, "window_s": 300.0, "reason": "5 violations in 300 s"}
+    named = {"scope": "agent", "name": agent, "epoch": 0, "reason": "5 violations in 300 s"}
+    facts = {**named, "threshold": 5, "window_s": 300.0}
     return replace(event, data=facts)
 
 

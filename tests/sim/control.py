@@ -214,6 +214,8 @@ class ControlSim:
                     state="pending",
                 )
                 self._settle(approvals={**self.snapshot.approvals, fact.id: fact})
+            elif event["type"] == "breaker.trial":
+                self._try(event["workspace"], data)
             elif event["type"] == "approval.claimed":
                 known = self.snapshot.approvals.get(data["approval_id"])
                 if known is not None and known.state == "granted":
@@ -222,6 +224,22 @@ class ControlSim:
         with self._changed:
             self.events.extend(events)
             self._changed.notify_all()
+
+    def _try(self, workspace: str, data: dict[str, Any]) -> None:
+        """Lets a call pass the half-open breakers that it asks to pass, if all of them have a place left."""
+        breakers, agents = dict(self.snapshot.breakers), dict(self.snapshot.agents)
+        for one in data["breakers"]:
+            key, agent = f"{workspace}/{one['scope']}/{one['name']}", f"{workspace}/{one['name']}"
+            own = one["scope"] == "agent"
+            fact = agents[agent].breaker if own else breakers[key]
+            if fact.epoch != one["epoch"] or len(fact.tried) >= fact.trials:
+                return
+            fact = replace(fact, tried=(*fact.tried, data["call_id"]))
+            if own:
+                agents[agent] = replace(agents[agent], breaker=fact)
+            else:
+                breakers[key] = fact
+        self._settle(agents=agents, breakers=breakers)
 
     def _settle(self, **facts: Any) -> None:
         old = self.snapshot

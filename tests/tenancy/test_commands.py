@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "agents remove-card name": "{external}",
     "ident": "{approval}",
     "name": "{agent}",
+    "scope": "agent",
     "to": "suspended",
     "trace_id": "{trace}",
     "call_id": "{call}",
@@ -51,6 +52,7 @@ OPTIONS: dict[str, list[str]] = {
     "workspace": ["--workspace", "{workspace}"],
     "yes": ["--yes"],
     "scope": ["--scope", "agents:read"],
+    "trials": ["--trials", "1"],
     "json": ["--json"],
     "files": ["--file", "{folder}/agent.yaml"],
     "version": ["--to", "{version}"],
@@ -120,7 +122,7 @@ def _alike(result: Any, ids: Mapping[str, str]) -> tuple[int, str]:
     text = result.output
     for kind, value in sorted(ids.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"<{kind}>")
-    return result.exit_code, re.sub(r'"(since|took_s)": ("[^"]*"|[\d.e-]+)', r'"\1": 0', text)
+    return result.exit_code, re.sub(r'"(since|took_s|set_at)": ("[^"]*"|[\d.e-]+)', r'"\1": 0', text)
 
 
 def _folder(tmp_path: Path, ids: Mapping[str, str]) -> Path:

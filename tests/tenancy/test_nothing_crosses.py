@@ -44,7 +44,7 @@ AFTER = {
     "versions": "version",
     "workspaces": "workspace",
 }
-BY_NAME = {"agent": "agent", "session": "session"}  # query parameters
+BY_NAME = {"agent": "agent", "session": "session", "name": "agent"}  # query parameters
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "jwk": {"kty": "EC"},
@@ -65,12 +65,27 @@ FIELDS: dict[str, Any] = {
     "scopes": ["agents:read"],
     "resource": "files/read_file",
     "fingerprint": "sha256:0",
+    "scope": "agent",
+    "limits": {"trials": 1},
     "version": "{version}",  # in braces: the id of that kind
 }
-WHOLE = {"put /v1/agents/{name}": {"kind": "Agent"}}  # bodies that are no listed fields
+_BREAKER = {"scope": "agent", "name": "{agent}", "reason": "mine now"}
+WHOLE = {  # bodies that are no listed fields, or say more than they must
+    "put /v1/agents/{name}": {"kind": "Agent"},
+    "post /v1/breakers/stop": _BREAKER,
+    "post /v1/breakers/reset": _BREAKER,
+    "post /v1/breakers/limits/drop": _BREAKER,
+}
+QUERY = {"scope": "agent"}
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing
 CONSOLE_FORM = {"reason": "mine now", "decision": "approve", "code": "nonsense", "to": "suspended"}
-CONSOLE_FORMS = {  # of addresses whose form says more
+CONSOLE_FORMS = {
+    "/breakers/change": {
+        "scope": "agent",
+        "name": "{agent}",
+        "to": "stop",
+        "reason": "mine now",
+    },  # of addresses whose form says more
     "/tools/switch": {"resource": "files/read_file", "to": "off", "reason": "mine now"},
     "/tools/decision": {"resource": "files/read_file", "fingerprint": "x", "decision": "accept", "reason": "mine now"},
 }
@@ -170,6 +185,7 @@ def test_no_route_tells_or_changes_anything(two: Tenants, who: str) -> None:
                 client = by_cookie if path.startswith(("/v1/account", "/v1/workspaces")) else by_token
                 for ids in (real, nowhere):
                     query = {name: ids[BY_NAME[name]] for name in params if name in BY_NAME}
+                    query |= {name: QUERY[name] for name in params if name in QUERY}
                     body = _named(_bodies(operation, shapes, where), ids)
                     answer = client.request(method, _fill(path, ids), params=query, json=body)
                     answers.append(_alike(answer, ids))
@@ -239,8 +255,10 @@ def test_no_page_shows_or_changes_anything(two: Tenants, who: str) -> None:
             answers = []
             for ids in (real, nowhere):
                 known = {"agent": ids["agent"], "session": ids["session"], "q": ids["agent"]}
+                known |= {"scope": "agent", "name": ids["agent"]}
                 query = known | {"resource": "files/read_file"} if method == "GET" else {}
-                form = CONSOLE_FORMS.get(path, CONSOLE_FORM) | {"agent": ids["agent"]} if method == "POST" else None
+                fields = _named(CONSOLE_FORMS.get(path, CONSOLE_FORM), ids)
+                form = fields | {"agent": ids["agent"]} if method == "POST" else None
                 answers.append(_alike(client.request(method, _fill(path, ids), params=query, data=form), ids))
             assert "{" not in path or answers[0] == answers[1], (method, path)
             assert MARK not in answers[0][1], (method, path)

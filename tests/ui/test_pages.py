@@ -224,10 +224,13 @@ def test_a_tripped_breaker_is_seen_and_reset_here(console: Console, person: http
     console.send(tripped(system_clock(), "clerk"))
     until(lambda: "1 breaker tripped" in text(person.get("/")))
     assert "5 violations in 300 s" in text(person.get("/agents/clerk"))
-    assert "it will trip again" in text(person.get("/agents/clerk/breaker"))
-    assert person.post("/agents/clerk/breaker", data={"reason": "fixed its prompt"}).status_code == 303
+    assert "1 breaker is not closed" in text(person.get("/breakers"))
+    start = {"scope": "agent", "name": "clerk", "to": "start"}
+    assert "it will trip again" in text(person.get("/breakers/change", params=start))
+    fields = start | {"reason": "fixed its prompt", "trials": "0"}
+    assert person.post("/breakers/change", data=fields).status_code == 303
     until(lambda: "breaker tripped" not in text(person.get("/")))
-    row = re.search(r"tripped its breaker.*?</li>", person.get("/live").text, re.DOTALL)
+    row = re.search(r"a breaker has tripped.*?</li>", person.get("/live").text, re.DOTALL)
     assert row
     link = re.search(r'href="(/traces/[^"?]+)', row[0])
     assert link
@@ -235,8 +238,29 @@ def test_a_tripped_breaker_is_seen_and_reset_here(console: Console, person: http
     assert told.index("breaker tripped 5 violations") < told.index(
         "breaker reset by operator@localhost fixed its prompt"
     )
-    again = person.post("/agents/clerk/breaker", data={"reason": "once more"})
+    again = person.post("/breakers/change", data=start | {"reason": "once more"})
     assert again.status_code == 409
+
+
+@pytest.mark.req("R055", "R068")
+def test_everything_is_stopped_and_started_here(console: Console, person: httpx2.Client) -> None:
+    console.register("busy", "approved")
+    until(lambda: console.client.get("/v1/agents/busy", dict)["state"] == "provisioned")
+    person.post("/agents/busy/to/staging", data={"reason": "try it"})
+    stop = {"scope": "workspace", "name": "", "to": "stop"}
+    assert "busy" in text(person.get("/breakers/change", params=stop))
+    assert person.post("/breakers/change", data=stop | {"reason": " "}).status_code == 422
+    answer = person.post("/breakers/change", data=stop | {"reason": "a drill"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/breakers?done=stop")
+    page = text(person.get("/breakers"))
+    assert "the whole workspace tripped stopped by operator@localhost: a drill" in page
+    tried = stop | {"to": "start", "reason": "over", "trials": "2"}
+    assert person.post("/breakers/change", data=tried | {"trials": "many"}).status_code == 422
+    assert person.post("/breakers/change", data=tried).status_code == 303
+    assert "half open, 0 of 2 went well" in text(person.get("/breakers"))
+    assert person.post("/breakers/change", data=tried | {"trials": ""}).status_code == 303
+    assert "half open" not in text(person.get("/breakers"))
+    assert person.post("/breakers/change", data=tried | {"to": "nonsense"}).status_code == 422
 
 
 @pytest.mark.req("R070")

@@ -32,7 +32,7 @@ def test_every_event_is_a_sentence(kind: str) -> None:
         ("instance.ended", {"end": "exited", "exit_code": 0}, "ended a run"),
         ("approval.granted", {"resource": "p/refund", "reason": "agreed"}, "was approved for p/refund: by ada: agreed"),
         ("agent.transitioned", {"from": "staging", "to": "production"}, "went from staging to production: by ada"),
-        ("breaker.reset", {"reason": "fixed"}, "may act again: its breaker was reset: by ada: fixed"),
+        ("breaker.reset", {"reason": "fixed"}, "may go on: a breaker was reset: by ada: fixed"),
         ("person.created", {"email": "b@c.d", "roles": ["owner", "viewer"]}, "added b@c.d: roles: owner, viewer"),
         (
             "call.completed",

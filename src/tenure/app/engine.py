@@ -1,7 +1,8 @@
 """What the control plane does between requests: consumers, the trace store's pump, Flows, and the Snapshot.
 
 Four loops, so that a slow one never delays a fast one: what the gateways wait for (approvals, breaker, facts) must not
-queue behind the trace store. Each loop survives its own errors: it reports and tries again.
+queue behind the trace store. A stop waits for none of them. Each loop survives its own errors: it reports and tries
+again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ class Engine:
 
     def start(self) -> None:
         """Begins every loop."""
+        loop = asyncio.get_running_loop()
+
+        def stop_now() -> None:
+            if self._publisher.stop():
+                loop.call_soon_threadsafe(self._publisher.announce)
+
+        self._world.alarm.attach(stop_now)
         self._spawn(self._on_news(self._react))
         pumps = [room.pump for room in self._rooms if room.pump]
         for pump in pumps:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -12,6 +13,7 @@ from tenure.approvals import service as approvals
 from tenure.base import events
 from tenure.base.room import World
 from tenure.breaker import service as breaker
+from tenure.breaker.model import Scope
 from tenure.identity import service as identity
 from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference, is_empty
 from tenure.oauth import service as oauth
@@ -29,26 +31,28 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Publisher:
-    """Holds the newest Snapshot and hands every change of it to the gateways that listen."""
+    """Holds the newest Snapshot and hands every change of it to the gateways that listen.
+
+    How breakers stand is read last, under a lock, by whoever makes a new Snapshot: a stop that was told at once is
+    never taken back by facts that were gathered before it.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._seq = -1
         self._listeners: set[asyncio.Event] = set()
+        self._making = threading.Lock()
         # Versions must grow over restarts too: a gateway that kept the last one must never take an older for newer.
         now = world.clock()
         self.snapshot = Snapshot(version=int(now.timestamp() * 1_000_000), issued_at=now)
 
     def build(self) -> Snapshot:
-        """All facts as they are now, under the version after the current one."""
+        """All facts as they are now, but for how breakers stand."""
         world = self._world
         now = world.clock()
         workspaces = policy.workspace_facts(world)
         with world.read() as connection:
-            breakers = breaker.facts(connection)
-            agents = {
-                key: _with_breaker(fact, breakers.get(key)) for key, fact in registry.agent_facts(connection).items()
-            }
+            agents = registry.agent_facts(connection)
             return Snapshot(
                 version=self.snapshot.version + 1,
                 issued_at=now,
@@ -82,13 +86,27 @@ class Publisher:
             self._seq = news[-1].seq if news else self._seq
             return False
         fresh = self.build()
-        delta = difference(self.snapshot, fresh)
-        policy.keep_facts(self._world, [fact for fact in delta.agents.values() if fact is not None])
+        known = self.snapshot.agents
+        policy.keep_facts(self._world, [fact for key, fact in fresh.agents.items() if _news(known.get(key), fact)])
         self._seq = passed
-        if is_empty(delta) and not first:
-            return False
-        self.snapshot = fresh
-        return True
+        return self._take(fresh, always=first)
+
+    def stop(self) -> bool:
+        """Takes over how breakers stand and nothing else, in the caller's thread; says whether anything changed. What
+        must stop waits neither for other news nor for the rest of the facts."""
+        return self._take(None)
+
+    def _take(self, fresh: Snapshot | None, *, always: bool = False) -> bool:
+        with self._making:
+            with self._world.read() as connection:
+                standing = breaker.facts(connection)
+            now = self.snapshot
+            new = _with_breakers(fresh or now, standing)
+            new = replace(new, version=now.version + 1, issued_at=self._world.clock())
+            if is_empty(difference(now, new)) and not always:
+                return False
+            self.snapshot = new
+            return True
 
     def announce(self) -> None:
         """Wakes the listeners. Call on the event loop, after ``refresh`` returned True."""
@@ -118,8 +136,26 @@ class Publisher:
             self._listeners.discard(flag)
 
 
-def _with_breaker(fact: AgentFact, state: BreakerFact | None) -> AgentFact:
-    if state is None:
-        return fact
-    limits = fact.breaker
-    return replace(fact, breaker=replace(state, threshold=limits.threshold, window_s=limits.window_s))
+def _news(known: AgentFact | None, fact: AgentFact) -> bool:
+    """Whether there is more new about an agent than how its breaker stands."""
+    if known is None:
+        return True
+    limits = BreakerFact(threshold=known.breaker.threshold, window_s=known.breaker.window_s)
+    return replace(known, breaker=limits) != fact
+
+
+def _with_breakers(snapshot: Snapshot, standing: Mapping[str, BreakerFact]) -> Snapshot:
+    """The facts with breakers as they stand: an agent's in its own fact, where its limits are, any other beside."""
+    agents, others = dict(snapshot.agents), {}
+    for key, state in standing.items():
+        workspace, scope, name = key.split("/", 2)
+        if scope != Scope.AGENT:
+            others[key] = state
+            continue
+        fact = agents.get(f"{workspace}/{name}")
+        if fact is not None:
+            limits = fact.breaker
+            now = replace(state, threshold=limits.threshold, window_s=limits.window_s)
+            if now != limits:
+                agents[f"{workspace}/{name}"] = replace(fact, breaker=now)
+    return replace(snapshot, agents=agents, breakers=others)

@@ -43,7 +43,7 @@ _CALL = (
     "error.type",
 )
 _APPROVAL = ("approval_id", "call_id", "resource", "digest", "policies", "policy_version", "claim", "decided_by")
-_BREAKER = ("epoch", "threshold", "window_s")
+_BREAKER = ("scope", "name", "epoch", "threshold", "window_s", "trials", "limits")
 _TOOL = ("resource", "fingerprint", "before")
 _PERSON = ("email", "roles")
 _DECISION = ("effect", "policies", "obligations", "policy_version")
@@ -66,6 +66,8 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "approval.expired": _APPROVAL,
     "breaker.tripped": _BREAKER,
     "breaker.reset": _BREAKER,
+    "breaker.closed": _BREAKER,
+    "breaker.limited": _BREAKER,
     "tool.pinned": _TOOL,
     "tool.changed": (*_TOOL, "changed", "like"),
     "tool.held": (*_TOOL, "like"),

@@ -19,9 +19,27 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
+class Alarm:
+    """What must reach the gateways before anything else: those who hear it act in the caller's thread, right after the
+    commit, and wait for no loop's turn. The bell still rings for everybody else."""
+
+    def __init__(self) -> None:
+        self._hear: list[Callable[[], None]] = []
+
+    def attach(self, hear: Callable[[], None]) -> None:
+        """Has ``hear`` called at every alarm."""
+        self._hear.append(hear)
+
+    def ring(self) -> None:
+        """Call after the commit."""
+        for hear in self._hear:
+            hear()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """What every verb may use: the database, the clock, the settings, and the bell that says there is news.
+    """What every verb may use: the database, the clock, the settings, the bell that says there is news, and the alarm
+    that says something must stop.
 
     ``consumers`` names every Consumer of the event log that the wiring runs: nothing is pruned that one of them has not
     read, and nothing at all while none is named."""
@@ -31,6 +49,7 @@ class World:
     config: Config
     bell: Bell
     consumers: frozenset[str] = frozenset()
+    alarm: Alarm = field(default_factory=Alarm)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

@@ -1,161 +1,317 @@
-"""The verbs of the breaker: count, trip, reset."""
+"""The verbs of breakers: look, stop, reset, set what trips them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from difflib import get_close_matches
 
 from sqlalchemy.engine import Connection
 
+from tenure.approvals import service as approvals
+from tenure.approvals.model import State as Approval
 from tenure.base import events
-from tenure.base.access import permit
+from tenure.base.access import Thing, permit
 from tenure.base.room import World
-from tenure.breaker import store
-from tenure.breaker.model import Breaker, Window, observe, trip_id, trip_reason
-from tenure.kernel.errors import Refused
-from tenure.kernel.ids import stable_id
-from tenure.kernel.snapshot import BreakerFact
-from tenure.kernel.values import Actor, Event, Status
+from tenure.breaker import counting, store
+from tenure.breaker.model import ANY, Breaker, Limits, Place, Reach, Scope, Setting, as_json, check, limits_of
+from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.ids import new_id, stable_id
+from tenure.kernel.snapshot import AgentFact, BreakerFact
+from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
-from tenure.registry.model import agent_fact
+from tenure.registry.model import thing
+from tenure.runtime import service as runtime
+from tenure.telemetry import service as telemetry
 
-KEEP = timedelta(days=1)
-"""Violations older than this, and than two windows, can no longer take part in a trip and are forgotten."""
+_MAX_REASON = 2000
+_ACTING = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
+_GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An agent's breaker and the limits of its manifest."""
+    """A breaker and what trips it."""
 
     breaker: Breaker
-    threshold: int
-    window_s: float
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What a stop came to; ``changed`` is False when it stood already."""
+
+    breaker: Breaker
+    changed: bool
 
 
 def facts(connection: Connection) -> dict[str, BreakerFact]:
-    """Epoch, tripped and reason of every breaker that ever counted, by ``<workspace>/<agent>``. The limits are the
-    manifest's and are left at their default here."""
-    return {
-        f"{item.workspace}/{item.agent}": BreakerFact(epoch=item.epoch, tripped=item.tripped, reason=item.reason)
-        for item in store.find(connection)
-    }
+    """How every breaker stands that ever counted, was stopped or may be tripped by gateways, by ``Place.key``. An
+    agent's limits are its manifest's and are left at their default here."""
+    settings = store.limits(connection)
+    found: dict[str, BreakerFact] = {}
+    for place, limits in settings.items():
+        if place.scope is not Scope.AGENT and limits.violations is not None:
+            found[place.key] = BreakerFact(threshold=limits.violations.count, window_s=limits.violations.window_s)
+    for item in store.states(connection):
+        known = found.get(item.place.key) or BreakerFact()
+        if item.place.scope is not Scope.AGENT and item.place.key not in found:
+            limit = limits_of(settings, item.place).violations
+            known = BreakerFact(threshold=limit.count, window_s=limit.window_s) if limit else BreakerFact(threshold=0)
+        found[item.place.key] = replace(
+            known, epoch=item.epoch, tripped=item.tripped, reason=item.reason, trials=item.trials, tried=item.tried
+        )
+    return found
 
 
 def find(world: World, workspace: str) -> list[Standing]:
-    """The breaker of every agent of the workspace, by name."""
+    """The breaker of every agent, those that were ever stopped or that something is set for, and the workspace's: what
+    is not closed first, then in the order of scopes and names."""
     with world.read() as connection:
-        known = {item.agent: item for item in store.find(connection, workspace)}
-        limits = {
-            fact.name: fact.breaker for fact in registry.agent_facts(connection).values() if fact.workspace == workspace
-        }
-    names = sorted(known.keys() | limits.keys())
-    return [_standing(known.get(name) or Breaker(workspace, name), limits.get(name, BreakerFact())) for name in names]
-
-
-def _standing(item: Breaker, limits: BreakerFact) -> Standing:
-    return Standing(item, limits.threshold, limits.window_s)
-
-
-def _limits(connection: Connection, workspace: str, agent: str) -> BreakerFact:
-    record = registry.get_agent(connection, workspace, agent)
-    return agent_fact(record).breaker if record else BreakerFact()
-
-
-def count(connection: Connection, event: Event) -> None:
-    """Counts a violation (``call.refused`` with ``tenure.violation``) in the epoch it happened in, once, and trips the
-    breaker when those of all gateways together are too many."""
-    if event.agent is None or event.data.get("tenure.violation") is not True:
-        return
-    held = store.hold(connection, event.workspace, event.agent)
-    if event.data.get("tenure.breaker.epoch", 0) != held.epoch or not store.count(
-        connection, event.id, held, event.time
-    ):
-        return
-    limits = _limits(connection, event.workspace, event.agent)
-    window = timedelta(seconds=limits.window_s)
-    store.forget(connection, held, event.time - max(KEEP, 2 * window))
-    if held.tripped:
-        return
-    near = store.times_near(connection, held, event.time, window, event.id)
-    # Seconds from this Event on: near zero a float holds every microsecond exactly enough to compare.
-    others = Window(tuple((time - event.time).total_seconds() for time in near))
-    _, tripped = observe(others, 0.0, limits.threshold, limits.window_s)
-    if tripped:
-        reason = trip_reason(limits.threshold, limits.window_s)
-        store.save(connection, replace(held, tripped_at=event.time, reason=reason))
-        events.append(connection, [_tripped(event, held.epoch, limits, reason)])
-
-
-def _tripped(cause: Event, epoch: int, limits: BreakerFact, reason: str) -> Event:
-    assert cause.agent is not None  # noqa: S101 (count refuses one without)
-    return Event(
-        id=trip_id(cause.workspace, cause.agent, epoch),
-        type="breaker.tripped",
-        time=cause.time,
-        workspace=cause.workspace,
-        actor="system:breaker",
-        agent=cause.agent,
-        release=cause.release,
-        instance=cause.instance,
-        session=cause.session,
-        trace_id=cause.trace_id,
-        parent_span_id=cause.span_id,
-        status=Status.VIOLATION,
-        policy_version=cause.policy_version,
-        data={"epoch": epoch, "threshold": limits.threshold, "window_s": limits.window_s, "reason": reason},
+        known = {item.place: item for item in store.find(connection, workspace)}
+        settings = {one.place: one.limits for one in store.settings(connection, workspace)}
+        agents = _agents(connection, workspace)
+        wanted = known.keys() | {place for place in settings if place.name != ANY} | {Place(workspace, Scope.WORKSPACE)}
+        wanted |= {Place(workspace, Scope.AGENT, name) for name in agents}
+        standings = [
+            Standing(
+                known.get(place) or Breaker(place),
+                limits_of(settings, place, counting.manifest_limit(connection, place)),
+            )
+            for place in wanted
+        ]
+    order = list(Scope)
+    return sorted(
+        standings,
+        key=lambda one: (one.breaker.state == "closed", order.index(one.breaker.place.scope), one.breaker.place.name),
     )
 
 
-def trip(connection: Connection, event: Event) -> None:
-    """Takes over a trip that a gateway tells of. One of an earlier epoch has been reset since and changes nothing; one
-    of a later epoch than is known here (a database restored from a copy) is believed: stopping is the safe side."""
-    epoch = event.data.get("epoch")
-    if event.agent is None or not isinstance(epoch, int):
-        return
-    held = store.hold(connection, event.workspace, event.agent)
-    if epoch < held.epoch or (epoch == held.epoch and held.tripped):
-        return
-    reason = str(event.data.get("reason") or "tripped by a gateway").replace("\x00", "")
-    store.save(connection, replace(held, epoch=epoch, tripped_at=event.time, reason=reason))
+def _agents(connection: Connection, workspace: str) -> dict[str, AgentFact]:
+    found = registry.agent_facts(connection).values()
+    return {fact.name: fact for fact in found if fact.workspace == workspace and fact.state not in _GONE}
 
 
-def reset(world: World, actor: Actor, agent: str, reason: str) -> Breaker:
-    """Lets the agent act again, in a new epoch in which nothing has been counted yet. Raises Refused: 403 for anybody
-    but a person who is an operator, 400 without a reason, 409 when the breaker is not tripped."""
+# --- what a breaker reaches -------------------------------------------------------------------------------------------
+
+
+def reach(world: World, actor: Actor, scope: Scope, name: str) -> Reach:
+    """What stopping something comes to. Raises Refused (404) for what there is not, with the nearest names."""
+    with world.read() as connection:
+        agents = _agents(connection, actor.workspace)
+        place = _meant(agents, actor.workspace, scope, name)
+        reached = tuple(sorted(_reached(agents, place)))
+        running = sum(runtime.live_count(connection, actor.workspace, one) for one in reached)
+    held = sum(
+        one.agent in reached and (scope is not Scope.TOOL or one.resource == place.name)
+        for one in approvals.find(world, actor.workspace, state=Approval.PENDING)
+    )
+    try:
+        calls: int | None = sum(one.calls for one in telemetry.stats(world, actor, _MINUTE) if one.agent in reached)
+    except Failed:  # what must stop does not hang on what is only told
+        calls = None
+    return Reach(place, reached, running, held, calls)
+
+
+def _reached(agents: dict[str, AgentFact], place: Place) -> set[str]:
+    """The agents that are at work and under a breaker. Of a chain: whoever the work can be handed on to."""
+    acting = {name: fact for name, fact in agents.items() if fact.state in _ACTING}
+    match place.scope:
+        case Scope.WORKSPACE:
+            return set(acting)
+        case Scope.TOOL:
+            return {name for name, fact in acting.items() if place.name in _tools(fact)}
+        case Scope.RELEASE:
+            return {name for name, fact in acting.items() if fact.release == place.name}
+        case Scope.AGENT:
+            return {place.name} & set(acting)
+        case Scope.CHAIN:
+            found, further = set[str](), {place.name} & set(acting)
+            while further:
+                found |= further
+                further = {peer.name for name in further for peer in acting[name].agents if peer.name in acting} - found
+            return found
+
+
+def _tools(fact: AgentFact) -> set[str]:
+    return {f"{tool.server}/{tool.name}" for tool in fact.tools}
+
+
+def _meant(agents: dict[str, AgentFact], workspace: str, scope: Scope, name: str) -> Place:
+    """The breaker that a person means. A release may be named by the beginning of its digest. Raises Refused."""
+    if scope is Scope.WORKSPACE:
+        if name:
+            raise Refused("unknown_breaker", "A workspace's breaker has no name.", fix="Leave it out.", status=422)
+        return Place(workspace, scope)
+    if scope is Scope.TOOL:
+        names = {tool for fact in agents.values() for tool in _tools(fact)}
+    else:
+        names = {fact.release for fact in agents.values()} if scope is Scope.RELEASE else set(agents)
+    if name in names:
+        return Place(workspace, scope, name)
+    if scope is Scope.RELEASE:
+        wanted = name.removeprefix("sha256:")
+        alike = [one for one in names if len(wanted) >= 8 and one.removeprefix("sha256:").startswith(wanted)]
+        if len(alike) == 1:
+            return Place(workspace, scope, alike[0])
+    near = get_close_matches(name, sorted(names), 3, 0.5)
+    kind = "agent" if scope is Scope.CHAIN else scope.value
+    raise Refused(
+        "unknown_breaker",
+        f"No agent at work has the {kind} {name[:200]}." if kind != "agent" else f"There is no agent {name[:200]}.",
+        fix=f"Did you mean {' or '.join(near)}?" if near else "`tenure breaker list` shows what there is.",
+        status=404,
+    )
+
+
+# --- stopping and letting go on ---------------------------------------------------------------------------------------
+
+
+def stop(world: World, actor: Actor, scope: Scope, name: str, reason: str) -> Stopped:
+    """Stops an agent, a tool, a release, a chain or the whole workspace: gateways are told at once and refuse every
+    call of it from then on. Streams on their way end. Stopping what is stopped changes
+    nothing. Raises Refused: 403 for whoever may not, 404 for what there is not, 422 without a reason."""
+    why = _reason(reason)
+    with world.begin() as tx:
+        record = registry.get_agent(tx, actor.workspace, name) if scope in (Scope.AGENT, Scope.CHAIN) else None
+        permit(actor, "breakers:trip", thing(record) if record is not None else Thing())
+        place = Place(actor.workspace, scope, name)
+        # Reading what everybody was granted takes a while; and a breaker that there is already can be tripped also when
+        # nobody has the tool or the release any more.
+        if record is None and not any(one.place == place for one in store.states(tx)):
+            agents = {} if scope is Scope.WORKSPACE else _agents(tx, actor.workspace)
+            place = _meant(agents, actor.workspace, scope, name)
+        held = store.hold(tx, place)
+        if held.tripped:
+            return Stopped(held, False)
+        now = world.clock()
+        after = counting.tripped(held, now, actor.name, f"stopped by {actor.name.partition(':')[2]}: {why}")
+        store.save(tx, after)
+        events.append(tx, [counting.tripped_event(after, now, actor.name, after.reason)])
+    world.alarm.ring()
+    return Stopped(after, True)
+
+
+def reset(world: World, actor: Actor, scope: Scope, name: str, reason: str, *, trials: int | None = None) -> Breaker:
+    """Lets calls pass again, in a new epoch in which nothing has been counted yet. ``trials``: only so many at first,
+    which must go well; None: as many as is set for this breaker. Raises Refused: 403 for anybody but a person who is an
+    operator, 422 without a reason, 409 when the breaker is closed."""
     if actor.principal is not None or not actor.name.startswith("person:"):
         raise Refused("not_a_person", "A breaker is reset by a person.", fix="Use a person's credential.", status=403)
     permit(actor, "breakers:reset")
-    if not reason.strip():
-        raise Refused("reason_required", "A reset needs a reason; it is kept in the audit.", fix="Say why it is safe.")
+    why = _reason(reason)
+    if trials is not None:
+        check(Place(actor.workspace, Scope.TOOL), Limits(trials=trials or 1))
     now = world.clock()
     with world.begin() as tx:
-        if not any(item.agent == agent and item.tripped for item in store.find(tx, actor.workspace)):
-            raise _not_tripped(agent)
-        held = store.hold(tx, actor.workspace, agent)
-        if not held.tripped:
-            raise _not_tripped(agent)
+        place = Place(actor.workspace, scope, name)
+        if not any(item.place == place and item.state != "closed" for item in store.states(tx)):
+            raise _not_tripped(place)
+        held = store.hold(tx, place)
+        if held.state == "closed":
+            raise _not_tripped(place)
+        wanted = trials if trials is not None else limits_of(store.limits(tx), place).trials
         after = replace(
-            held, epoch=held.epoch + 1, tripped_at=None, reason="", reset_by=actor.name, reset_reason=reason.strip()
+            held,
+            epoch=held.epoch + 1,
+            tripped_at=None,
+            tripped_by="",
+            reason="",
+            trials=wanted,
+            tried=(),
+            good=0,
+            reset_at=now,
+            reset_by=actor.name,
+            reset_reason=why,
         )
         store.save(tx, after)
         store.forget(tx, after, None)
+        told = {"scope": scope.value, "name": name, "epoch": after.epoch, "reason": why, "tripped_for": held.reason}
         event = Event(
-            id=stable_id("breaker.reset", actor.workspace, agent, str(after.epoch)),
+            id=stable_id("breaker.reset", place.key, str(after.epoch)),
             type="breaker.reset",
             time=now,
             workspace=actor.workspace,
             actor=actor.name,
-            agent=agent,
-            data={"epoch": after.epoch, "reason": after.reset_reason, "tripped_for": held.reason},
+            agent=name if scope is Scope.AGENT else None,
+            data={**told, "trials": wanted},
         )
         events.append(tx, [event])
+    world.alarm.ring()
     return after
 
 
-def _not_tripped(agent: str) -> Refused:
+def _reason(reason: str) -> str:
+    text = reason.strip()
+    if not text or len(text) > _MAX_REASON or "\x00" in text:
+        raise Refused(
+            "reason_required",
+            f"This needs a reason, of at most {_MAX_REASON} characters; it is kept in the audit.",
+            fix="Say why.",
+            status=422,
+        )
+    return text
+
+
+def _not_tripped(place: Place) -> Refused:
     return Refused(
         "breaker_not_tripped",
-        f"The breaker of agent {agent} is not tripped.",
+        f"The breaker of {place.words} is not tripped.",
         fix="`tenure breaker list` shows which are.",
         status=409,
+    )
+
+
+# --- what trips them --------------------------------------------------------------------------------------------------
+
+
+def settings(world: World, workspace: str) -> list[Setting]:
+    """What a workspace has set."""
+    with world.read() as connection:
+        return store.settings(connection, workspace)
+
+
+def set_limits(world: World, actor: Actor, scope: Scope, name: str, limits: Limits) -> Setting:
+    """Sets what trips one breaker, or with ``ANY`` each of a scope, in place of what was set for it before. Raises
+    Refused: 403 for whoever may not, 422 for limits that cannot be meant."""
+    permit(actor, "breakers:limit")
+    place = Place(actor.workspace, scope, name)
+    if (scope is Scope.WORKSPACE) is bool(name) or len(name) > 200 or "\x00" in name:
+        raise Refused(
+            "bad_breaker", "A workspace's breaker has no name; any other has one.", fix=f"As in {ANY}.", status=422
+        )
+    check(place, limits)
+    item = Setting(place, limits, actor.name, world.clock())
+    with world.begin() as tx:
+        store.save_setting(tx, item)
+        events.append(tx, [_limits_event(item.place, actor, world, limits)])
+    return item
+
+
+def drop_limits(world: World, actor: Actor, scope: Scope, name: str) -> None:
+    """Forgets what was set for a breaker. Raises Refused: 403 for whoever may not, 404 when nothing was."""
+    permit(actor, "breakers:limit")
+    place = Place(actor.workspace, scope, name)
+    with world.begin() as tx:
+        if not store.drop_setting(tx, place):
+            raise Refused(
+                "nothing_set",
+                f"Nothing is set for {place.words}.",
+                fix="`tenure breaker settings` shows what is.",
+                status=404,
+            )
+        events.append(tx, [_limits_event(place, actor, world, Limits())])
+
+
+def _limits_event(place: Place, actor: Actor, world: World, limits: Limits) -> Event:
+    return Event(
+        id=new_id(),
+        type="breaker.limited",
+        time=world.clock(),
+        workspace=place.workspace,
+        actor=actor.name,
+        agent=place.name if place.scope is Scope.AGENT and place.name != ANY else None,
+        status=Status.FLAGGED,
+        data={"scope": place.scope.value, "name": place.name, "limits": as_json(limits)},
     )

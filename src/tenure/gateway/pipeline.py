@@ -16,9 +16,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tenure.breaker.model import Window, observe, trip_id, trip_reason
 from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
+from tenure.gateway.breakers import Breakers, Standing, half_open_denial
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.returned import Returned
@@ -36,6 +36,7 @@ from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON
 _TOKENS_KEPT = 10_000
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _OWN = {AUDIENCE: "any"}
+_NOTHING_STOPPED = Standing()
 
 
 class Pipeline:
@@ -59,12 +60,8 @@ class Pipeline:
         self._wall = wall
         self._verified: dict[bytes, Verified] = {}
         self._verified_with: Mapping[str, JsonObject] = {}
-        self._windows: dict[str, tuple[int, Window]] = {}
-        # A trip that the control plane has not heard of yet must outlive the process that saw it.
-        trips = spool.recovered("breaker.tripped")
-        self._tripped: dict[str, int] = {f"{trip.workspace}/{trip.agent}": trip.data["epoch"] for trip in trips}
-        self._trip_count = 0  # of this process: a Verdict from before the newest trip is looked at again
         self._dead_noted: dict[str, float] = {}
+        self._breakers = Breakers(facts, spool, self.judge, wall)
         self._approvals = Approvals(facts, spool, self.judge, wall)
         self.returned = Returned(facts, self.judge, self._approvals)
 
@@ -203,16 +200,14 @@ class Pipeline:
         facts = self.facts
         snapshot = facts.current
         agent = workspace = bundle = None
-        epoch, tripped = 0, False
+        standing = _NOTHING_STOPPED
         if snapshot is not None:
             key = f"{principal.workspace}/{principal.agent}"
             agent = snapshot.agents.get(key)
             workspace = snapshot.workspaces.get(principal.workspace)
             bundle = facts.bundles.get(principal.workspace)
             if agent is not None:
-                epoch = agent.breaker.epoch
-                # A trip seen here holds until a reset, which is a newer epoch, has come down.
-                tripped = agent.breaker.tripped or self._tripped.get(key, -1) >= epoch
+                standing = self._breakers.standing(call, principal, agent, snapshot)
         decision = decide(
             call,
             principal,
@@ -220,7 +215,8 @@ class Pipeline:
             workspace,
             bundle,
             approved=approved,
-            breaker_tripped=tripped,
+            breaker_tripped=standing.tripped,
+            stopped=standing.stopped,
             stale=facts.stale,
         )
         if snapshot is not None and _revoked(principal, snapshot) and decision.effect is not Effect.DENY:
@@ -229,8 +225,11 @@ class Pipeline:
         if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
-        basis = (snapshot, self._trip_count)
-        return Verdict(decision, agent, breaker_epoch=epoch, decide_us=took, basis=basis, approved=approved)
+        basis = (snapshot, self._breakers.trips)
+        verdict = Verdict(decision, agent, breaker_epoch=standing.epoch, decide_us=took, basis=basis, approved=approved)
+        if standing.half_open and decision.effect is Effect.ALLOW:
+            return half_open_denial(verdict, standing.half_open)
+        return verdict
 
     def _within_chain(
         self, call: Call, principal: Principal, agent: AgentFact | None, snapshot: Snapshot | None, decision: Decision
@@ -271,9 +270,11 @@ class Pipeline:
             agent = verdict.agent
             wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
             verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
+        if verdict.half_open:
+            verdict = await self._breakers.on_trial(call, principal, verdict)
         if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
             verdict = replace(verdict, violation=True)
-            self._count(call, principal, verdict)
+            self._breakers.count(call, principal, verdict)
         return verdict
 
     def admit(self, call: Call, principal: Principal, verdict: Verdict) -> None:
@@ -286,48 +287,13 @@ class Pipeline:
         """The Verdict under which an allowed call goes on now: the same one while no fact has changed. A call that is
         long on its way (a stream) asks before each piece. Raises ``NoLongerAllowed``."""
         facts = self.facts
-        if verdict.basis[0] is facts.current and verdict.basis[1] == self._trip_count and not facts.stale:
+        if verdict.basis[0] is facts.current and verdict.basis[1] == self._breakers.trips and not facts.stale:
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
         newer = replace(self.judge(call, principal, approved=approved), approval_id=verdict.approval_id)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(newer)
         return newer
-
-    def _count(self, call: Call, principal: Principal, verdict: Verdict) -> None:
-        agent = verdict.agent
-        if agent is None:
-            return
-        key, rule = f"{principal.workspace}/{principal.agent}", agent.breaker
-        epoch, window = self._windows.get(key, (rule.epoch, Window()))
-        if epoch != rule.epoch:
-            window = Window()
-        window, tripped = observe(window, self._wall(), rule.threshold, rule.window_s)
-        self._windows[key] = (rule.epoch, window)
-        if tripped and self._tripped.get(key, -1) < rule.epoch:
-            self._tripped[key] = rule.epoch
-            self._trip_count += 1
-            reason = trip_reason(rule.threshold, rule.window_s)
-            data = {"epoch": rule.epoch, "threshold": rule.threshold, "window_s": rule.window_s, "reason": reason}
-            self.spool.append(
-                Event(
-                    id=trip_id(principal.workspace, principal.agent, rule.epoch),
-                    type="breaker.tripped",
-                    time=datetime.fromtimestamp(self._wall(), UTC),
-                    workspace=principal.workspace,
-                    actor="system:gateway",
-                    agent=principal.agent,
-                    release=principal.release,
-                    instance=principal.instance,
-                    session=principal.session,
-                    trace_id=call.trace_id or None,
-                    parent_span_id=call.span_id or None,
-                    status=Status.VIOLATION,
-                    policy_version=verdict.decision.policy_version or None,
-                    data=data,
-                ),
-                urgent=True,
-            )
 
     # -- record
     def record(  # noqa: PLR0917 (the facts of one call, in the order they come to be)

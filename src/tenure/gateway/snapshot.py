@@ -37,12 +37,14 @@ class Facts:
     """The present Snapshot and the compiled policies of its workspaces.
 
     ``current`` is None until the first Snapshot arrived. Both only ever change together, between two awaits, so that
-    one decision never sees half of a change.
+    one decision never sees half of a change. ``stopping``: the workspaces in which a breaker of more than an agent is
+    not closed, so that calls elsewhere need not ask.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.current: Snapshot | None = None
         self.bundles: Mapping[str, Bundle] = {}
+        self.stopping: frozenset[str] = frozenset()
         self._clock = clock
         self._heard = 0.0
         self._bell: asyncio.Future[None] | None = None
@@ -83,6 +85,9 @@ class Facts:
 
     def replace(self, snapshot: Snapshot, bundles: Mapping[str, Bundle]) -> None:
         """Takes over new facts, and wakes everyone who waits for a change."""
+        if self.current is None or snapshot.breakers is not self.current.breakers:
+            open_ones = (key for key, fact in snapshot.breakers.items() if fact.tripped or fact.trials)
+            self.stopping = frozenset(key.partition("/")[0] for key in open_ones)
         self.current = snapshot
         self.bundles = bundles
         self._heard = self._clock()

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from tenure.breaker.model import Place
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
@@ -18,6 +19,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ``violation``: it counts toward the breaker. ``counts`` is False for a person's own no, which is not the agent's
     misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is the deciding
     itself, ``waited_us`` the wait for a person. ``approved``: it was decided as if a person had approved it.
+    ``half_open``: breakers for which alone it was refused, and which it may pass on trial.
     """
 
     decision: Decision
@@ -30,6 +32,7 @@ class Verdict(msgspec.Struct, frozen=True):
     waited_us: int = 0
     basis: tuple[Snapshot | None, int] = (None, 0)
     approved: bool = False
+    half_open: tuple[Place, ...] = ()
 
     @property
     def allowed(self) -> bool:

@@ -156,13 +156,16 @@ class PeerFact:
 @dataclass(frozen=True, slots=True)
 class BreakerFact:
     """``epoch`` counts resets: a violation counts only in the epoch it happened in, so a late one cannot trip a
-    breaker that a person has just reset. ``threshold`` violations within ``window_s`` seconds trip it."""
+    breaker that a person has just reset. ``threshold`` violations within ``window_s`` seconds trip it; 0: however many,
+    they do not. ``trials`` above 0: it is half open, and only the calls that ``tried`` names may pass, so many."""
 
     epoch: int = 0
     tripped: bool = False
     reason: str = ""
     threshold: int = 5
     window_s: float = 300.0
+    trials: int = 0
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,8 @@ class Snapshot:
     ``secrets`` are the keys that the gateways of an installation share, by an id that sorts by age, each 32 bytes in
     base64url. They are told to gateways only and kept in memory only. ``revoked`` are ids of tokens and of instances
     that are dead though their signature holds, each with the Unix seconds when it is dead by itself; ``audiences`` are
-    what tokens may be made out for, and where each is good (``oauth.model.surfaces``).
+    what tokens may be made out for, and where each is good (``oauth.model.surfaces``). ``breakers`` are
+    those of more than one agent, by ``<workspace>/<scope>/<name>`` (``breaker.model``); an agent's own is in its fact.
     """
 
     version: int
@@ -263,6 +267,7 @@ class Snapshot:
     people: Mapping[str, PersonFact] = field(default_factory=dict)
     revoked: Mapping[str, float] = field(default_factory=dict)
     audiences: Mapping[str, str] = field(default_factory=dict)
+    breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,12 +286,15 @@ class Delta:
     people: Mapping[str, PersonFact | None] = field(default_factory=dict)
     revoked: Mapping[str, float | None] = field(default_factory=dict)
     audiences: Mapping[str, str | None] = field(default_factory=dict)
+    breakers: Mapping[str, BreakerFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
     """``sha256:...`` over all that is known of an agent: an Event names it as what its call was decided from, so that
-    the decision can be made again (R076)."""
-    return digest(asdict(fact))
+    the decision can be made again (R076). How its breaker stands is left out: no policy reads it, and it changes with
+    every trial call."""
+    limits = BreakerFact(threshold=fact.breaker.threshold, window_s=fact.breaker.window_s)
+    return digest(asdict(replace(fact, breaker=limits)))
 
 
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
@@ -322,13 +330,14 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         people=_changed(old.people, new.people),
         revoked=_changed(old.revoked, new.revoked),
         audiences=_changed(old.audiences, new.audiences),
+        breakers=_changed(old.breakers, new.breakers),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    return not (any(facts) or delta.revoked or delta.audiences)
+    return not (any(facts) or delta.revoked or delta.audiences or delta.breakers)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -349,4 +358,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         people=_merged(snapshot.people, delta.people),
         revoked=_merged(snapshot.revoked, delta.revoked),
         audiences=_merged(snapshot.audiences, delta.audiences),
+        breakers=_merged(snapshot.breakers, delta.breakers),
     )

@@ -56,7 +56,7 @@ from tenure.policy.system import (
 from tenure.policy.withheld import withheld
 
 __all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS", "PERSON"]
-__all__ += ["CREDENTIAL", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
+__all__ += ["BREAKER", "CREDENTIAL", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
 __all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
@@ -152,13 +152,15 @@ def decide(
     *,
     approved: bool = False,
     breaker_tripped: bool | None = None,
+    stopped: str = "",
     stale: bool = False,
     found: Found | None = None,
 ) -> Decision:
     """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
-    own knowledge when newer than the fact. ``stale``: the Snapshot is older than allowed; only a resource for which the
-    workspace declared ``fail_mode: open`` goes on, with the obligation ``fail_open`` to record it. ``found``: what was
-    found in a call of the past, in place of looking into it. Never raises."""
+    own knowledge when newer than the fact; ``stopped``: why a breaker of more than this agent stops the
+    call. ``stale``: the Snapshot is older than allowed; only a resource for which the workspace declared ``fail_mode:
+    open`` goes on, with the obligation ``fail_open`` to record it. ``found``: what was found in
+    a call of the past, in place of looking into it. Never raises."""
     version = bundle.version if bundle else workspace.policy_version if workspace else ""
     open_anyway = stale and workspace is not None and call.resource in workspace.fail_open
     if stale and not open_anyway:
@@ -172,6 +174,8 @@ def decide(
     if refusal is not None:
         return refusal
     assert agent is not None  # noqa: S101 (_standing refuses an unknown agent)
+    if stopped:
+        return _deny(BREAKER, stopped, version)
     if bundle is None:
         return _deny(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version

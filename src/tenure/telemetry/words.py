@@ -107,10 +107,8 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because(f"{resource} {word} by {_by(event)}", data.get("reason"))
         case "approval.claimed":
             return "the approved call goes on"
-        case "breaker.reset":
-            return _because(f"breaker reset by {_by(event)}", data.get("reason"))
-        case "breaker.tripped":
-            return _because("breaker tripped, every call is refused", data.get("reason"))
+        case "breaker.reset" | "breaker.tripped" | "breaker.closed" | "breaker.trial" | "breaker.limited":
+            return _breaker(event)
         case "tool.changed" | "tool.held" | "tool.restored" | "tool.rejected" | "tool.pinned" | "tool.seen":
             return _definition(event)
         case "tool.disabled" | "tool.enabled":
@@ -121,6 +119,17 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             return _because(change, data.get("reason"))
         case _:
             return _other(event)
+
+
+def _breaker(event: Event) -> str:
+    words = {
+        "breaker.reset": f"breaker reset by {_by(event)}",
+        "breaker.tripped": "breaker tripped, every call is refused",
+        "breaker.closed": "breaker closed: its trial calls went well",
+        "breaker.trial": "asks to be tried by a half-open breaker",
+        "breaker.limited": f"limits of a breaker set by {_by(event)}",
+    }
+    return _because(words[event.type], event.data.get("reason"))
 
 
 def _definition(event: Event) -> str:

@@ -70,15 +70,6 @@ async def decide_release(request: Request, name: str, digest: str) -> Response:
     return go(request, f"/agents/{quote(name, safe='')}?done={decision}")
 
 
-@router.post("/agents/{name}/breaker")
-async def reset_breaker(request: Request, name: str) -> Response:
-    """Lets a stopped agent act again."""
-    fields = await form(request)
-    body = {"reason": fields.get("reason", "").strip()}
-    await api_of(request).post(f"/v1/agents/{quote(name, safe='')}/breaker/reset", body)
-    return go(request, f"/agents/{quote(name, safe='')}?done=reset")
-
-
 @router.post("/approvals/{ident}")
 async def decide(request: Request, ident: str) -> Response:
     """Approves or rejects one held call."""

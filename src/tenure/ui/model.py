@@ -241,6 +241,12 @@ def agent_rows(
     return sorted(rows, key=lambda row: row.name)
 
 
+def breakers_of_agents(answer: Json) -> dict[str, JsonObject]:
+    """The breakers that are an agent's own, by its name."""
+    found = items(answer, "breakers")
+    return {str(one["name"]): one for one in found if one.get("scope") == "agent"}
+
+
 @dataclass(frozen=True, slots=True)
 class FleetFilter:
     """What the fleet page shows, as its address says."""

@@ -17,9 +17,10 @@ from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
 from tenure.ui import actions, assets, lifecycle, waterfall
 from tenure.ui import people as members
+from tenure.ui import breakers as stops
 from tenure.ui import tools as granted
 from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
-from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, items, matches, tools_of
+from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, breakers_of_agents, items, matches, tools_of
 from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
@@ -47,7 +48,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     wanted = FleetFilter(q.strip(), state, tier, breaker)
     rows = agent_rows(
         items(agents, "agents"),
-        _keyed(breakers, "agent", "breakers"),
+        breakers_of_agents(breakers),
         _keyed(stats, "agent", "agents", "stats"),
     )
     shown = [row for row in rows if matches(row, wanted)]
@@ -105,7 +106,7 @@ async def one_agent(request: Request, name: str) -> Response:
     spec: JsonObject = manifest.get("spec") or {}
     been = {str(change.get(side)) for change in changes for side in ("from", "to") if change.get(side)}
     nodes, arrows = lifecycle.picture(current, been, rules)
-    row = agent_rows([record], _keyed(breakers, "agent", "breakers"), _keyed(stats, "agent", "agents", "stats"))[0]
+    row = agent_rows([record], breakers_of_agents(breakers), _keyed(stats, "agent", "agents", "stats"))[0]
     return render(
         request,
         "agent.html",
@@ -115,7 +116,7 @@ async def one_agent(request: Request, name: str) -> Response:
         manifest=manifest,
         spec=spec,
         tools=tools_of(spec),
-        breaker=_keyed(breakers, "agent", "breakers").get(name) or {},
+        breaker=breakers_of_agents(breakers).get(name) or {},
         nodes=nodes,
         arrows=arrows,
         steps=lifecycle.next_steps(current, rules, record.get("actions") or ()),
@@ -145,16 +146,6 @@ async def step(request: Request, name: str, to: str) -> Response:
         )
     template = "_step.html" if is_fragment(request) else "step.html"
     return render(request, template, frame=around, agent=record, step=chosen)
-
-
-@router.get("/agents/{name}/breaker")
-async def breaker(request: Request, name: str) -> Response:
-    """Says what a reset will do, and asks for the reason."""
-    api = api_of(request)
-    around, breakers = await asyncio.gather(frame(api), api.get("/v1/breakers"))
-    state = _keyed(breakers, "agent", "breakers").get(name) or {}
-    template = "_breaker.html" if is_fragment(request) else "breaker.html"
-    return render(request, template, frame=around, name=name, breaker=state)
 
 
 @router.get("/live")
@@ -351,6 +342,7 @@ def create_router() -> APIRouter:
     console.include_router(own_account.router)
     console.include_router(granted.router)
     console.include_router(members.router)
+    console.include_router(stops.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

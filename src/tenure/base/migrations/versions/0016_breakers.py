@@ -1,0 +1,20 @@
+"""Breakers of more than agents: the statements beside this file, one list for each database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+
+END_OF_STATEMENT = "\n;;\n"
+
+
+def upgrade() -> None:
+    """Makes the tables anew and takes over how the breakers of agents stand."""
+    connection = op.get_bind()
+    statements = Path(__file__).with_suffix(f".{connection.dialect.name}.sql").read_text("utf-8")
+    for statement in statements.split(END_OF_STATEMENT):
+        connection.exec_driver_sql(statement)

@@ -32,7 +32,7 @@ from tenure.breaker.model import (
 from tenure.breaker.react import CONSUMER
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.kernel.values import Actor, Event, LifecycleState, Role, Status
 from tenure.registry import service as registry
 from tests.sim.api import Api
 from tests.sim.clock import FakeClock
@@ -187,12 +187,12 @@ def _employed(world: World, operator: Actor, name: str = "clerk", **spec: Any) -
     registry.apply(world, operator, manifest(name, "http://127.0.0.1:1/v1", **spec))
     for to in ("approved", "created", "provisioned", "staging"):
         by = operator if to in ("approved", "staging") else Actor("default", "system:x", frozenset({Role.SYSTEM}))
-        registry.transition(world, by, name, to, "a test needs it")
+        registry.transition(world, by, name, LifecycleState(to), "a test needs it")
     with world.read() as connection:
         return registry.the_agent(connection, "default", name).release
 
 
-SHOP = {"servers": {"shop": {"url": "http://127.0.0.1:1/mcp"}}, "tools": [{"name": "shop/refund"}]}
+SHOP: dict[str, Any] = {"servers": {"shop": {"url": "http://127.0.0.1:1/mcp"}}, "tools": [{"name": "shop/refund"}]}
 
 
 @pytest.mark.req("R055", "R068")
@@ -308,7 +308,7 @@ def test_a_trial_call_that_goes_wrong_trips_it_again(world: World, operator: Act
     call = _call(world)
     _hear(world, _asks(call, epoch))
     bad = {
-        "error": replace(call, data=call.data | {"error.type": "500"}),
+        "error": replace(call, data={**call.data, "error.type": "500"}),
         "violation": replace(_violation(world), id=call.id),
         "anomaly": replace(call, status=Status.ANOMALY),
     }
@@ -327,7 +327,7 @@ def test_a_trial_that_came_to_nothing_gives_its_place_back(world: World, operato
     epoch = _half_open(world, operator, 1)
     clock.advance(1)
     first, second = _call(world), _call(world)
-    _hear(world, _asks(first, epoch), replace(first, data=first.data | {"error.type": "client_disconnected"}))
+    _hear(world, _asks(first, epoch), replace(first, data={**first.data, "error.type": "client_disconnected"}))
     assert _at(world, TOOL).tried == ()
     _hear(world, _asks(second, epoch), second)
     assert _at(world, TOOL).state == "closed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
@@ -55,7 +56,7 @@ async def set_change(request: Request) -> Response:
     """Stops, or lets go on."""
     fields = await form(request)
     to, scope, name = fields.get("to", ""), fields.get("scope", ""), fields.get("name", "")
-    body: JsonObject = {"scope": scope, "name": name, "reason": fields.get("reason", "").strip()}
+    body: dict[str, Any] = {"scope": scope, "name": name, "reason": fields.get("reason", "").strip()}
     if to == "start" and fields.get("trials", ""):
         body["trials"] = _number(fields["trials"])
     await api_of(request).post(f"/v1/breakers/{_verb(to)}", body)

@@ -170,12 +170,10 @@ def decide(
             version,
         )
     tripped = breaker_tripped if breaker_tripped is not None else agent is not None and agent.breaker.tripped
-    refusal = _standing(principal, agent, tripped, version)
+    refusal = _standing(principal, agent, tripped, version) or (_deny(BREAKER, stopped, version) if stopped else None)
     if refusal is not None:
         return refusal
     assert agent is not None  # noqa: S101 (_standing refuses an unknown agent)
-    if stopped:
-        return _deny(BREAKER, stopped, version)
     if bundle is None:
         return _deny(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version

@@ -193,6 +193,6 @@ def test_the_index_finds_the_rules_whose_scope_covers_a_call(
     bundle = compile_bundle([("f.cedar", _text(parts))])
     tool = "/" in resource
     action, uid = ("call_tool", ("Tool", resource)) if tool else ("call_model", ("Model", resource))
-    parents = frozenset({("Server", resource.split("/")[0])} if tool else set())
+    parents = frozenset({("Server", resource.split("/", maxsplit=1)[0])} if tool else set())
     asked = (("Agent", agent.name), action, uid, parents)
     assert bundle.index.of(*asked) == [rule for rule in bundle.rules if rule.scope.covers(*asked)]

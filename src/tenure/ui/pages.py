@@ -16,8 +16,8 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
 from tenure.ui import actions, assets, lifecycle, waterfall
-from tenure.ui import people as members
 from tenure.ui import breakers as stops
+from tenure.ui import people as members
 from tenure.ui import tools as granted
 from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
 from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, breakers_of_agents, items, matches, tools_of

@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from scripts import agentic
 from tenure.app.main import app as command_line
 from tenure.app.server import create_app
 from tenure.app.wiring import ROOMS
@@ -148,6 +149,7 @@ def pages() -> dict[Path, str]:
         DOCS / "commands.md": commands_page(),
         DOCS / "requirements.md": requirements_page(),
         DOCS / "findings.md": findings_page(),
+        DOCS / "owasp-agentic.md": NOTE + agentic.page(ROOT / "tests"),
         DOCS / "openapi.json": json.dumps(openapi, indent=1, sort_keys=True) + "\n",
         DOCS / "agent.schema.json": json.dumps(manifest_schema(), indent=1) + "\n",
     }

@@ -103,6 +103,9 @@ def test_a_held_call_is_approved_and_used_by_exactly_one_call(world: World, oper
     assert granted.data["policies"] == ["limit"]
 
 
+@pytest.mark.asi(
+    "ASI09", "Who approves sees the exact arguments and what the agent is for, not what the agent says about them"
+)
 def test_the_approver_sees_what_exactly_is_asked_and_what_the_agent_is_for(world: World, operator: Actor) -> None:
     spec = {"purpose": "Refunds what customers return", "approvals": {"hold_timeout_s": 60}}
     registry.apply(world, operator, manifest("clerk", "http://127.0.0.1:1/v1", **spec))

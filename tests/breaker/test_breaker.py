@@ -210,6 +210,7 @@ def test_a_reset_needs_a_reason_and_a_tripped_breaker(world: World, operator: Ac
         service.reset(world, operator, Scope.AGENT, "clerk", " ")
 
 
+@pytest.mark.twin("ASI10")
 def test_old_violations_are_forgotten(world: World, clock: FakeClock) -> None:
     for _ in range(3):
         _hear(world, _refused(world))

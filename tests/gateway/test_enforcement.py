@@ -30,6 +30,7 @@ def outcome(client: openai.OpenAI, model: str) -> int:
 
 
 @pytest.mark.req("R055")
+@pytest.mark.asi("ASI08", "The breaker stops an agent at its threshold, however many calls come at once")
 def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
     house.publish(breaker=BreakerFact(threshold=5, window_s=300.0))
     client = house.client()
@@ -57,6 +58,7 @@ def test_the_breaker_is_exact_under_200_concurrent_calls(house: Any) -> None:
 
 
 @pytest.mark.req("R055")
+@pytest.mark.asi("ASI10", "Suspension ends even what is under way")
 def test_a_stream_is_cut_when_its_agent_is_suspended(house: Any) -> None:
     before = house.provider.seen()["broken_off"]
     stream = house.client().chat.completions.create(
@@ -117,6 +119,7 @@ def test_a_trip_that_could_not_be_told_outlives_the_gateway(house: Any) -> None:
     assert outcome(house.client(), "echo") == 200
 
 
+@pytest.mark.twin("ASI08")
 def test_one_agents_breaker_does_not_stop_another(house: Any) -> None:
     house.publish(breaker=BreakerFact(threshold=1))
     house.publish(name="other")

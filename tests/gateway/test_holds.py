@@ -47,6 +47,7 @@ def test_a_held_call_goes_on_when_a_person_approves_it(house: Any) -> None:
     assert claim == {"approval_id": data["approval_id"], "claim": event["data"]["tenure.call.id"]}
 
 
+@pytest.mark.asi("ASI02", "An approval is of one call with its exact arguments, once")
 def test_an_approval_is_used_once_and_a_changed_argument_needs_another(house: Any) -> None:
     client = house.client()
     with pytest.raises(openai.ConflictError) as caught:

@@ -49,6 +49,7 @@ def said(answer: Any) -> str:
 
 
 @pytest.mark.req("R092", "R058")
+@pytest.mark.asi("ASI01", "So is a model's answer")
 def test_an_answer_that_policy_denies_is_withheld_in_the_callers_protocol(house: Any) -> None:
     client = under(house, DENY)
     assert said(ask(client, "good morning")) == "You said: good morning"
@@ -118,6 +119,7 @@ def test_an_approval_of_a_call_is_none_of_its_answer(house: Any) -> None:
 
 
 @pytest.mark.req("R092")
+@pytest.mark.asi("ASI01", "A stream is cut before such a piece has gone")
 def test_a_stream_is_cut_before_what_policy_denies_has_gone(house: Any) -> None:
     client = under(house, DENY)
     whole = "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, "good morning", stream=True))
@@ -166,6 +168,7 @@ def _text(stream: bytes) -> str:
 
 @given(st.text(max_size=60), st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
+@pytest.mark.twin("ASI01")
 def test_a_stream_without_findings_arrives_octet_for_octet(text: str, random: Any) -> None:
     words = [text[at : at + 3] for at in range(0, len(text), 3)]
     stream = _events(words)

@@ -48,6 +48,7 @@ def asker(**more: Any) -> Principal:
 
 
 @pytest.mark.req("R085")
+@pytest.mark.twin("ASI03")
 def test_a_chain_of_three_is_one_causal_chain(house: House) -> None:
     assert house.say("ask third: echo deep", on_behalf_of="ada@example.com") == "deep"
     first, second = sorted(house.calls(2), key=lambda event: event["time"])
@@ -97,6 +98,7 @@ def test_a_tool_outside_the_bound_is_denied(house: House) -> None:
 
 
 @pytest.mark.req("R035")
+@pytest.mark.asi("ASI03", "Whoever hands work on can only narrow what it may do")
 def test_bounds_add_up_along_the_chain_and_agents_are_bounded_too(house: House) -> None:
     house.publish("third", tools=CRM)
     house.publish("asker", PeerGrant("helper", tools=("crm/*",)))
@@ -116,6 +118,7 @@ def test_a_policy_reads_the_chain(house: House) -> None:
 
 
 @pytest.mark.parametrize("wire", ["/mcp", "/v1/chat/completions", "/a2a/third"])
+@pytest.mark.asi("ASI03", "What was handed to one agent is of no use to another")
 def test_a_stolen_delegation_is_refused_on_every_wire(house: House, wire: str) -> None:
     given = {HEADER: handed(house)[HEADER]}
 
@@ -131,6 +134,7 @@ def test_a_stolen_delegation_is_refused_on_every_wire(house: House, wire: str) -
     assert event["data"]["tenure.decision"]["policies"] == ["system/delegation-ended"]
 
 
+@pytest.mark.asi("ASI07", "What one agent hands to another is signed, and refused when forged or expired")
 def test_what_is_expired_forged_or_over_is_refused(house: House) -> None:
     grant = PeerGrant("helper")
     good = own(house, asker(), grant)
@@ -151,6 +155,7 @@ def test_what_is_expired_forged_or_over_is_refused(house: House) -> None:
     assert call_tool(house, "helper", "crm__read", {HEADER: good}).status_code == 200
 
 
+@pytest.mark.asi("ASI08", "Work ends with the agent that handed it on")
 def test_a_delegation_ends_with_the_agent_that_made_it(house: House) -> None:
     given = {HEADER: handed(house)[HEADER]}
     assert call_tool(house, "helper", "crm__read", given).status_code == 200
@@ -161,6 +166,7 @@ def test_a_delegation_ends_with_the_agent_that_made_it(house: House) -> None:
     assert (answer.status_code, "is suspended" in answer.text) == (401, True)
 
 
+@pytest.mark.asi("ASI08", "Chains have a greatest length")
 def test_work_is_handed_on_so_many_times_and_no_more(house: House) -> None:
     house.publish("helper", PeerGrant("third"), PeerGrant("asker"))
     house.publish("third")

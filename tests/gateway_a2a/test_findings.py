@@ -41,6 +41,7 @@ def test_what_policy_redacts_does_not_reach_the_other_agent(ruled: House, bindin
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.asi("ASI06", "What other agents say is looked at before it enters the context")
 def test_an_answer_that_policy_forbids_is_withheld(ruled: House, streaming: bool) -> None:
     key = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
 

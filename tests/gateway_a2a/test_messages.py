@@ -27,6 +27,7 @@ BINDINGS = pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
 @pytest.mark.req("R184")
 @pytest.mark.req("R185")
 @BINDINGS
+@pytest.mark.twin("ASI06")
 def test_a_message_is_answered_and_recorded(house: House, binding: str) -> None:
     assert house.say("echo hello", binding=binding) == "hello"
     [event] = house.calls()

@@ -85,6 +85,7 @@ def with_config(text: str, url: str) -> Any:
 
 
 @BINDINGS
+@pytest.mark.twin("ASI07")
 def test_a_notification_reaches_the_agent_through_the_gateway(house: House, hook: Webhook, binding: str) -> None:
     async def doing(client: Client, _: httpx.AsyncClient) -> Any:
         events = [event async for event in client.send_message(with_config("task tell me", hook.url))]
@@ -154,6 +155,7 @@ def test_an_address_that_no_manifest_names_is_refused(house: House, hook: Webhoo
     assert house.agents["helper"].seen()["requests"] == before
 
 
+@pytest.mark.asi("ASI07", "Notifications are taken from the peer that was asked, and from nobody else")
 def test_nobody_else_can_notify_and_a_dead_credential_is_told_nothing(house: House, hook: Webhook) -> None:
     house.publish("third", PeerGrant("helper"), callbacks=(f"127.0.0.1:{hook.port}",))
 

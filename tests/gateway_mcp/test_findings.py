@@ -56,6 +56,9 @@ async def read(client: Any, name: str) -> Any:
 
 @MODES
 @pytest.mark.req("R092", "R058")
+@pytest.mark.asi(
+    "ASI01", "A tool's result with orders for the model in it is withheld, redacted or held, as policy says"
+)
 def test_a_result_that_policy_denies_is_withheld_and_the_call_is_told_as_made(
     play: Callable[..., None], mode: str
 ) -> None:
@@ -90,6 +93,7 @@ def test_secrets_are_taken_out_of_arguments_and_results(play: Callable[..., None
 
 
 @pytest.mark.req("R092", "R078")
+@pytest.mark.asi("ASI06", "A suspicious result enters the context only when a person has read it")
 def test_a_person_decides_on_a_result(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
         async with site.client("clerk", "legacy") as client:

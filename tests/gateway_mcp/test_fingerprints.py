@@ -89,6 +89,9 @@ POISONS = {
 @pytest.mark.req("R115")
 @pytest.mark.parametrize("how", sorted(POISONS))
 @pytest.mark.parametrize("way", ["between list and call", "announced", "restart", "restart in mid-air"])
+@pytest.mark.asi(
+    "ASI04", "A tool's definition is pinned; a changed one is refused before its first call, also under a new name"
+)
 def test_a_changed_definition_is_refused_before_its_first_call(tmp_path: Path, how: str, way: str) -> None:
     poison = POISONS[how]
 
@@ -137,6 +140,7 @@ BENIGN = {
 
 @pytest.mark.req("R115")
 @pytest.mark.parametrize("how", sorted(BENIGN))
+@pytest.mark.twin("ASI04")
 def test_what_changes_nothing_disturbs_nobody(tmp_path: Path, how: str) -> None:
     async def story(site: Site, server: ToolServer) -> None:
         assert (await _call(site))[0]

@@ -76,6 +76,7 @@ def _text(result: Any) -> str:
 
 @MODES
 @pytest.mark.req("R045", "R047", "R054", "R184")
+@pytest.mark.twin("ASI02")
 def test_an_agent_sees_and_calls_what_it_was_granted_and_nothing_else(play: Callable[..., None], mode: str) -> None:
     async def story(site: Site) -> None:
         async with site.client("clerk", mode) as client:
@@ -132,6 +133,7 @@ def test_a_denied_call_names_the_policy_and_reaches_nothing(play: Callable[..., 
 
 
 @pytest.mark.req("R047")
+@pytest.mark.asi("ASI02", "Arguments are held against the tool's schema before they are sent")
 def test_arguments_that_do_not_fit_are_told_and_not_sent(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
         async with site.client("clerk", "auto") as client:
@@ -163,6 +165,7 @@ def test_the_check_of_a_long_argument_holds_up_nobody_else(play: Callable[..., N
     play(story)
 
 
+@pytest.mark.twin("ASI09")
 def test_a_held_call_goes_on_when_a_person_approves(play: Callable[..., None], orders: tuple[ServerFact, Path]) -> None:
     server, path = orders
 
@@ -252,6 +255,7 @@ def test_a_suspended_agent_is_refused_at_its_next_call(play: Callable[..., None]
     play(story)
 
 
+@pytest.mark.asi("ASI10", "An agent that keeps breaking rules is stopped until a person resets it")
 def test_a_tripped_breaker_blocks_further_calls(play: Callable[..., None]) -> None:
     async def story(site: Site) -> None:
         site.change("clerk", breaker=BreakerFact(threshold=2))

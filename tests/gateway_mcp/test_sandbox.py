@@ -75,6 +75,8 @@ def _ask(gateway: GatewayProcess, control: ControlSim, *calls: tuple[str, dict[s
 
 @BOXED
 @pytest.mark.req("R047", "R051", "R054")
+@pytest.mark.asi("ASI05", "A server's process is kept in a sandbox")
+@pytest.mark.twin("ASI05")
 def test_a_hostile_server_reaches_nothing_of_the_gateway_and_a_good_one_works(
     control: ControlSim, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import generate_docs
+from scripts import agentic, generate_docs
 from tenure.app.wiring import ROOMS
 from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 
@@ -39,3 +39,14 @@ def test_every_command_and_setting_has_words() -> None:
         for line in page.splitlines():
             if line.startswith("| `"):
                 assert not re.search(r"\|\s*\|(?!.*\|.*\|.*\|)", line.rsplit("|", 2)[0] + "|"), f"no words: {line}"
+
+
+@pytest.mark.parametrize("item", agentic.ITEMS)
+def test_every_item_of_the_agentic_top_ten_has_an_attack_and_its_benign_twin(item: str) -> None:
+    proof = agentic.proofs(generate_docs.ROOT / "tests")[item]
+    assert proof.attacks
+    assert proof.twins
+
+
+def test_no_mark_names_an_item_that_does_not_exist() -> None:
+    assert set(agentic.proofs(generate_docs.ROOT / "tests")) == set(agentic.ITEMS)

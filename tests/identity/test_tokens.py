@@ -66,6 +66,7 @@ TRUE = sign(claims(), PRIVATE)
 
 
 @pytest.mark.req("R024")
+@pytest.mark.twin("ASI03")
 def test_a_true_token_names_its_principal() -> None:
     principal = check(TRUE)
     assert principal.expires_at == NOW + 600 + LEEWAY_S
@@ -142,6 +143,7 @@ FORGED: dict[str, tuple[Callable[[], str], str]] = {
 
 @pytest.mark.req("R024")
 @pytest.mark.parametrize("name", FORGED)
+@pytest.mark.asi("ASI03", "A token is believed only whole: key, algorithm, issuer, audience, time")
 def test_a_token_that_is_not_right_is_refused_with_its_reason(name: str) -> None:
     make, code = FORGED[name]
     with pytest.raises(Refused) as refused:

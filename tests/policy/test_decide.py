@@ -175,6 +175,7 @@ when { context.longs.hasTag("amount") && context.longs.getTag("amount") > 100 };
 @pytest.mark.parametrize(
     "amount", [100.5, "500", 2**63, -(2**63) - 1, 1e300, float("nan"), float("inf"), True, [500], {"value": 500}]
 )
+@pytest.mark.asi("ASI02", "A limit on an argument cannot be dodged by its type")
 def test_another_type_does_not_dodge_a_limit(amount: Any) -> None:
     decision = ask(BOUND, arguments={"amount": amount})
     assert (decision.effect, decision.policies) == (Effect.DENY, ("system/arguments",))

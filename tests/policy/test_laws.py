@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Decision, Effect
+from tenure.kernel.values import Call, CallKind, Effect
 from tenure.policy.model import ARGUMENTS, compile_bundle, decide
 from tenure.policy.system import POLICY_ERROR
 from tests.policy.test_memo import CONDITIONS, SCOPES, agents, arguments, policies

@@ -78,6 +78,7 @@ def signed_card(site: Site) -> dict[str, Any]:
 
 
 @pytest.mark.req("R184")
+@pytest.mark.asi("ASI04", "An agent's card is signed, and a changed one refused")
 def test_a_card_that_the_sdk_signed_is_verified_and_a_changed_one_refused(world: World, site: Site) -> None:
     card = signed_card(site)
     # Servers put the fields of older versions into the same document; they are no part of what was signed.

@@ -119,6 +119,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.mark.req("R042")
+@pytest.mark.twin("ASI05")
 def test_a_confined_agent_works_over_its_wires_alone(house: House) -> None:
     name = house.agent()
     code = AGENT.replace("PORTS", repr([house.tenure.control_port, house.tenure.gateway_port, _port(house.model)]))
@@ -147,6 +148,7 @@ TRY = "import socket; print(socket.create_connection(('127.0.0.1', {port}), 3) a
 
 
 @pytest.mark.req("R042")
+@pytest.mark.asi("ASI05", "An agent's process reaches nothing but its wires, where its manifest demands it")
 def test_a_manifest_demands_it_and_whoever_starts_it_cannot_forget(house: House) -> None:
     name = house.agent(process={"confined": True})
     code = TRY.format(port=house.tenure.control_port)

@@ -150,6 +150,7 @@ def pids_of(run: Process) -> list[int]:
 
 @pytest.mark.req("R014")
 @pytest.mark.parametrize("to", ["suspended", "retired"])
+@pytest.mark.asi("ASI10", "A suspended or retired agent has no process left")
 def test_a_suspended_or_retired_agent_has_no_process_left(control: Control, to: str) -> None:
     name = control.agent()
     run = control.run(name, PYTHON, "-c", STUBBORN)

@@ -39,6 +39,7 @@ def test_ids_are_unique_and_of_a_known_class() -> None:
 
 
 @pytest.mark.req("R092")
+@pytest.mark.twin("ASI01")
 def test_ordinary_text_raises_no_alarm() -> None:
     lines = {line: found for line in ORDINARY.splitlines() if (found := rules_of(line))}
     assert lines == {}

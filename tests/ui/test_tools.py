@@ -176,6 +176,7 @@ def test_without_tools_the_page_says_what_to_do_next(tmp_path: Path) -> None:
         assert "tenure apply -f agent.yaml" in page
 
 
+@pytest.mark.asi("ASI09", "Characters that look like others or cannot be seen are pointed out")
 def test_characters_are_pointed_out_one_by_one() -> None:
     assert marked("plain", ()) == [("plain", "")]
     told = marked("a\u200bb]", ("U+200B ZERO WIDTH SPACE",))

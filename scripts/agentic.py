@@ -1,4 +1,4 @@
-"""``docs/owasp-agentic.md``: what stops each item of the OWASP Top 10 for Agentic Applications 2026, from the tests' marks."""
+"""``docs/owasp-agentic.md``: what stops each item of the OWASP Top 10 for agents, from the marks of the tests."""
 
 from __future__ import annotations
 

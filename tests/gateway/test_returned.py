@@ -49,7 +49,7 @@ def said(answer: Any) -> str:
 
 
 @pytest.mark.req("R092", "R058")
-@pytest.mark.asi("ASI01", "So is a model's answer")
+@pytest.mark.asi("ASI01", "A model's answer with what policy denies is withheld")
 def test_an_answer_that_policy_denies_is_withheld_in_the_callers_protocol(house: Any) -> None:
     client = under(house, DENY)
     assert said(ask(client, "good morning")) == "You said: good morning"
@@ -119,7 +119,7 @@ def test_an_approval_of_a_call_is_none_of_its_answer(house: Any) -> None:
 
 
 @pytest.mark.req("R092")
-@pytest.mark.asi("ASI01", "A stream is cut before such a piece has gone")
+@pytest.mark.asi("ASI01", "A stream is cut before what policy denies has gone")
 def test_a_stream_is_cut_before_what_policy_denies_has_gone(house: Any) -> None:
     client = under(house, DENY)
     whole = "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, "good morning", stream=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import openai
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenure.base.scan.rules import RULES
+from tenure.base.scan.texts import clean
 from tenure.gateway.llm.holdback import Holdback
 from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import Verdict
@@ -136,6 +139,19 @@ def test_a_stream_is_cut_before_what_policy_denies_has_gone(house: Any) -> None:
     assert KEY not in json.dumps(event)
 
 
+@pytest.mark.req("R092", "R094")
+def test_a_stream_is_redacted_where_policy_says_so(house: Any) -> None:
+    client = under(house, CUT)
+    chunks = list(ask(client, f"charge {CARD} today, {CARD}", stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == "You said: charge [redacted:personal/card] today, [redacted:personal/card]"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    event = house.calls()[0]
+    assert event["data"]["tenure.returned.decision"]["obligations"] == ["redact:personal"]
+    assert "error.type" not in event["data"]
+    assert CARD not in json.dumps(event)
+
+
 # -- holding back, piece by piece
 
 
@@ -176,20 +192,86 @@ def test_a_stream_without_findings_arrives_octet_for_octet(text: str, random: An
     assert cut or out == stream
 
 
-@pytest.mark.req("R092")
-@pytest.mark.parametrize("secret", [KEY, CARD, "DE89 3704 0044 0532 0130 00", "postgres://app:pa55word@db.example/x"])
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
-def test_no_part_of_a_secret_passes_however_it_is_cut(secret: str, random: Any) -> None:
-    text = f"well, it is {secret} as you know"
+def _pieces(text: str, random: Any) -> list[str]:
     words, at = [], 0
     while at < len(text):
         size = random.randint(1, 6)
         words.append(text[at : at + size])
         at += size
-    out, cut = _passed(_events(words), iter(lambda: random.randint(1, 60), 0))
+    return words
+
+
+@pytest.mark.req("R092")
+@pytest.mark.parametrize("secret", [KEY, CARD, "DE89 3704 0044 0532 0130 00", "postgres://app:pa55word@db.example/x"])
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_no_part_of_a_secret_passes_however_it_is_cut(secret: str, random: Any) -> None:
+    text = f"well, it is {secret} as you know"
+    out, cut = _passed(_events(_pieces(text, random)), iter(lambda: random.randint(1, 60), 0))
     assert cut
     assert "well, it is ".startswith(_text(out))
+
+
+def _redacting(_texts: list[str]) -> Verdict:
+    return Verdict(Decision(Effect.ALLOW, "yes", obligations=("redact:personal", "redact:secret")), None)
+
+
+def _redacted(stream: bytes, sizes: Iterator[int]) -> tuple[bytes, bool]:
+    held, out, at = Holdback(_redacting, is_events=True), b"", 0
+    try:
+        while at < len(stream):
+            size = next(sizes)
+            out += held.feed(stream[at : at + size])
+            at += size
+        return out + held.end(), False
+    except Withheld as withheld:
+        return out + withheld.settled, True
+
+
+PEM = next(rule.example for rule in RULES if rule.id == "secret/private-key")
+
+
+@pytest.mark.req("R092", "R094")
+@pytest.mark.parametrize("secret", [KEY, CARD, "DE89 3704 0044 0532 0130 00", "postgres://app:pa55word@db.example/x"])
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_what_is_redacted_in_a_stream_is_what_would_be_in_the_whole(secret: str, random: Any) -> None:
+    text = f"wëll, it is {secret} and\n{secret} as you know"
+    out, cut = _redacted(_events(_pieces(text, random)), iter(lambda: random.randint(1, 60), 0))
+    assert not cut
+    assert _text(out) == clean(text, {"personal", "secret"})
+    assert out.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_secret_of_many_words_nothing_passes_after_it_is_known(seed: int) -> None:
+    chosen = Random(seed)  # noqa: S311 (where a stream is cut is no secret)
+    text = f"the key:\n{PEM}\nthat was it"
+    out, cut = _redacted(_events(_pieces(text, chosen)), iter(lambda: chosen.randint(1, 60), 0))
+    assert not cut
+    said = _text(out)
+    assert said.startswith("the key:\n")
+    assert said.count("[redacted:secret/private-key]") == 1
+    assert said.endswith("\nthat was it")
+    assert not any(word in said for line in PEM.splitlines()[1:-1] for word in (line[:8], line[-8:]))
+
+
+def test_what_cannot_be_taken_out_in_place_cuts_the_stream() -> None:
+    arguments = json.dumps({"text": "fine", "password": "correct-horse-7"})
+    deltas = [{"type": "response.function_call_arguments.delta", "item_id": "i", "delta": arguments}]
+    out, cut = _redacted(b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in deltas), iter([500]))
+    assert cut
+    assert out == b""
+
+
+def test_a_text_that_comes_whole_is_redacted_and_its_event_keeps_its_name() -> None:
+    whole = {"type": "response.output_text.done", "item_id": "i", "note": f"was {CARD}", "n": 1.5}
+    stream = b"event: response.output_text.done\nid: 7\ndata: " + json.dumps(whole).encode() + b"\n\n"
+    out, cut = _redacted(stream, iter([500]))
+    assert not cut
+    head, _, data = out.partition(b"\ndata: ")
+    assert head == b"event: response.output_text.done\nid: 7"
+    assert json.loads(data) == {**whole, "note": "was [redacted:personal/card]"}
 
 
 def test_bytes_of_no_known_shape_are_held_back_as_one_text() -> None:

@@ -23,7 +23,8 @@ from tenure.policy.model import facts_read, redactions
 WITHHELD = "answer_withheld"
 """The ``error.type`` of a call whose answer was not handed on."""
 Watch = Callable[[list[str]], "Verdict | None"]
-"""Weighs what was found in a stream so far, as the texts that hold it; the Verdict that cuts it, None to go on."""
+"""Weighs what was found in a stream so far, as the texts that hold it: the Verdict that cuts it, or that goes on and
+redacts; None to go on as it is."""
 
 
 class Withheld(Exception):  # noqa: N818 (a decision, not a malfunction)
@@ -85,8 +86,8 @@ class Returned:
         return settled
 
     def watch(self, call: Call, principal: Principal, verdict: Verdict) -> Watch | None:
-        """For a stream: None when nothing in it needs a decision. A piece of a stream can be neither redacted nor held:
-        either cuts it."""
+        """For a stream: None when nothing in it needs a decision. A piece of it can be redacted; that a person is to
+        decide on it cuts it."""
         if not self.matters(call, principal):
             return None
 
@@ -95,13 +96,16 @@ class Returned:
             decision = weighed.decision
             if decision.effect is Effect.ALLOW and not redactions(decision):
                 return None
-            if decision.effect is Effect.DENY:
-                return weighed
-            what = "redacts" if decision.effect is Effect.ALLOW else "lets a person decide on"
-            reason = f"{decision.reason} The stream held what policy {what}; ask for the answer in one piece."
-            return amended(weighed, decision=replace(decision, effect=Effect.DENY, reason=reason))
+            return in_one_piece(weighed, "lets a person decide on") if decision.effect is Effect.HOLD else weighed
 
         return cut
+
+
+def in_one_piece(verdict: Verdict, what: str) -> Verdict:
+    """The Verdict that cuts a stream, because in a stream cannot be done ``what`` policy does."""
+    decision = verdict.decision
+    reason = f"{decision.reason} The stream held what policy {what}; ask for the answer in one piece."
+    return amended(verdict, decision=replace(decision, effect=Effect.DENY, reason=reason))
 
 
 def told(verdict: Verdict) -> dict[str, Any]:

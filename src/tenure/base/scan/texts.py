@@ -65,6 +65,15 @@ def nothing_in(encoded: bytes) -> bool:
     return b"\\" not in encoded and not suspect(encoded)
 
 
+def spans(text: str, what: Collection[str]) -> list[tuple[int, int, str]]:
+    """(start, end, rule) of the findings in a text whose class or rule is in ``what``, in characters and in order. The
+    text is looked at as it is: JSON in it and escapes are not undone."""
+    data = _bytes(text)
+    found = [finding for finding in find(data, hits(data)) if finding.kind in what or finding.rule in what]
+    ends = [len(data[:at].decode("utf-8", "surrogatepass")) for one in found for at in (one.start, one.end)]
+    return [(ends[2 * number], ends[2 * number + 1], one.rule) for number, one in enumerate(found)]
+
+
 def clean(value: Json, what: Collection[str]) -> Json:
     """``value`` with ``[redacted:RULE]`` in place of every finding whose class or rule is in ``what``; the same object
     where there is none. What is nested deeper than can be walked (hundreds of levels) is taken out as a whole."""

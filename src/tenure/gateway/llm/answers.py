@@ -108,7 +108,8 @@ class Answers:
         def done() -> None:
             reply.close()
             run.ended()
-            self.tell(run, capture.attributes() | problem, status=reply.status)
+            redacted = told(held.verdict) if held is not None and held.verdict is not None else {}
+            self.tell(run, capture.attributes() | redacted | problem, status=reply.status)
 
         return Response(reply.status, chunks(), returned(reply, run.call.id), reply.header("content-type"), done)
 

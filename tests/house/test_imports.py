@@ -14,9 +14,9 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "tenure"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
     frozenset({"base", "client"}),
-    frozenset({"registry", "identity", "trust", "telemetry", "audit"}),
+    frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
     frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
-    frozenset({"evaluation", "drift", "breaker", "economics"}),
+    frozenset({"evaluation", "drift", "breaker", "economics", "credentials"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),
     frozenset({"app"}),

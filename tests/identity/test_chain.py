@@ -60,7 +60,8 @@ def _read(claims: dict[str, Any]) -> Principal:
 @pytest.mark.req("R035")
 @given(principals())
 def test_what_is_signed_is_what_is_read(principal: Principal) -> None:
-    assert _read(_claims(principal)) == replace(principal, expires_at=NOW + 600 + LEEWAY_S, token_id="j1")
+    read = replace(_read(_claims(principal)), key="")
+    assert read == replace(principal, expires_at=NOW + 600 + LEEWAY_S, issued_at=NOW, token_id="j1")
 
 
 def test_act_is_nested_as_rfc_8693_has_it() -> None:

@@ -56,6 +56,7 @@ class Gateway:
         now = self.world.clock()
         snapshot = Snapshot(version=1, issued_at=now, agents={f"{agent.workspace}/{agent.name}": agent})
         self.facts.replace(snapshot, {"default": compile_bundle(files)})
+        self.facts.good_from(self.facts.now())
 
     def call(self, resource: str, arguments: dict[str, Any], agent: AgentFact, approved: str = "", **who: Any) -> Event:
         """Decides and records one call."""

@@ -48,6 +48,7 @@ class ControlSim:
         )
         self.first_workspaces = self.snapshot.workspaces
         self.events: list[dict[str, Any]] = []
+        self.confirmed: dict[str, int] = {}  # gateway -> version
         self.beating = True
         self.intake_status = 200
         self.intake_s = 0.0  # seconds that one request takes, whatever becomes of it
@@ -147,7 +148,7 @@ class ControlSim:
     async def _change(self, facts: dict[str, Any]) -> None:
         old = self.snapshot
         self.snapshot = replace(old, version=old.version + 1, issued_at=datetime.now(UTC), **facts)
-        self._push({"delta": difference(old, self.snapshot)})
+        self._push({"delta": difference(old, self.snapshot), "confirm": True})
 
     async def _cut(self) -> None:
         for writer in self._writers:
@@ -157,7 +158,7 @@ class ControlSim:
         while True:
             await asyncio.sleep(_BEAT_S)
             if self.beating:
-                self._push({"delta": difference(self.snapshot, self.snapshot)})
+                self._push({"delta": difference(self.snapshot, self.snapshot), "confirm": True})
 
     def _push(self, frame: Mapping[str, Any]) -> None:
         line = msgspec.json.encode(frame) + b"\n"
@@ -171,17 +172,23 @@ class ControlSim:
                 lines = [line.partition(":") for line in head.split("\r\n")[1:]]
                 headers = {name.lower(): value.strip() for name, _, value in lines if name}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                if head.startswith("POST"):
+                if head.startswith("POST /internal/v1/events"):
                     await self._linger()
                 if headers.get("authorization") != "Bearer gateway-secret":
                     _answer(writer, 401, b"{}")
                 elif head.startswith("GET /internal/v1/snapshot"):
                     writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-                    line = msgspec.json.encode({"snapshot": self.snapshot}) + b"\n"
+                    line = msgspec.json.encode({"snapshot": self.snapshot, "confirm": True}) + b"\n"
                     writer.write(_CHUNK % (len(line), line))
                     self._writers.add(writer)
                     await reader.read(1)
                     break
+                elif "/snapshot/confirmed" in head:
+                    told = msgspec.json.decode(body)
+                    with self._changed:
+                        self.confirmed[told["gateway"]] = told["version"]
+                        self._changed.notify_all()
+                    _answer(writer, 204, b"")
                 elif self.intake_status != 200:
                     _answer(writer, self.intake_status, b"{}")
                 else:

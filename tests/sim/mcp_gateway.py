@@ -141,6 +141,7 @@ class Site:
     def _replace(self, **changes: Any) -> None:
         self._snapshot = replace(self._snapshot, version=self._snapshot.version + 1, **changes)
         self.facts.replace(self._snapshot, self._bundles)
+        self.facts.good_from(self.facts.now())
 
     async def _ship(self, payload: bytes) -> int:
         for line in payload.splitlines():
@@ -172,6 +173,7 @@ class Site:
     async def start(self) -> None:
         """Listens."""
         self.facts.replace(self._snapshot, self._bundles)
+        self.facts.good_from(self.facts.now())
         self.port = await self._server.start("127.0.0.1", 0)
         await self.handler.start()
         self.spool.start(self._ship)

@@ -40,6 +40,10 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "resource": "files/read_file",
     "source": "{folder}/agent.yaml",
     "policy show name": "{version}",
+    "revoke instance ident": "{instance}",
+    "digest": "{digest}",
+    "kid": "{key}",
+    "revoke workspace name": "{workspace}",
     "run command": ["--", "true"],
     "workspaces create name": "Not A Name",
 }

@@ -12,6 +12,7 @@ import typer
 from tenure.approvals import cli as approvals
 from tenure.audit import cli as audit
 from tenure.breaker import cli as breaker
+from tenure.credentials import cli as credentials
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
 from tenure.oauth import cli as oauth
@@ -28,6 +29,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     runtime.register,
     approvals.register,
     breaker.register,
+    credentials.register,
     tools.register,
     policy.register,
     telemetry.register,

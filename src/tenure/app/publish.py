@@ -19,6 +19,7 @@ from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference,
 from tenure.oauth import service as oauth
 from tenure.policy import service as policy
 from tenure.registry import service as registry
+from tenure.revocation import service as revocation
 from tenure.tools import service as tools
 
 HEARTBEAT_S = 2.0
@@ -40,6 +41,7 @@ class Publisher:
     def __init__(self, world: World) -> None:
         self._world = world
         self._seq = -1
+        self._building = threading.Lock()
         self._listeners: set[asyncio.Event] = set()
         self._making = threading.Lock()
         # Versions must grow over restarts too: a gateway that kept the last one must never take an older for newer.
@@ -65,6 +67,7 @@ class Publisher:
                 peers=registry.peer_facts(
                     connection, world.config.gateway_url, identity.card_signer(world, connection)
                 ),
+                revocations=revocation.facts(connection, now, workspaces, world.config.workspace),
                 secrets=identity.gateway_secrets(world.config, now),
                 revoked=oauth.revoked(connection, now),
                 audiences=oauth.resources(world.config),
@@ -77,6 +80,22 @@ class Publisher:
         What is news stays news until a Snapshot was built after every consumer had taken it: an approval's claim and a
         breaker's trip become facts only then. Raises what the database raises, and then nothing has been passed over.
         """
+        with self._building:
+            return self._refresh()
+
+    def publish(self) -> int:
+        """Builds anew whatever the log tells: for who cannot wait until all consumers have had their turn. Returns the
+        version that holds all that is committed. Blocks."""
+        with self._building:
+            self._built()
+            return self.snapshot.version
+
+    def serve(self) -> None:
+        """Takes over what ``World.replicas`` asks for. Call on the event loop that the streams run on."""
+        loop = asyncio.get_running_loop()
+        self._world.replicas.publisher = (self.publish, lambda: loop.call_soon_threadsafe(self.announce))
+
+    def _refresh(self) -> bool:
         with self._world.read() as connection:
             newest = events.head(connection)
             passed = min([newest, *(events.cursor(connection, name) for name in self._world.consumers)])
@@ -85,11 +104,15 @@ class Publisher:
         if not first and len(news) < _LOOK and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
             self._seq = news[-1].seq if news else self._seq
             return False
-        fresh = self.build()
-        known = self.snapshot.agents
-        policy.keep_facts(self._world, [fact for key, fact in fresh.agents.items() if _news(known.get(key), fact)])
+        changed = self._built(always=first)
         self._seq = passed
-        return self._take(fresh, always=first)
+        return changed
+
+    def _built(self, *, always: bool = False) -> bool:
+        """Takes over all facts as they are now; call it alone."""
+        fresh, known = self.build(), self.snapshot.agents
+        policy.keep_facts(self._world, [fact for key, fact in fresh.agents.items() if _news(known.get(key), fact)])
+        return self._take(fresh, always=always)
 
     def stop(self) -> bool:
         """Takes over how breakers stand and nothing else, in the caller's thread; says whether anything changed. What
@@ -109,28 +132,33 @@ class Publisher:
             return True
 
     def announce(self) -> None:
-        """Wakes the listeners. Call on the event loop, after ``refresh`` returned True."""
+        """Wakes the listeners. Call on the event loop."""
         for flag in self._listeners:
             flag.set()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one every 2 seconds."""
+        """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one every 2 seconds. One that
+        somebody waits for asks to be confirmed at once."""
         flag = asyncio.Event()
+        replicas = self._world.replicas
         self._listeners.add(flag)
         try:
             sent = self.snapshot
-            yield _encode({"snapshot": sent}) + b"\n"
+            asked = sent.version
+            yield _encode({"snapshot": sent, "confirm": True}) + b"\n"
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await flag.wait()
                 except TimeoutError:
                     beat = replace(sent, issued_at=self._world.clock())
-                    yield _encode({"delta": difference(sent, beat)}) + b"\n"
+                    yield _encode({"delta": difference(sent, beat), "confirm": True}) + b"\n"
                     continue
                 flag.clear()
                 current = self.snapshot
-                yield _encode({"delta": difference(sent, current)}) + b"\n"
+                confirm = replicas.floor > asked
+                asked = current.version if confirm else asked
+                yield _encode({"delta": difference(sent, current), "confirm": confirm}) + b"\n"
                 sent = current
         finally:
             self._listeners.discard(flag)

@@ -14,24 +14,24 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenure import __version__
-from tenure.app import reference
+from tenure.app import gateways, reference
 from tenure.app.engine import Engine
 from tenure.app.publish import Publisher
 from tenure.app.wiring import ROOMS
 from tenure.base import config as settings
 from tenure.base import log, migrate
-from tenure.base.access import permit
 from tenure.base.clock import Clock, system_clock
 from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
-from tenure.base.http import TheActor, install_errors, problem
+from tenure.base.http import install_errors, problem
+from tenure.base.replicas import Replicas
 from tenure.base.room import Room, World
 from tenure.client import AsyncClient
 from tenure.identity import model as identity_rules
@@ -39,6 +39,7 @@ from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor
 from tenure.registry import service as registry
+from tenure.revocation import service as revocation
 from tenure.ui import gate, pages
 
 COOKIE = "tenure_session"
@@ -117,7 +118,8 @@ def _who(world: World, authorization: str | None, cookie: str | None, background
         principal = actor.principal
         with world.read() as connection:
             agent = registry.get_agent(connection, principal.workspace, principal.agent)
-        if agent is None or agent.credential_epoch != principal.credential_epoch:
+            revoked = revocation.refuses(connection, principal, world.clock())
+        if revoked or agent is None or agent.credential_epoch != principal.credential_epoch:
             raise Refused(
                 "credential_revoked",
                 f"This credential of agent {principal.agent} is dead.",
@@ -153,6 +155,7 @@ async def _start(app: FastAPI, world: World, rooms: Sequence[Room]) -> Engine:
         if room.start:
             await asyncio.to_thread(room.start, world)
     publisher = app.state.publisher = Publisher(world)
+    publisher.serve()
     engine = Engine(world, rooms, publisher)
     await asyncio.to_thread(
         engine.settle, wholly=True
@@ -165,7 +168,8 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
     """The control plane as one ASGI application. Opens nothing until it is started (ASGI lifespan)."""
     database = Database(config.database)
     consumers = frozenset(consumer.name for room in rooms for consumer in room.consumers)
-    world = World(db=database, clock=clock, config=config, bell=Bell(), consumers=consumers)
+    replicas = Replicas(config.data_dir / "gateways.json", config.snapshot_max_age_s)
+    world = World(db=database, clock=clock, config=config, bell=Bell(), consumers=consumers, replicas=replicas)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -211,18 +215,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         """What the API can do, to read."""
         return reference.page(app.openapi())
 
-    @app.get(
-        "/internal/v1/snapshot",
-        tags=["gateways"],
-        response_class=StreamingResponse,
-        responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
-    )
-    async def snapshot(actor: TheActor) -> StreamingResponse:
-        """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
-        permit(actor, "gateway:facts")
-        publisher: Publisher = app.state.publisher
-        return StreamingResponse(publisher.stream(), media_type="application/x-ndjson")
-
+    app.include_router(gateways.create_router(replicas))
     app.include_router(pages.create_router())
     app.add_middleware(Authentication, world=world)
     return app

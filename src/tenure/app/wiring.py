@@ -6,11 +6,13 @@ from tenure.approvals.room import ROOM as APPROVALS
 from tenure.audit.room import ROOM as AUDIT
 from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
+from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.oauth.room import ROOM as OAUTH
 from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
+from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.telemetry.room import ROOM as TELEMETRY
 from tenure.tools.room import ROOM as TOOLS
@@ -21,6 +23,7 @@ from tenure.trust.room import ROOM as TRUST
 ROOMS: tuple[Room, ...] = (
     REGISTRY,
     IDENTITY,
+    REVOCATION,
     TRUST,
     OAUTH,
     POLICY,
@@ -28,6 +31,7 @@ ROOMS: tuple[Room, ...] = (
     APPROVALS,
     BREAKER,
     RUNTIME,
+    CREDENTIALS,
     AUDIT,
     TELEMETRY,
     EVALUATION,

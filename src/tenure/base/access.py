@@ -33,6 +33,8 @@ ACTIONS: Mapping[str, str] = {
     "agents:provision": "Fix an approved agent's release and put its grants in force",
     "agents:keys": "Register and revoke the keys that an agent proves itself with",
     "agents:run": "Start an instance of an agent",
+    "credentials:read": "See what was revoked, and which keys there are",
+    "credentials:revoke": "Revoke the credentials of an agent, of one of its instances or of a release",
     "instances:tend": "Tell how an instance goes on, and hear whether it must end",
     "agent:read": "Read one agent, as that agent",
     "spans:send": "Send spans over OTLP",
@@ -61,7 +63,9 @@ ACTIONS: Mapping[str, str] = {
     "workspaces:create": "Make a workspace (in the installation's own workspace)",
     "trust:read": "See whose word is taken for who an agent is",
     "trust:manage": "Take the word of an outside issuer for who an agent is, or no longer",
+    "workspaces:revoke": "End everything that anybody of the workspace can show",
     "keys:rotate": "Replace the key that signs agents' tokens (in the installation's own workspace)",
+    "keys:revoke": "Stop believing a key that signed agents' tokens (in the installation's own workspace)",
     "gateway:facts": "Hear the facts that calls are decided from",
     "gateway:events": "Tell what agents did",
 }

@@ -34,6 +34,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "session_idle_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
     "redact": (_Classes(), f"some of {', '.join(CLASSES)}, separated by commas"),
     "oauth_ttl_s": (range(60, 3601), "seconds from 60 to 3600"),
+    "token_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
+    "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
@@ -81,6 +83,9 @@ class Config:
     token_ttl_s: int = _setting(3600, "TENURE_TOKEN_TTL", "Lifetime of an agent's token, in seconds; at most 86400")
     oauth_ttl_s: int = _setting(
         600, "TENURE_OAUTH_TTL", "Lifetime of a token that an agent gets for its key, in seconds; 60 to 3600"
+    )
+    door_ttl_s: int = _setting(
+        300, "TENURE_DOOR_TTL", "Lifetime of tokens that `tenure run` renews by itself, in seconds; at most 86400"
     )
     snapshot_max_age_s: float = _setting(
         15.0, "TENURE_SNAPSHOT_MAX_AGE", "Seconds after which a gateway that hears nothing decides as if told to stop"

@@ -14,6 +14,7 @@ from tenure.base.clock import Clock
 from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell, Consumer
+from tenure.base.replicas import Replicas
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -38,8 +39,8 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What every verb may use: the database, the clock, the settings, the bell that says there is news, and the alarm
-    that says something must stop.
+    """What every verb may use: the database, the clock, the settings, the bell that says there is news, the alarm that
+    says something must stop, and the gateways that hear of it.
 
     ``consumers`` names every Consumer of the event log that the wiring runs: nothing is pruned that one of them has not
     read, and nothing at all while none is named."""
@@ -50,6 +51,7 @@ class World:
     bell: Bell
     consumers: frozenset[str] = frozenset()
     alarm: Alarm = field(default_factory=Alarm)
+    replicas: Replicas = field(default_factory=Replicas)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

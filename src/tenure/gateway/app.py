@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, UpstreamError
+from tenure.kernel.ids import stable_id
 
 _log = log.get("gateway")
 _NAME = "local"
@@ -59,7 +61,8 @@ class Gateway:
         )
         self._resources = Resources(self.facts, config.gateway_url)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
-        self._link = Link(self.facts, self._control, config.control_url, self._token)
+        name = stable_id(platform.node(), str(folder.resolve()))  # the spool's lock makes it the name of one process
+        self._link = Link(self.facts, self._control, config.control_url, self._token, name)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def _token(self) -> str:
@@ -81,6 +84,7 @@ class Gateway:
         self._mcp.end_streams()
         await self._server.drain(self._config.drain_s)
         await self._mcp.stop()
+        await self._link.leave()
         await self.spool.stop(min(2.0, self._config.drain_s))
         self._first_use.close()
         for task in self._tasks:

@@ -98,6 +98,9 @@ class Pipeline:
                 fix="Ask for one whose `resource` is this address.",
                 status=401,
             )
+        revoked = snapshot.revocations.get(principal.workspace)
+        if revoked is not None and (why := revoked.refuses(principal)):
+            raise self._refused(principal, agent, why, now)
         session = headers.get("x-tenure-session")
         if session:
             principal = dataclasses.replace(principal, session=session[:200])
@@ -157,8 +160,11 @@ class Pipeline:
         message = f"This credential of agent {principal.agent} is dead: the agent is {state}."
         if agent is not None and agent.state.value in ("staging", "production", "draining"):
             message = f"This credential of agent {principal.agent} was revoked; a newer one exists."
-        self._note(principal, agent, "credential", message, CREDENTIAL, now)
-        return Refused("credential_revoked", message, fix="Ask the agent's owner for its state.", status=401)
+        return self._refused(principal, agent, message, now)
+
+    def _refused(self, principal: Principal, agent: AgentFact | None, why: str, now: float) -> Refused:
+        self._note(principal, agent, "credential", why, CREDENTIAL, now)
+        return Refused("credential_revoked", why, fix="Ask the agent's owner for its state.", status=401)
 
     def _note(  # noqa: PLR0917 (the facts of one refusal, in the order they come to be)
         self, principal: Principal, agent: AgentFact | None, what: str, message: str, rule: str, now: float
@@ -199,13 +205,14 @@ class Pipeline:
         begun = time.perf_counter_ns()
         facts = self.facts
         snapshot = facts.current
-        agent = workspace = bundle = None
+        agent = workspace = bundle = revoked = None
         standing = _NOTHING_STOPPED
         if snapshot is not None:
             key = f"{principal.workspace}/{principal.agent}"
             agent = snapshot.agents.get(key)
             workspace = snapshot.workspaces.get(principal.workspace)
             bundle = facts.bundles.get(principal.workspace)
+            revoked = snapshot.revocations.get(principal.workspace)
             if agent is not None:
                 standing = self._breakers.standing(call, principal, agent, snapshot)
         decision = decide(
@@ -222,6 +229,8 @@ class Pipeline:
         if snapshot is not None and _revoked(principal, snapshot) and decision.effect is not Effect.DENY:
             reason = "The credential of this call was revoked."
             decision = Decision(Effect.DENY, reason, (CREDENTIAL,), (), decision.policy_version)
+        if revoked is not None and decision.effect is not Effect.DENY and (why := revoked.covers(principal)):
+            decision = Decision(Effect.DENY, why, (CREDENTIAL,), (), decision.policy_version)
         if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000

@@ -6,12 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from tenure.base import log
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import AgentFact, Delta, Snapshot, WorkspaceFact, apply, fact_digest, is_empty
 from tenure.policy.model import Bundle, compile_bundle
 
@@ -21,13 +23,19 @@ _MAX_LINE = 256 << 20
 _SILENCE_S = 10.0  # the control plane sends a heartbeat every 2 s: longer silence is a dead connection
 _BACKOFF_S = (0.05, 3.0)
 _FIRST_BACKOFF_S = 0.1
+_CONFIRM_S = 1.0  # a stream of changes without a pause is confirmed this often, asked for or not
+_AGAIN_S = 0.2
+_LEAVE_S = 1.0
+_CONFIRMED, _TOO_OLD = 204, 409
 
 
 class Frame(msgspec.Struct):
-    """One line of the stream: the whole Snapshot, or what changed since."""
+    """One line of the stream: the whole Snapshot, or what changed since. ``confirm``: somebody waits to hear that it is
+    in force here."""
 
     snapshot: Snapshot | None = None
     delta: Delta | None = None
+    confirm: bool = False
 
 
 _frames = msgspec.json.Decoder(Frame)
@@ -46,7 +54,7 @@ class Facts:
         self.bundles: Mapping[str, Bundle] = {}
         self.stopping: frozenset[str] = frozenset()
         self._clock = clock
-        self._heard = 0.0
+        self._heard = float("-inf")
         self._bell: asyncio.Future[None] | None = None
         self._digests: dict[str, tuple[AgentFact, str]] = {}
 
@@ -60,7 +68,7 @@ class Facts:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the control plane was last heard, by this machine's monotonic clock."""
+        """Seconds since these facts were confirmed, by this machine's monotonic clock."""
         return self._clock() - self._heard if self.current else float("inf")
 
     @property
@@ -79,9 +87,14 @@ class Facts:
         """Returns when a fact has changed after the call of this method."""
         await asyncio.shield(self.bell())
 
-    def heard(self) -> None:
-        """The control plane has just said that nothing changed."""
-        self._heard = self._clock()
+    def now(self) -> float:
+        """By this machine's monotonic clock."""
+        return self._clock()
+
+    def good_from(self, moment: float) -> None:
+        """The control plane has answered what was sent to it at ``moment`` (``now``): from then on the facts are good
+        for as long as they say, and not from when its answer arrived, however long that took."""
+        self._heard = max(self._heard, moment)
 
     def replace(self, snapshot: Snapshot, bundles: Mapping[str, Bundle]) -> None:
         """Takes over new facts, and wakes everyone who waits for a change."""
@@ -90,7 +103,6 @@ class Facts:
             self.stopping = frozenset(key.partition("/")[0] for key in open_ones)
         self.current = snapshot
         self.bundles = bundles
-        self._heard = self._clock()
         bell, self._bell = self._bell, None
         if bell is not None and not bell.done():
             bell.set_result(None)
@@ -99,11 +111,18 @@ class Facts:
 class Link:
     """Keeps ``facts`` up to date from the control plane at ``url`` until it is cancelled.
 
-    ``token`` is asked for at every connect, because the control plane may have written a new one.
+    ``token`` is asked for at every connect, because the control plane may have written a new one. ``name`` is this
+    gateway's, which no other process has while this one runs.
+
+    What was taken over is confirmed, and facts are good only by the answer to that (``base.replicas``): so the control
+    plane knows when a revocation holds here, and when it must hold whether this gateway can be reached or not.
     """
 
-    def __init__(self, facts: Facts, client: Client, url: str, token: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, facts: Facts, client: Client, url: str, token: Callable[[], Awaitable[str]], name: str) -> None:
         self._facts = facts
+        self._name, self._run = name, new_id()
+        self._asked = asyncio.Event()
+        self._confirmed_at = 0.0
         self._client = client
         self._url = url
         self._token = token
@@ -111,6 +130,13 @@ class Link:
 
     async def run(self) -> None:
         """Connects, follows, and connects again, with a back-off that starts anew after every Snapshot."""
+        confirming = asyncio.create_task(self._confirm())
+        try:
+            await self._keep_following()
+        finally:
+            confirming.cancel()
+
+    async def _keep_following(self) -> None:
         delay = _BACKOFF_S[0]
         while True:
             try:
@@ -132,10 +158,46 @@ class Link:
             if reply.status != 200:
                 raise ValueError(f"the control plane answered {reply.status}")
             async for line in _lines(reply):
-                await self._take(_frames.decode(line))
+                frame = _frames.decode(line)
+                await self._take(frame)
+                if frame.confirm or self._facts.now() - self._confirmed_at > _CONFIRM_S:
+                    self._asked.set()
                 yield
         finally:
             reply.close()
+
+    async def _confirm(self) -> None:
+        """Says which facts are in force here, whenever that is asked for, until it was heard."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            facts, sent = self._facts, self._facts.now()
+            if facts.current is None:
+                continue
+            try:
+                status = await self._say({"version": facts.current.version})
+            except (UpstreamError, OSError, ValueError) as error:
+                _log.debug("facts_not_confirmed", problem=str(error) or type(error).__name__)
+                status = 0
+            if status == _CONFIRMED:
+                self._confirmed_at = sent
+                facts.good_from(sent)
+            elif status != _TOO_OLD:  # newer ones are on their way, and will be confirmed
+                await asyncio.sleep(_AGAIN_S)
+                self._asked.set()
+
+    async def leave(self) -> None:
+        """Says that the last call was let go, so that nobody waits for this gateway."""
+        with suppress(UpstreamError, OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
+                await self._say({"version": 0, "leaving": True})
+
+    async def _say(self, what: Mapping[str, object]) -> int:
+        body = msgspec.json.encode({"gateway": self._name, "run": self._run, **what})
+        headers = (("authorization", f"Bearer {await self._token()}"), ("content-type", "application/json"))
+        reply = await self._client.send(self._url, "POST", f"{_PATH}/confirmed", headers, body, timeout_s=_SILENCE_S)
+        await reply.read(1 << 16)
+        return reply.status
 
     async def _take(self, frame: Frame) -> None:
         facts = self._facts
@@ -146,13 +208,11 @@ class Link:
         elif facts.current is None:
             raise ValueError("a delta came before the first snapshot")
         elif is_empty(frame.delta) and frame.delta.version == facts.current.version:
-            facts.heard()
             return
         else:
             new = apply(facts.current, frame.delta)
         old = facts.current
         if old is None or new.workspaces is not old.workspaces:
-            facts.heard()  # compiling takes a moment, in which the link is not silent
             facts.replace(new, await asyncio.to_thread(self._compile, new.workspaces))
         else:
             facts.replace(new, facts.bundles)

@@ -246,8 +246,8 @@ def _public_key(x: str, y: str) -> ECKey:
     return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": x, "y": y})
 
 
-def _checked_signature(token: str, keys: Mapping[str, JsonObject]) -> bytes:
-    """The payload of a token whose signature holds."""
+def _checked_signature(token: str, keys: Mapping[str, JsonObject]) -> tuple[bytes, str]:
+    """The payload of a token whose signature holds, and the id of the key that it holds under."""
     if len(token) > MAX_TOKEN_CHARS:
         raise _malformed(f"it is longer than {MAX_TOKEN_CHARS} characters")
     try:
@@ -271,7 +271,7 @@ def _checked_signature(token: str, keys: Mapping[str, JsonObject]) -> bytes:
         valid = False
     if not valid:
         raise _dead("token_bad_signature", "The token's signature does not hold.")
-    return signed.payload or b""
+    return signed.payload or b"", kid
 
 
 def _text(claims: JsonObject, name: str) -> str:
@@ -319,7 +319,7 @@ def verified(
     whether the bearer has the key that the token is bound to, which takes the request.
     Source: RFC 7519, RFC 8725 sections 3.1, 3.8 to 3.11, RFC 9068 section 4.
     """
-    payload = _checked_signature(token, keys)
+    payload, kid = _checked_signature(token, keys)
     try:
         claims = msgspec.json.decode(payload)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -352,6 +352,8 @@ def verified(
         on_behalf_of=_text(claims, "obo") if claims.get("obo") is not None else None,
         expires_at=expires,
         token_id=jti,
+        issued_at=issued,
+        key=kid,
     )
     try:
         return Verified(replace(principal, **chain.read(claims, principal)), audience, jkt)

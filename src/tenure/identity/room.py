@@ -25,6 +25,7 @@ ROOM = Room(
         "person.changed": "Somebody has other roles. Data: email, roles.",
         "person.removed": "Somebody is no longer let in; sessions and API tokens here have ended. Data: email.",
         "person.limited": "What agents may do on somebody's behalf was changed. Data: email, scopes (null: no limit).",
+        "person.credentials_ended": "A person's sessions, API tokens and login codes have ended. Data: email.",
         "person.joined": "Somebody took a place in this workspace as who another workspace says. Data: email, home.",
         "person.entered": "Somebody switched to this workspace. Data: email.",
         "workspace.created": "A workspace was made. Data: name.",

@@ -18,7 +18,7 @@ from tenure.base import events, files
 from tenure.base.access import Thing, permit
 from tenure.base.config import Config
 from tenure.base.room import World
-from tenure.identity import account_store, logins, people, shared, store, token_store, tokens
+from tenure.identity import account_store, endings, logins, people, shared, store, token_store, tokens
 from tenure.identity.model import (
     AUDIENCE,
     LEEWAY_S,
@@ -46,6 +46,8 @@ _SELF = "system:identity"
 list_people = people.list_people
 need_person = people.need_person
 person_facts = people.facts
+end_person = endings.end_person
+end_workspace = endings.end_workspace
 
 
 # -- keys and agents' tokens ----------------------------------------------------------------------------------------
@@ -117,6 +119,16 @@ def retire_key(world: World, kid: str) -> bool:
         event = Event(id=new_id(), type="key.retired", time=now, workspace=workspace, actor=_SELF, data={"kid": kid})
         events.append(conn, [event])
     return True
+
+
+def end_key(world: World, conn: Connection, actor: Actor, kid: str) -> None:
+    """Stops believing a signing key now, in the caller's transaction; what would sign with it signs with a new one.
+    Raises Refused (404) when none of this id is believed."""
+    store.alone(conn, store.key_table)
+    own = _own_kids(world, conn)
+    endings.end_key(conn, actor, world.config.workspace, kid, world.clock(), lambda name: _key_path(world.config, name))
+    if own == [kid]:
+        _new_key(world, conn, actor.name)
 
 
 def issue_agent_token(

@@ -123,6 +123,16 @@ def retire_key(connection: Connection, kid: str, now: datetime) -> str | None:
     ).scalar()
 
 
+def end_key(connection: Connection, workspace: str, kid: str) -> bool:
+    """Stops believing a key, due or not; whether it was believed."""
+    done = connection.execute(
+        sa.update(key_table)
+        .where(key_table.c.kid == kid, key_table.c.workspace == workspace, key_table.c.retired.is_(False))
+        .values(retired=True)
+    )
+    return done.rowcount > 0
+
+
 # -- people ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +228,11 @@ def codes_since(connection: Connection, workspace: str, email: str, since: datet
             .where(code_table.c.workspace == workspace, code_table.c.email == email, code_table.c.created_at >= since)
         ).scalar_one()
     )
+
+
+def drop_codes(connection: Connection, workspace: str, email: str) -> None:
+    """Forgets the login codes for a person's place."""
+    connection.execute(sa.delete(code_table).where(code_table.c.workspace == workspace, code_table.c.email == email))
 
 
 def claim_code(connection: Connection, hashed: str, now: datetime) -> Person | None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
-from tenure.kernel.values import Autonomy, LifecycleState
+from tenure.kernel.values import Autonomy, LifecycleState, Principal
 
 V = TypeVar("V")
 
@@ -244,6 +244,42 @@ class PersonFact:
 
 
 @dataclass(frozen=True, slots=True)
+class RevokedFact:
+    """What was revoked in a workspace and could still be shown: credentials of these instances, of these releases and
+    by these keys, and those that were issued for a person up to a moment (Unix seconds). ``agents``: credentials of an
+    agent that were issued up to a moment were replaced, and the time in which both were good is over.
+
+    What revokes everything of an agent is its ``credential_epoch``; a workspace's is that of all its agents."""
+
+    workspace: str
+    instances: frozenset[str] = frozenset()
+    releases: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    people: Mapping[str, float] = field(default_factory=dict)
+    agents: Mapping[str, float] = field(default_factory=dict)
+
+    def covers(self, principal: Principal) -> str:
+        """What of the credential was revoked, in words; empty when nothing was."""
+        if principal.instance in self.instances:
+            return f"Instance {principal.instance} was revoked."
+        if principal.release in self.releases:
+            return f"Release {principal.release} was revoked."
+        if principal.key in self.keys:
+            return "The key that signed this credential was revoked."
+        person = principal.on_behalf_of
+        if person is not None and principal.issued_at <= self.people.get(person.lower(), -1.0):
+            return f"What was issued on behalf of {person} was revoked."
+        return ""
+
+    def refuses(self, principal: Principal) -> str:
+        """As ``covers``, for a credential that is shown now: one that was replaced opens nothing more, and yet what was
+        begun with it may go on."""
+        if principal.issued_at <= self.agents.get(principal.agent, -1.0):
+            return f"This credential of agent {principal.agent} was replaced, and its time is over."
+        return self.covers(principal)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
 
@@ -263,6 +299,7 @@ class Snapshot:
     agents: Mapping[str, AgentFact] = field(default_factory=dict)
     approvals: Mapping[str, ApprovalFact] = field(default_factory=dict)
     peers: Mapping[str, PeerFact] = field(default_factory=dict)
+    revocations: Mapping[str, RevokedFact] = field(default_factory=dict)  # by workspace
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact] = field(default_factory=dict)
     revoked: Mapping[str, float] = field(default_factory=dict)
@@ -282,6 +319,7 @@ class Delta:
     agents: Mapping[str, AgentFact | None] = field(default_factory=dict)
     approvals: Mapping[str, ApprovalFact | None] = field(default_factory=dict)
     peers: Mapping[str, PeerFact | None] = field(default_factory=dict)
+    revocations: Mapping[str, RevokedFact | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact | None] = field(default_factory=dict)
     revoked: Mapping[str, float | None] = field(default_factory=dict)
@@ -326,6 +364,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         agents=_changed(old.agents, new.agents),
         approvals=_changed(old.approvals, new.approvals),
         peers=_changed(old.peers, new.peers),
+        revocations=_changed(old.revocations, new.revocations),
         secrets=_changed(old.secrets, new.secrets),
         people=_changed(old.people, new.people),
         revoked=_changed(old.revoked, new.revoked),
@@ -337,7 +376,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    return not (any(facts) or delta.revoked or delta.audiences or delta.breakers)
+    return not (any(facts) or delta.revoked or delta.audiences or delta.breakers or delta.revocations)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -354,6 +393,7 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         agents=_merged(snapshot.agents, delta.agents),
         approvals=_merged(snapshot.approvals, delta.approvals),
         peers=_merged(snapshot.peers, delta.peers),
+        revocations=_merged(snapshot.revocations, delta.revocations),
         secrets=_merged(snapshot.secrets, delta.secrets),
         people=_merged(snapshot.people, delta.people),
         revoked=_merged(snapshot.revoked, delta.revoked),

@@ -92,6 +92,8 @@ class Principal:
     it is done for, ``scopes`` is what the token was limited to for it, and one of the bounds. ``handed_by`` is the W3C
     traceparent of the call by which this agent was given the work. ``token_id`` is the ``jti`` of the token that
     showed all this.
+    ``issued_at`` is when its credential was made and ``key`` the id of the key that signed it: either may be what a
+    revocation names.
     """
 
     workspace: str
@@ -109,6 +111,8 @@ class Principal:
     bounds: tuple[tuple[str, ...], ...] = ()
     handed_by: str | None = None
     token_id: str = ""
+    issued_at: float = 0.0  # Unix seconds
+    key: str = ""
 
     @property
     def root(self) -> str:

@@ -15,7 +15,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     STALE: "The gateway has heard nothing from the control plane for too long",
     UNKNOWN_AGENT: "The agent is not in the Snapshot",
     LIFECYCLE: "Only an agent in staging, production or draining may act",
-    CREDENTIAL: "The credential belongs to an earlier epoch and is dead",
+    CREDENTIAL: "The credential was revoked: its epoch is over, or what it names",
     BREAKER: "The agent's breaker is tripped",
     GRANT: "The model, tool, resource, prompt or agent is not granted in the agent's manifest",
     TOOL_DISABLED: "The tool, or all of its server, is switched off",

@@ -17,7 +17,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, PeerFact
 from tenure.kernel.values import Actor, Event, LifecycleState
-from tenure.registry import externals, store
+from tenure.registry import epochs, externals, store
 from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
 from tenure.registry.model import (
@@ -40,6 +40,8 @@ from tenure.registry.model import (
 from tenure.registry.reading import read_manifest
 
 S = LifecycleState
+
+revoke_credentials = epochs.revoke
 
 _MAX_REASON = 2_000
 

@@ -25,11 +25,27 @@ _LOOK_S = 0.5
 
 class StartIn(BaseModel):
     """How to start. ``ttl_s``: the token's life in seconds, at most 86400; ``on_behalf_of``: whom it works for;
-    ``confined``: your word that the process reaches nothing but the gateway."""
+    ``confined``: your word that the process reaches nothing but the gateway; ``renewed``: you will fetch newer tokens
+    (POST /v1/instances/{id}/token), so this one may be short."""
 
     ttl_s: int | None = None
     on_behalf_of: str | None = None
     confined: bool = False
+    renewed: bool = False
+
+
+class RenewIn(BaseModel):
+    """How long the token is to live, in seconds; null for as long as is usual."""
+
+    ttl_s: int | None = None
+
+
+class RenewedOut(BaseModel):
+    """A further token of a running instance, told this once and kept nowhere."""
+
+    token: str
+    issued_at: datetime
+    expires_at: datetime
 
 
 class StartedOut(BaseModel):
@@ -40,8 +56,10 @@ class StartedOut(BaseModel):
     release: str
     session: str
     token: str
+    issued_at: datetime
     expires_at: datetime
     gateway_url: str
+    control_url: str
     env: dict[str, str]
 
 
@@ -85,7 +103,13 @@ def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = No
     """Starts one run of an agent that is in staging or production."""
     wish = body or StartIn()
     started = service.start_instance(
-        world, actor, name, ttl_s=wish.ttl_s, on_behalf_of=wish.on_behalf_of, confined=wish.confined
+        world,
+        actor,
+        name,
+        ttl_s=wish.ttl_s,
+        on_behalf_of=wish.on_behalf_of,
+        confined=wish.confined,
+        renewed=wish.renewed,
     )
     instance = started.instance
     return StartedOut(
@@ -94,8 +118,10 @@ def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = No
         release=instance.release,
         session=instance.session,
         token=started.token,
+        issued_at=started.issued_at,
         expires_at=instance.expires_at,
         gateway_url=started.gateway_url,
+        control_url=started.control_url,
         env=dict(started.env),
     )
 
@@ -115,6 +141,13 @@ def heartbeat(world: TheWorld, actor: TheActor, ident: str) -> OrdersOut:
     return OrdersOut(stop=answer.stop, reason=answer.reason)
 
 
+@router.post("/v1/instances/{ident}/token")
+def renew(world: TheWorld, actor: TheActor, ident: str, body: RenewIn | None = None) -> RenewedOut:
+    """Gives a running instance a further token. The one that it has stays good until its own end."""
+    made = service.renew_token(world, actor, ident, (body or RenewIn()).ttl_s)
+    return RenewedOut(token=made.token, issued_at=made.issued_at, expires_at=made.expires_at)
+
+
 @router.post("/v1/instances/{ident}/end")
 def end(world: TheWorld, actor: TheActor, ident: str, body: EndIn | None = None) -> InstanceOut:
     """Says that an instance has exited."""
@@ -128,16 +161,20 @@ def _watched(world: TheWorld, actor: TheActor, ident: str) -> Instance:
 
 @router.get("/v1/instances/{ident}/watch", response_class=EventSourceResponse)
 async def watch(world: TheWorld, instance: Annotated[Instance, Depends(_watched)]) -> AsyncIterator[ServerSentEvent]:
-    """One event ``stop`` (data: reason) as soon as the instance must end; until then, signs of life."""
+    """One event ``stop`` (data: reason) as soon as the instance must end; until then, signs of life, and an event
+    ``renew`` (data: before, in Unix seconds) when a token that was issued up to then is to be replaced now."""
     flag = world.bell.attach()
     try:
         yield ServerSentEvent(comment="watching")
-        idle = 0.0
+        idle = renewed = 0.0
         while True:
             answer = await asyncio.to_thread(_orders, world, instance)
             if answer.stop:
                 yield ServerSentEvent(event="stop", data={"reason": answer.reason})
                 return
+            if answer.renew > renewed:
+                renewed = answer.renew
+                yield ServerSentEvent(event="renew", data={"before": renewed})
             if idle >= _ALIVE_S:
                 idle = 0.0
                 yield ServerSentEvent(comment="alive")
@@ -149,4 +186,4 @@ async def watch(world: TheWorld, instance: Annotated[Instance, Depends(_watched)
 
 def _orders(world: World, instance: Instance) -> Orders:
     with world.read() as conn:
-        return service.orders_for(conn, instance)
+        return service.orders_for(conn, instance, world.config.workspace)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,10 @@ from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 from tenure.runtime.confine import Wires, open_ways
 from tenure.runtime.confine import confine as confined
+from tenure.runtime.door import Door
 from tenure.runtime.model import MUST_BE_CONFINED
 from tenure.runtime.process import Group
+from tenure.runtime.renew import Renewer
 from tenure.runtime.tend import Tender
 
 # The person's own credential, where Tenure keeps things, and what model clients would read before the variables that
@@ -39,12 +42,15 @@ def register(app: typer.Typer) -> None:
 def run(  # noqa: PLR0917 (Typer's: each is an option by its name)
     command: Annotated[list[str], typer.Argument(help="The program and its arguments.", metavar="-- COMMAND...")],
     agent: Annotated[str, typer.Option(help="Name of the agent that the process is.")],
-    ttl: Annotated[int | None, typer.Option(help="Life of its token, in seconds; at most 86400.")] = None,
+    ttl: Annotated[int | None, typer.Option(help="Life of each token, in seconds; at most 86400.")] = None,
     on_behalf_of: Annotated[str | None, typer.Option(help="The person it works for.")] = None,
     confine: Annotated[bool, typer.Option("--confine", help="It reaches the gateway and nothing else.")] = False,
     write: Annotated[
         list[Path] | None, typer.Option(help="Confined: a further file or folder that it may write to.")
     ] = None,
+    own_token: Annotated[
+        bool, typer.Option("--own-token", help="Hand it a token of its own, which nobody can renew.")
+    ] = False,
 ) -> None:
     """Start any process as an agent: with an identity of its own, and wired to the gateway by its environment.
 
@@ -52,16 +58,25 @@ def run(  # noqa: PLR0917 (Typer's: each is an option by its name)
     TENURE_AGENT_TOKEN, TENURE_SESSION, TRACEPARENT and the OTEL_ variables are set. The process ends when the agent is
     suspended or retired. The exit status is the command's own.
 
+    The addresses lead to a door on this machine's loopback that attaches the agent's token and keeps it fresh; the keys
+    are a pass that is good at this door only. --own-token is for a process that cannot use the door: one in a container
+    of its own, or one that follows the addresses in cards of agents.
+
     With --confine it reaches no network but the gateway (and where its spans go), no other process and no socket of
     this machine, and writes only to the folder it starts in, to a /tmp of its own and to what --write names. It is
     confined without being asked where the agent's manifest or the workspace demands it.
     """
     if shutil.which(command[0]) is None:
         raise Refused("no_such_command", f"There is no program {command[0]!r}.", fix="Give a path, or look at PATH.")
-    started, confinement = _start(agent, command, {"ttl_s": ttl, "on_behalf_of": on_behalf_of}, confine, write or [])
-    env = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK} | started["env"]
+    wish = {"ttl_s": ttl, "on_behalf_of": on_behalf_of, "renewed": not own_token}
+    started, confinement = _start(agent, command, wish, confine, write or [])
+    wires, door = started["env"], None
+    if not own_token:
+        door = Door(started["gateway_url"], started["control_url"], started["token"])
+        wires = door.wired(wires, started["gateway_url"], started["control_url"], started["token"])
+    env = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK} | wires
     try:
-        group = _spawn(command, env, confinement, started)
+        group = _spawn(command, env, confinement, door.gateway if door else started["gateway_url"])
     except Refused:
         with connect() as client:
             client.post(f"/v1/instances/{started['instance']}/end", dict[str, Any], {"exit_code": _NOT_STARTED})
@@ -71,12 +86,25 @@ def run(  # noqa: PLR0917 (Typer's: each is an option by its name)
         _say(f"ending {agent}: {reason}")
         group.end()
 
-    tender = Tender(connect, started["instance"], stop, _say)
+    renewer = _renewer(door, started, ttl) if door else None
+    tender = Tender(connect, started["instance"], stop, _say, renewer.renew if renewer else lambda _before: None)
     tender.start()
     status = group.wait()
     group.end()  # what the command left behind has no business under this identity any more
+    if renewer:
+        renewer.stop()
     tender.finish(status)
     raise typer.Exit(status)
+
+
+def _renewer(door: Door, started: Mapping[str, Any], ttl: int | None) -> Renewer:
+    def take(token: str) -> None:
+        door.token = token
+
+    issued, expires = (datetime.fromisoformat(started[name]).timestamp() for name in ("issued_at", "expires_at"))
+    renewer = Renewer(connect, started["instance"], ttl, issued, expires, take)
+    renewer.start()
+    return renewer
 
 
 def _start(
@@ -99,14 +127,12 @@ def _start(
         return client.post(path, dict[str, Any], {**wish, "confined": True}), confinement
 
 
-def _spawn(
-    command: Sequence[str], env: Mapping[str, str], confinement: Confinement | None, started: Mapping[str, Any]
-) -> Group:
+def _spawn(command: Sequence[str], env: Mapping[str, str], confinement: Confinement | None, gateway: str) -> Group:
     """Raises Refused for what does not start."""
     try:
         if confinement is None:
             return Group(command, env)
-        wires = Wires.of(started["gateway_url"], env["OTEL_EXPORTER_OTLP_ENDPOINT"])
+        wires = Wires.of(gateway, env["OTEL_EXPORTER_OTLP_ENDPOINT"])
         group = Group(confinement.command, wires.inside(env), confinement.fds)
     except OSError as error:
         raise Refused(

@@ -65,16 +65,29 @@ class Started:
 
     instance: Instance
     token: str
+    issued_at: datetime
     gateway_url: str
+    control_url: str
     env: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """A further token of an instance, kept nowhere but here."""
+
+    token: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
-    """What the control plane says to whoever runs an instance."""
+    """What the control plane says to whoever runs an instance. ``renew``: a token of it that was issued up to this
+    moment (Unix seconds) is to be replaced by a newer one now."""
 
     stop: bool
     reason: str = ""
+    renew: float = 0.0
 
 
 def orders(agent: AgentRecord | None, instance: Instance) -> Orders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -16,6 +17,8 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
 from tenure.registry.model import thing
+from tenure.revocation import service as revocation
+from tenure.revocation.model import Kind
 from tenure.runtime import store
 from tenure.runtime.model import (
     LOST,
@@ -25,6 +28,7 @@ from tenure.runtime.model import (
     End,
     Instance,
     Orders,
+    Renewed,
     Started,
     environment,
     may_tend,
@@ -41,10 +45,12 @@ def start_instance(
     ttl_s: int | None = None,
     on_behalf_of: str | None = None,
     confined: bool = False,
+    renewed: bool = False,
 ) -> Started:
     """Starts one run of an agent: an identity of its own and the wires to the gateway. ``ttl_s``: how long its token
     lives, in seconds; ``on_behalf_of``: the person it works for; ``confined``: the caller's word that the process will
-    reach nothing but the gateway. Raises Refused for an agent that may not start now, or not like this."""
+    reach nothing but the gateway; ``renewed``: the caller fetches newer tokens, so that this one may be short. Raises
+    Refused for an agent that may not start now, or not like this."""
     if on_behalf_of is not None and not (0 < len(on_behalf_of) <= 254 and on_behalf_of.isprintable()):
         raise Refused(
             "bad_person", "on_behalf_of is not a name of a person.", fix="Give an e-mail address.", status=422
@@ -57,6 +63,13 @@ def start_instance(
                 "agent_not_running",
                 f"{agent.name} is {agent.state}; only an agent in staging or production starts anything.",
                 fix=f"See what comes next for it: `tenure agents show {agent.name}`.",
+                status=409,
+            )
+        if revocation.is_revoked(tx, agent.workspace, Kind.RELEASE, agent.release):
+            raise Refused(
+                "release_revoked",
+                f"The current release of {agent.name} was revoked; nothing starts under it again.",
+                fix="Apply a changed manifest, and have its release approved.",
                 status=409,
             )
         if store.count_live(tx, agent.workspace, agent.name) >= MAX_LIVE:
@@ -83,7 +96,7 @@ def start_instance(
             instance=ident,
             session=session,
             credential_epoch=agent.credential_epoch,
-            ttl_s=world.config.token_ttl_s if ttl_s is None else ttl_s,
+            ttl_s=_ttl(world, ttl_s, renewed),
             on_behalf_of=on_behalf_of,
         )
         instance = Instance(
@@ -105,7 +118,39 @@ def start_instance(
         events.append(tx, [_event("instance.started", actor.name, instance, now, data)])
     config = world.config
     env = environment(instance, token.token, control_url=config.control_url, gateway_url=config.gateway_url)
-    return Started(instance, token.token, config.gateway_url, env)
+    return Started(instance, token.token, now, config.gateway_url, config.control_url, env)
+
+
+def _ttl(world: World, wanted: int | None, renewed: bool) -> int:
+    if wanted is not None:
+        return wanted
+    return world.config.door_ttl_s if renewed else world.config.token_ttl_s
+
+
+def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None) -> Renewed:
+    """A further token of a running instance, for ``ttl_s`` seconds; the one before it stays good until its own end.
+    Raises Refused (404) for what is none of the actor's business, 409 for an instance that must end."""
+    with world.begin() as tx:
+        instance, now = the_instance(tx, actor, ident), world.clock()
+        told = orders_for(tx, instance, world.config.workspace)
+        if told.stop:
+            raise Refused(
+                "instance_must_end", f"This instance gets no further token: {told.reason}.", fix="End it.", status=409
+            )
+        token = identity.issue_agent_token(
+            world,
+            tx,
+            workspace=instance.workspace,
+            agent=instance.agent,
+            release=instance.release,
+            instance=ident,
+            session=instance.session,
+            credential_epoch=instance.credential_epoch,
+            ttl_s=_ttl(world, ttl_s, renewed=True),
+            on_behalf_of=instance.on_behalf_of,
+        )
+        store.renewed(tx, ident, instance.credential_epoch, token.expires_at)
+    return Renewed(token.token, now, token.expires_at)
 
 
 def the_instance(conn: Connection, actor: Actor, ident: str) -> Instance:
@@ -121,10 +166,24 @@ def the_instance(conn: Connection, actor: Actor, ident: str) -> Instance:
     return found
 
 
-def orders_for(conn: Connection, instance: Instance) -> Orders:
-    """Whether it must end now."""
+def find_instance(conn: Connection, workspace: str, ident: str) -> Instance:
+    """An instance of a workspace. Raises Refused (404)."""
+    found = store.get(conn, ident)
+    if found is None or found.workspace != workspace:
+        raise Refused(
+            "unknown_instance", f"There is no instance {ident}.", fix="See `tenure instances AGENT`.", status=404
+        )
+    return found
+
+
+def orders_for(conn: Connection, instance: Instance, home: str) -> Orders:
+    """Whether it must end now, or fetch a newer token. ``home``: the installation's own workspace."""
     current = store.get(conn, instance.id) or instance
-    return orders(registry.get_agent(conn, instance.workspace, instance.agent), current)
+    if revocation.is_revoked(conn, current.workspace, Kind.INSTANCE, current.id):
+        return Orders(True, "this instance was revoked")
+    told = orders(registry.get_agent(conn, instance.workspace, instance.agent), current)
+    before = revocation.renew_before(conn, current.workspace, current.agent, home)
+    return told if before is None else replace(told, renew=before.timestamp())
 
 
 def heartbeat(world: World, actor: Actor, ident: str) -> Orders:
@@ -136,7 +195,7 @@ def heartbeat(world: World, actor: Actor, ident: str) -> Orders:
             store.heard(tx, ident, now)
             if instance.end is End.LOST:
                 events.append(tx, [_event("instance.returned", actor.name, instance, now, {})])
-        return orders_for(tx, instance)
+        return orders_for(tx, instance, world.config.workspace)
 
 
 def end_instance(world: World, actor: Actor, ident: str, exit_code: int | None) -> Instance:

@@ -79,6 +79,12 @@ def heard(connection: Connection, ident: str, at: datetime) -> None:
     connection.execute(sa.update(instance_table).where(_t.id == ident).values(heartbeat_at=at, ended_at=None, end=None))
 
 
+def renewed(connection: Connection, ident: str, epoch: int, expires_at: datetime) -> None:
+    """Notes that a newer token was issued."""
+    values = {"credential_epoch": epoch, "expires_at": expires_at}
+    connection.execute(sa.update(instance_table).where(_t.id == ident).values(values))
+
+
 def ended(connection: Connection, ident: str, at: datetime, end: End, exit_code: int | None) -> None:
     """Notes the end."""
     values = {"ended_at": at, "end": str(end), "exit_code": exit_code}

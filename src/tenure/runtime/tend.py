@@ -18,16 +18,23 @@ _AGAIN_S = 1.0
 
 
 class Tender:
-    """``stop(reason)`` is called once, from another thread, when the instance must end; ``say`` tells a person that the
-    control plane cannot be reached, and that it can be again."""
+    """``stop(reason)`` is called once, from another thread, when the instance must end; ``renew(before)`` when a token
+    from before that moment is to be replaced; ``say`` tells a person that the control plane cannot be reached, and that
+    it can be again."""
 
     def __init__(
-        self, connect: Connect, instance: str, stop: Callable[[str], None], say: Callable[[str], None]
+        self,
+        connect: Connect,
+        instance: str,
+        stop: Callable[[str], None],
+        say: Callable[[str], None],
+        renew: Callable[[float], None],
     ) -> None:
         self._connect = connect
         self._path = f"/v1/instances/{instance}"
         self._stop = stop
         self._say = say
+        self._renew = renew
         self._done = threading.Event()
         self._told = threading.Lock()
         self._cut_off = False
@@ -90,7 +97,9 @@ class Tender:
             try:
                 with self._connect() as client:
                     for event in client.stream(f"{self._path}/watch"):
-                        if event.event == "stop":
+                        if event.event == "renew":
+                            self._renew(float(json.loads(event.data)["before"]))
+                        elif event.event == "stop":
                             self._order(str(json.loads(event.data)["reason"]))
                             return
             except (Failed, Refused, ValueError):

@@ -289,6 +289,8 @@ class A2aHandler:
             epochs=principal.chain_epochs,
             bounds=principal.bounds,
             task=principal.task,
+            issued=principal.issued_at,
+            key=principal.key,
         )
         return seal(self._pipeline.keyring, callback, f"{self._address}/a2a/{run.name}")
 

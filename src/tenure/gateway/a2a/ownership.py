@@ -67,6 +67,8 @@ class Callback(msgspec.Struct, frozen=True):
     epochs: tuple[int, ...] = ()
     bounds: tuple[tuple[str, ...], ...] = ()
     task: str | None = None
+    issued: float = 0.0
+    key: str = ""
 
     def principal(self) -> Principal:
         """Who asked for the notifications."""
@@ -82,6 +84,8 @@ class Callback(msgspec.Struct, frozen=True):
             task=self.task,
             chain_epochs=self.epochs,
             bounds=self.bounds,
+            issued_at=self.issued,
+            key=self.key,
         )
 
     def config(self) -> JsonObject:

@@ -1,0 +1,77 @@
+"""What was revoked: to be recorded in the transaction of who revokes, and asked by who believes credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import Connection
+
+from tenure.base.room import World
+from tenure.kernel.ids import new_id
+from tenure.kernel.snapshot import RevokedFact
+from tenure.kernel.values import Actor, Principal
+from tenure.revocation import store
+from tenure.revocation.model import REMEMBERED, Kind, Mark, fact
+
+
+def mark(
+    world: World,
+    tx: Connection,
+    actor: Actor,
+    kind: Kind,
+    subject: str,
+    *,
+    reason: str,
+    after: timedelta = timedelta(0),
+) -> Mark:
+    """Records that credentials which were issued until now are dead, from now on or ``after`` a while; a release's are
+    dead for ever. It reaches the gateways as a fact; ``World.replicas`` says when it has."""
+    now = world.clock()
+    until = None if kind is Kind.RELEASE else now + after + REMEMBERED
+    made = Mark(new_id(), actor.workspace, kind, subject, now, now + after, until, actor.name, reason)
+    store.add(tx, made)
+    return made
+
+
+def facts(conn: Connection, now: datetime, workspaces: Iterable[str], home: str) -> dict[str, RevokedFact]:
+    """What the gateways must know, by workspace. Keys sign for all of them, and are marked in ``home``."""
+    marks = store.in_force(conn, now)
+    if not marks:
+        return {}
+    keys = [one for one in marks if one.kind is Kind.KEY and one.workspace == home]
+    out = {}
+    for workspace in {*workspaces, *(one.workspace for one in marks)}:
+        own = [one for one in marks if one.workspace == workspace and one.kind is not Kind.KEY]
+        made = fact(workspace, [*own, *keys])
+        if made != RevokedFact(workspace):
+            out[workspace] = made
+    return out
+
+
+def refuses(conn: Connection, principal: Principal, now: datetime) -> str:
+    """Why a credential that is shown to the control plane is dead, in words; empty while it is not."""
+    return fact(principal.workspace, store.in_force(conn, now, principal.workspace)).refuses(principal)
+
+
+def is_revoked(conn: Connection, workspace: str, kind: Kind, subject: str) -> bool:
+    """Whether an instance or a release was revoked."""
+    return bool(store.of(conn, workspace, [kind], subject))
+
+
+def renew_before(conn: Connection, workspace: str, agent: str, home: str) -> datetime | None:
+    """Credentials of an agent that were issued up to this moment are to be replaced by newer ones now, though some are
+    good for a while yet; None when there are none such. A revoked key was marked in ``home``."""
+    replaced = store.of(conn, workspace, [Kind.REPLACED], agent)[:1]
+    keys = [one for one in store.newest(conn, home) if one.kind is Kind.KEY][:1]
+    return max((one.before for one in (*replaced, *keys)), default=None)
+
+
+def newest(conn: Connection, workspace: str) -> list[Mark]:
+    """What was revoked in a workspace, the newest first; at most 200."""
+    return store.newest(conn, workspace)
+
+
+def came_due(conn: Connection, after: datetime, now: datetime) -> list[Mark]:
+    """What has come into force since ``after``, of all workspaces."""
+    return store.came_due(conn, after, now)

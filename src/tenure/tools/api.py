@@ -56,6 +56,12 @@ class ToolOut(BaseModel):
     off: list[SwitchOut]
 
 
+class WaitingOut(BaseModel):
+    """``waiting``: grants with a definition that a person has not accepted or rejected yet."""
+
+    waiting: int
+
+
 class SwitchIn(BaseModel):
     """``resource``: ``server/tool``, or ``server/*`` for all of a server. ``agent``: whose; everybody's when empty."""
 
@@ -178,6 +184,13 @@ def find(world: TheWorld, actor: TheActor) -> list[ToolOut]:
     """Every tool that an agent was granted, how it stands, and when it was last used."""
     permit(actor, "tools:read")
     return [_tool(item) for item in service.find(world, actor)]
+
+
+@router.get("/v1/tools/waiting")
+def waiting(world: TheWorld, actor: TheActor) -> WaitingOut:
+    """How many tools wait for a person. Cheap: their use is not looked up."""
+    permit(actor, "tools:read")
+    return WaitingOut(waiting=service.waiting(world, actor))
 
 
 @router.get("/v1/tools/reach")

@@ -25,6 +25,8 @@ from tenure.tools.model import Standing, Switch, Switchboard, meant, parse, stan
 RECENT = timedelta(hours=1)
 _GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})
 _MAX_REASON = 2000
+WAITING = frozenset({"changed", "held"})
+"""States of a grant in which a person is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,17 @@ def find(world: World, actor: Actor) -> list[Granted]:
         board = Switchboard(store.switches(connection, actor.workspace), agents.values())
         pins = {(pin.agent, pin.resource): pin for pin in store.pins(connection, actor.workspace)}
     return _with_use(world, actor, standings(agents.values(), board), pins)
+
+
+def waiting(world: World, actor: Actor) -> int:
+    """How many grants have a definition that waits for a person."""
+    with world.read() as connection:
+        agents = _agents(connection, actor.workspace)
+        board = Switchboard(store.switches(connection, actor.workspace), agents.values())
+        pins = {(pin.agent, pin.resource): pin for pin in store.pins(connection, actor.workspace)}
+    found = standings(agents.values(), board)
+    granted = (Granted(one, _pin(actor.workspace, one, pins.get((one.agent, one.resource)))) for one in found)
+    return sum(one.state in WAITING for one in granted)
 
 
 def reach(world: World, actor: Actor, resource: str, agent: str = "") -> list[Granted]:

@@ -26,7 +26,7 @@ FORM_MAX_BYTES = 64 * 1024
 PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 """Addresses that answer programs, never with a page."""
 
-BACKGROUND = frozenset({"/waiting", "/attention", "/live/rows", "/v1/feed"})
+BACKGROUND = frozenset({"/waiting", "/waiting/tools", "/attention", "/live/rows", "/v1/feed"})
 """What an open page asks for by itself: it does not keep a session alive that nobody uses."""
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
@@ -143,6 +143,7 @@ class Frame:
 
     me: JsonObject
     waiting: int
+    waiting_tools: int = 0
 
     def may(self, action: str) -> bool:
         """Whether the person may do this, as the API says (buttons that would be refused are not offered)."""
@@ -150,14 +151,20 @@ class Frame:
 
 
 async def frame(api: Api) -> Frame:
-    """Who looks, and how many calls wait for a person. Raises Refused (401) for a stranger."""
-    me, waiting = await asyncio.gather(api.get("/v1/me"), waiting_calls(api))
-    return Frame(me if isinstance(me, Mapping) else {}, waiting)
+    """Who looks, and how many calls and tools wait for a person. Raises Refused (401) for a stranger."""
+    me, calls, tools = await asyncio.gather(api.get("/v1/me"), waiting_calls(api), waiting_tools(api))
+    return Frame(me if isinstance(me, Mapping) else {}, calls, tools)
 
 
 async def waiting_calls(api: Api) -> int:
     """How many calls wait for a person."""
     return len(model.items(await api.maybe("/v1/approvals", state="pending"), "approvals", "items"))
+
+
+async def waiting_tools(api: Api) -> int:
+    """How many tools wait for a person to look at their definition."""
+    found = await api.maybe("/v1/tools/waiting")
+    return int(found.get("waiting", 0)) if isinstance(found, Mapping) else 0
 
 
 async def form(request: Request) -> dict[str, str]:

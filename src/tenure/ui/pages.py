@@ -15,11 +15,22 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
-from tenure.ui import actions, assets, lifecycle, waterfall
+from tenure.ui import actions, assets, externals, lifecycle, services, waterfall
 from tenure.ui import breakers as stops
 from tenure.ui import people as members
 from tenure.ui import tools as granted
-from tenure.ui.gate import PROGRAMS, PageRoute, api_of, frame, is_fragment, local, render, stranger, waiting_calls
+from tenure.ui.gate import (
+    PROGRAMS,
+    PageRoute,
+    api_of,
+    frame,
+    is_fragment,
+    local,
+    render,
+    stranger,
+    waiting_calls,
+    waiting_tools,
+)
 from tenure.ui.model import LOSS_WORDS, FleetFilter, agent_rows, breakers_of_agents, items, matches, tools_of
 from tenure.ui.words import newest_first
 
@@ -63,16 +74,27 @@ async def waiting(request: Request) -> Response:
     return render(request, "_waiting.html", waiting=await waiting_calls(api_of(request)))
 
 
+@router.get("/waiting/tools")
+async def tools_waiting(request: Request) -> Response:
+    """The number at Tools in the navigation, which renews itself."""
+    return render(request, "_waiting.html", waiting=await waiting_tools(api_of(request)))
+
+
 @router.get("/attention")
 async def attention(request: Request) -> Response:
     """What wants attention first, in a line that renews itself."""
     api = api_of(request)
-    held, agents, breakers, record = await asyncio.gather(
-        waiting_calls(api), api.get("/v1/agents"), api.maybe("/v1/breakers"), api.maybe("/v1/recording")
+    held, tools, agents, breakers, record = await asyncio.gather(
+        waiting_calls(api),
+        waiting_tools(api),
+        api.get("/v1/agents"),
+        api.maybe("/v1/breakers"),
+        api.maybe("/v1/recording"),
     )
     tripped = sum(bool(one.get("tripped")) for one in items(breakers, "breakers"))
     requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
-    facts = {"waiting": held, "tripped": tripped, "requested": requested, "record": record or {}}
+    facts = {"waiting": held, "waiting_tools": tools, "tripped": tripped, "requested": requested}
+    facts["record"] = record or {}
     return render(request, "_attention.html", **facts)
 
 
@@ -341,6 +363,8 @@ def create_router() -> APIRouter:
     console.include_router(actions.router)
     console.include_router(own_account.router)
     console.include_router(granted.router)
+    console.include_router(services.router)
+    console.include_router(externals.router)
     console.include_router(members.router)
     console.include_router(stops.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)

@@ -16,12 +16,13 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/people")
-async def people(request: Request) -> Response:
+async def people(request: Request, done: str = "") -> Response:
     """Who may do what."""
     api = api_of(request)
     around, answer, programs = await asyncio.gather(frame(api), api.get("/v1/people"), api.maybe("/v1/services"))
     services = items(programs, "services")
-    return render(request, "people.html", frame=around, people=items(answer, "people", "items"), services=services)
+    told = {"people": items(answer, "people", "items"), "services": services, "done": done}
+    return render(request, "people.html", frame=around, **told)
 
 
 @router.get("/people/{email}")

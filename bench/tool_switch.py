@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.machine import machine  # noqa: E402 (after the path that finds it)
-from tests.sim.tool_drill import drill  # noqa: E402 (as above)
+from tests.sim.drill import drill  # noqa: E402 (as above)
 
 
 def main() -> None:

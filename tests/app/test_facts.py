@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,11 +21,13 @@ from tenure.base import events
 from tenure.base.config import Config
 from tenure.base.events import Consumer
 from tenure.base.room import Room, World
+from tenure.breaker import service as breaker
 from tenure.breaker.model import Place, Scope, trip_id
 from tenure.breaker.react import CONSUMER as BREAKER
 from tenure.breaker.room import ROOM
 from tenure.identity import people
 from tenure.identity import service as identity
+from tenure.kernel.errors import Failed
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import PEOPLE, Actor, Event
 from tenure.registry import service as registry
@@ -46,6 +51,73 @@ def trip(world: World) -> Event:
         agent="clerk",
         data={"scope": "agent", "name": "clerk", "epoch": 0, "reason": "1 violation within 1 s"},
     )
+
+
+def stands(publisher: Publisher) -> dict[str, bool]:
+    """How breakers stand in the Snapshot."""
+    found = {key: fact.tripped for key, fact in publisher.snapshot.breakers.items()}
+    return found | {"clerk": publisher.snapshot.agents["default/clerk"].breaker.tripped}
+
+
+@pytest.mark.req("R055")
+@pytest.mark.parametrize(
+    ("scope", "name", "key"), [(Scope.AGENT, "clerk", "clerk"), (Scope.WORKSPACE, "", "default/workspace/")]
+)
+def test_a_stop_is_a_fact_before_it_is_written_and_older_facts_do_not_take_it_back(  # noqa: PLR0917 (fixtures)
+    watched: World, operator: Actor, monkeypatch: pytest.MonkeyPatch, scope: Scope, name: str, key: str
+) -> None:
+    publisher = Publisher(watched)
+    publisher.refresh()
+    seen: list[bool] = []
+    older = publisher.build()
+    with watched.begin() as tx:  # news, so that all facts are looked at anew
+        events.append(tx, [replace(trip(watched), id=new_id(), type="agent.applied")])
+
+    def hear() -> None:
+        publisher.stop()
+        seen.append(stands(publisher)[key])
+
+    watched.alarm.attach(hear)
+    writing = watched.db.begin
+
+    @contextmanager
+    def slow() -> Iterator[Any]:
+        assert seen == [True], "the gateways hear of it before it is written"
+        monkeypatch.setattr(publisher, "build", lambda: older)
+        assert not publisher.refresh()
+        assert stands(publisher)[key], "facts that were gathered before do not take it back"
+        with writing() as connection:
+            yield connection
+
+    monkeypatch.setattr(watched.db, "begin", slow)
+    breaker.stop(watched, operator, scope, name, "a drill")
+    assert seen == [True, True]
+    monkeypatch.setattr(watched.db, "begin", writing)
+    breaker.reset(watched, operator, scope, name, "over")
+    assert seen == [True, True, False]
+
+
+def test_a_stop_that_cannot_be_written_is_taken_back_and_told(
+    watched: World, operator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(watched)
+    publisher.refresh()
+
+    def hear() -> None:
+        publisher.stop()
+
+    watched.alarm.attach(hear)
+
+    @contextmanager
+    def broken() -> Iterator[Any]:
+        assert tripped(publisher)
+        raise Failed("database_unavailable", "The disk is full.", retry=True)
+        yield
+
+    monkeypatch.setattr(watched.db, "begin", broken)
+    with pytest.raises(Failed, match="disk is full"):
+        breaker.stop(watched, operator, Scope.AGENT, "clerk", "a drill")
+    assert not tripped(publisher)
 
 
 def tell(world: World) -> None:

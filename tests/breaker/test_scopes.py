@@ -199,14 +199,14 @@ SHOP: dict[str, Any] = {"servers": {"shop": {"url": "http://127.0.0.1:1/mcp"}}, 
 @pytest.mark.parametrize("scope", list(Scope))
 def test_a_person_stops_anything_and_only_a_person_lets_it_go_on(world: World, operator: Actor, scope: Scope) -> None:
     release = _employed(world, operator, **SHOP)
-    told: list[int] = []
-    world.alarm.attach(lambda: told.append(1))
+    told: list[list[str]] = []
+    world.alarm.attach(lambda: told.append(list(world.alarm.ahead)))
     name = {Scope.TOOL: "shop/refund", Scope.RELEASE: release[:20], Scope.WORKSPACE: ""}.get(scope, "clerk")
     reached = service.reach(world, operator, scope, name)
     assert (reached.agents, reached.instances, reached.held) == (("clerk",), 0, 0)
     done = service.stop(world, operator, scope, name, "it went mad")
     full = done.breaker.place
-    assert (done.changed, len(told), full.name) == (True, 1, release if scope is Scope.RELEASE else name)
+    assert (done.changed, told, full.name) == (True, [[full.key], []], release if scope is Scope.RELEASE else name)
     assert done.breaker.reason == "stopped by op@example.com: it went mad"
     with world.read() as connection:
         assert service.facts(connection)[full.key].tripped
@@ -215,7 +215,7 @@ def test_a_person_stops_anything_and_only_a_person_lets_it_go_on(world: World, o
     with pytest.raises(Refused, match="by a person"):
         service.reset(world, program, scope, full.name, "because")
     after = service.reset(world, operator, scope, full.name, "mended")
-    assert (after.state, after.epoch, len(told)) == ("closed", 1, 2)
+    assert (after.state, after.epoch, len(told)) == ("closed", 1, 3)
     assert [(one.actor, one.data["scope"]) for one in _types(world, "breaker.tripped")] == [
         (operator.name, scope.value)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.tool_drill import drill
+from tests.sim.drill import drill
 
 
 @pytest.mark.req("R175")

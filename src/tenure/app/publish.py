@@ -34,8 +34,8 @@ _encode = msgspec.json.Encoder().encode
 class Publisher:
     """Holds the newest Snapshot and hands every change of it to the gateways that listen.
 
-    How breakers stand is read last, under a lock, by whoever makes a new Snapshot: a stop that was told at once is
-    never taken back by facts that were gathered before it.
+    How breakers stand is read last, under a lock, by whoever makes a new Snapshot, and what is being stopped goes
+    before it: a stop that was told at once is never taken back by facts that were gathered before it.
     """
 
     def __init__(self, world: World) -> None:
@@ -123,6 +123,7 @@ class Publisher:
         with self._making:
             with self._world.read() as connection:
                 standing = breaker.facts(connection)
+            standing |= self._world.alarm.ahead
             now = self.snapshot
             new = _with_breakers(fresh or now, standing)
             new = replace(new, version=now.version + 1, issued_at=self._world.clock())
@@ -174,16 +175,12 @@ def _news(known: AgentFact | None, fact: AgentFact) -> bool:
 
 def _with_breakers(snapshot: Snapshot, standing: Mapping[str, BreakerFact]) -> Snapshot:
     """The facts with breakers as they stand: an agent's in its own fact, where its limits are, any other beside."""
-    agents, others = dict(snapshot.agents), {}
-    for key, state in standing.items():
-        workspace, scope, name = key.split("/", 2)
-        if scope != Scope.AGENT:
-            others[key] = state
-            continue
-        fact = agents.get(f"{workspace}/{name}")
-        if fact is not None:
-            limits = fact.breaker
-            now = replace(state, threshold=limits.threshold, window_s=limits.window_s)
-            if now != limits:
-                agents[f"{workspace}/{name}"] = replace(fact, breaker=now)
+    own = f"/{Scope.AGENT}/"
+    agents = {}
+    for key, fact in snapshot.agents.items():
+        limits = fact.breaker
+        state = standing.get(f"{fact.workspace}{own}{fact.name}", BreakerFact())
+        now = replace(state, threshold=limits.threshold, window_s=limits.window_s)
+        agents[key] = fact if now == limits else replace(fact, breaker=now)
+    others = {key: state for key, state in standing.items() if key.split("/", 2)[1] != Scope.AGENT}
     return replace(snapshot, agents=agents, breakers=others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,26 +16,48 @@ from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell, Consumer
 from tenure.base.replicas import Replicas
+from tenure.kernel.snapshot import BreakerFact
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
 class Alarm:
-    """What must reach the gateways before anything else: those who hear it act in the caller's thread, right after the
-    commit, and wait for no loop's turn. The bell still rings for everybody else."""
+    """What must reach the gateways before anything else, the database included: those who hear it act in the caller's
+    thread and wait for no loop's turn. The bell still rings for everybody else."""
 
     def __init__(self) -> None:
         self._hear: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._ahead: list[tuple[str, BreakerFact]] = []
 
     def attach(self, hear: Callable[[], None]) -> None:
         """Has ``hear`` called at every alarm."""
         self._hear.append(hear)
 
     def ring(self) -> None:
-        """Call after the commit."""
+        """Call after a commit."""
         for hear in self._hear:
             hear()
+
+    @property
+    def ahead(self) -> dict[str, BreakerFact]:
+        """What holds though it is not written yet, by the key that Snapshots have for it."""
+        with self._lock:
+            return dict(self._ahead)
+
+    @contextmanager
+    def ahead_of_time(self, key: str, fact: BreakerFact) -> Iterator[None]:
+        """``fact`` holds at once; on leaving, what is written holds, which is the same if all went well."""
+        with self._lock:
+            self._ahead.append((key, fact))
+        try:
+            self.ring()
+            yield
+        finally:
+            with self._lock:
+                self._ahead.remove((key, fact))
+            self.ring()
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,28 +169,42 @@ def _meant(agents: dict[str, AgentFact], workspace: str, scope: Scope, name: str
 
 
 def stop(world: World, actor: Actor, scope: Scope, name: str, reason: str) -> Stopped:
-    """Stops an agent, a tool, a release, a chain or the whole workspace: gateways are told at once and refuse every
-    call of it from then on. Streams on their way end. Stopping what is stopped changes
-    nothing. Raises Refused: 403 for whoever may not, 404 for what there is not, 422 without a reason."""
+    """Stops an agent, a tool, a release, a chain or the whole workspace: gateways are told before it is even written,
+    and refuse every call of it from then on; streams on their way end. When it cannot be written, that is taken back
+    and told. Stopping what is stopped changes nothing. Raises Refused: 403 for whoever may not, 404 for what there is
+    not, 422 without a reason."""
     why = _reason(reason)
-    with world.begin() as tx:
-        record = registry.get_agent(tx, actor.workspace, name) if scope in (Scope.AGENT, Scope.CHAIN) else None
-        permit(actor, "breakers:trip", thing(record) if record is not None else Thing())
-        place = Place(actor.workspace, scope, name)
-        # Reading what everybody was granted takes a while; and a breaker that there is already can be tripped also when
-        # nobody has the tool or the release any more.
-        if record is None and not any(one.place == place for one in store.states(tx)):
-            agents = {} if scope is Scope.WORKSPACE else _agents(tx, actor.workspace)
-            place = _meant(agents, actor.workspace, scope, name)
-        held = store.hold(tx, place)
+    with world.read() as connection:
+        known = _stoppable(connection, actor, scope, name)
+        fact = facts(connection).get(known.place.key, BreakerFact(threshold=0))
+    if known.tripped:
+        return Stopped(known, False)
+    words = f"stopped by {actor.name.partition(':')[2]}: {why}"
+    # Writing waits for its turn and for the disk; what must stop does not.
+    ahead = replace(fact, tripped=True, reason=words, trials=0, tried=())
+    with world.alarm.ahead_of_time(known.place.key, ahead), world.begin() as tx:
+        held = store.hold(tx, known.place)
         if held.tripped:
             return Stopped(held, False)
         now = world.clock()
-        after = counting.tripped(held, now, actor.name, f"stopped by {actor.name.partition(':')[2]}: {why}")
+        after = counting.tripped(held, now, actor.name, words)
         store.save(tx, after)
-        events.append(tx, [counting.tripped_event(after, now, actor.name, after.reason)])
-    world.alarm.ring()
+        events.append(tx, [counting.tripped_event(after, now, actor.name, words)])
     return Stopped(after, True)
+
+
+def _stoppable(connection: Connection, actor: Actor, scope: Scope, name: str) -> Breaker:
+    """The breaker that a person means and may trip. Raises Refused as ``stop``."""
+    record = registry.get_agent(connection, actor.workspace, name) if scope in (Scope.AGENT, Scope.CHAIN) else None
+    permit(actor, "breakers:trip", thing(record) if record is not None else Thing())
+    place = Place(actor.workspace, scope, name)
+    known = {one.place: one for one in store.states(connection)}
+    # Reading what everybody was granted takes a while; and a breaker that there is already can be tripped also when
+    # nobody has the tool or the release any more.
+    if record is None and place not in known:
+        agents = {} if scope is Scope.WORKSPACE else _agents(connection, actor.workspace)
+        place = _meant(agents, actor.workspace, scope, name)
+    return known.get(place) or Breaker(place)
 
 
 def reset(world: World, actor: Actor, scope: Scope, name: str, reason: str, *, trials: int | None = None) -> Breaker:

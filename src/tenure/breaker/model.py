@@ -218,7 +218,7 @@ def too_many_errors(limit: Share, calls: int, errors: int) -> bool:
 
 
 _NOT_THE_UPSTREAMS = frozenset(
-    {"cancelled", "client_disconnected", "stopped", "withheld", "invalid_arguments", "input_required"}
+    {"cancelled", "client_disconnected", "stopped", "answer_withheld", "invalid_arguments", "input_required"}
     | {"ask_not_granted", "client_cannot", "client_refused", "client_silent", "busy", "upstream_busy"}
     | {"-32700", "-32600", "-32601", "-32602"}
 )

@@ -13,6 +13,7 @@ from tenure.base.config import Config
 
 OPEN = {
     "/.well-known/oauth-authorization-server",
+    "/oauth/register",
     "/oauth/token",
     "/v1/login",
     "/v1/login/password",

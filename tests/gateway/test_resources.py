@@ -23,12 +23,12 @@ PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 @pytest.mark.parametrize(
     ("surface", "where", "scope"),
     [
-        ("/mcp", "/mcp", "tool:*"),
-        ("/a2a", "/a2a", "agent:*"),
-        ("/a2a/front-desk", "/a2a/front-desk", "agent:front-desk"),
-        ("/a2a/front-desk/message:send", "/a2a/front-desk", "agent:front-desk"),
-        ("/a2a/front-desk/.well-known/agent-card.json", "/a2a/front-desk", "agent:front-desk"),
-        ("/a2a/NOT A NAME", "/a2a", "agent:*"),
+        ("/mcp", "/mcp", "tool:* data:*"),
+        ("/a2a", "/a2a", "agent:* data:*"),
+        ("/a2a/front-desk", "/a2a/front-desk", "agent:front-desk data:*"),
+        ("/a2a/front-desk/message:send", "/a2a/front-desk", "agent:front-desk data:*"),
+        ("/a2a/front-desk/.well-known/agent-card.json", "/a2a/front-desk", "agent:front-desk data:*"),
+        ("/a2a/NOT A NAME", "/a2a", "agent:* data:*"),
     ],
 )
 def test_who_is_turned_away_is_told_where_to_log_in(house: Any, surface: str, where: str, scope: str) -> None:
@@ -44,7 +44,7 @@ def test_who_is_turned_away_is_told_where_to_log_in(house: Any, surface: str, wh
         found = ProtectedResourceMetadata.model_validate_json(client.get(told).content)
         assert str(found.resource) == house.gateway.url + where
         assert [str(server) for server in found.authorization_servers] == [ISSUER]
-        assert found.scopes_supported == [scope]
+        assert found.scopes_supported == scope.split()
         assert found.bearer_methods_supported == ["header"]
 
         wrong = client.post(surface, json=PING, headers={"authorization": "Bearer nonsense"})

@@ -5,6 +5,7 @@ All that belongs to the full one has MARK in its name, so that a trace of it any
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import msgspec
@@ -160,6 +162,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
         public = ECKey.generate_key("P-256").as_dict(private=False)
         agent_key = client.post(f"/v1/agents/{agent}/keys", dict, {"jwk": public, "name": MARK})
+        program, login = _let_in(console, client, agent)
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
@@ -186,6 +189,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "agent token": instance["token"],
         "issuer": f"{MARK}-issuer",
         "key": key["id"],
+        "login": login,
+        "program": program,
         "passkey": passkey,
         "thumbprint": agent_key["thumbprint"],
         "service": f"{MARK}-ci",
@@ -196,6 +201,22 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "version": loaded["version"],
         "workspace": FULL,
     }
+
+
+def _let_in(console: Console, client: Client, agent: str) -> tuple[str, str]:
+    """(a program of the workspace, the login that its person allowed it)."""
+    back = f"https://{MARK}.example/cb"
+    program = client.post("/v1/programs", dict, {"name": MARK, "redirects": [back]})["id"]
+    verifier = "v" * 64
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    asked = {"response_type": "code", "client_id": program, "redirect_uri": back, "code_challenge": challenge}
+    asked |= {"code_challenge_method": "S256", "resource": f"{console.app.state.world.config.gateway_url}/mcp"}
+    body = {"request": urlencode(asked), "allow": True, "agent": agent, "scopes": ["tool:*"]}
+    location = client.post("/v1/oauth/answer", dict, body)["location"]
+    code = parse_qs(urlsplit(location).query)["code"][0]
+    form = {"grant_type": "authorization_code", "client_id": program, "code": code, "code_verifier": verifier}
+    httpx2.post(f"{console.url}/oauth/token", data=form, trust_env=False).raise_for_status()
+    return program, client.get("/v1/logins", dict)["logins"][0]["id"]
 
 
 @contextmanager

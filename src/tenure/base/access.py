@@ -60,6 +60,8 @@ ACTIONS: Mapping[str, str] = {
     "services:manage": "Make service accounts and their keys",
     "tokens:manage": "Make and end one's own API tokens",
     "sessions:manage": "See and end one's own sessions, passwords and passkeys; switch between workspaces",
+    "logins:manage": "Let programs act as an agent on one's own behalf, and end that",
+    "programs:manage": "Register programs that people log in with",
     "workspaces:create": "Make a workspace (in the installation's own workspace)",
     "trust:read": "See whose word is taken for who an agent is",
     "trust:manage": "Take the word of an outside issuer for who an agent is, or no longer",

@@ -12,12 +12,18 @@ from typing import Any
 from tenure.base.scan.rules import CLASSES
 from tenure.kernel.errors import Refused
 
+CLIENT_WAYS = ("documents", "registration", "loopback")
+"""How programs may be known that people log in with, besides those that an operator registers."""
 
-class _Classes(Container[str]):
-    """Texts that list classes of findings, separated by commas."""
+
+class _Words(Container[str]):
+    """Texts that list some of ``words``, separated by commas."""
+
+    def __init__(self, words: Container[str]) -> None:
+        self._words = words
 
     def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and all(word in CLASSES for word in words_of(text))
+        return isinstance(text, str) and all(word in self._words for word in words_of(text))
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -32,7 +38,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "sandbox": (("auto", "required", "off"), "auto, required or off"),
     "session_life_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
     "session_idle_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
-    "redact": (_Classes(), f"some of {', '.join(CLASSES)}, separated by commas"),
+    "redact": (_Words(CLASSES), f"some of {', '.join(CLASSES)}, separated by commas"),
+    "oauth_clients": (_Words(CLIENT_WAYS), f"some of {', '.join(CLIENT_WAYS)}, separated by commas"),
     "oauth_ttl_s": (range(60, 3601), "seconds from 60 to 3600"),
     "token_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
@@ -86,6 +93,12 @@ class Config:
     )
     door_ttl_s: int = _setting(
         300, "TENURE_DOOR_TTL", "Lifetime of tokens that `tenure run` renews by itself, in seconds; at most 86400"
+    )
+    oauth_clients: str = _setting(
+        "documents",
+        "TENURE_OAUTH_CLIENTS",
+        "How programs may be known that people log in with, besides those that an operator registers: documents (at an "
+        "https address of theirs), registration (they register themselves), loopback (documents on this machine)",
     )
     snapshot_max_age_s: float = _setting(
         15.0, "TENURE_SNAPSHOT_MAX_AGE", "Seconds after which a gateway that hears nothing decides as if told to stop"

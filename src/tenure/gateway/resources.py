@@ -15,8 +15,7 @@ from tenure.gateway.http import Request, Response
 from tenure.gateway.snapshot import Facts
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
-TOOLS, AGENTS = "tool:*", "agent:*"
-"""The scopes of the two surfaces, in the words of what agents hand on to each other (``Principal.bounds``)."""
+_DATA = "data:*"  # without it an agent that declares classes of data could do nothing (``kernel.scopes``)
 _PEER = re.compile(r"/a2a/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:/|$)")
 _HEADERS = (("cache-control", "public, max-age=60"),)
 _WHAT = {"/mcp": "tools over MCP", "/a2a": "agents over A2A", "": "the gateway"}
@@ -69,13 +68,13 @@ class Resources:
 def _scopes(path: str) -> list[str] | None:
     """What there is to ask for at a surface, None where there is none."""
     if path == "/mcp":
-        return [TOOLS]
+        return ["tool:*", _DATA]
     if path == "/a2a":
-        return [AGENTS]
+        return ["agent:*", _DATA]
     if not path:
-        return [TOOLS, AGENTS]
+        return ["agent:*", _DATA, "model:*", "tool:*"]
     peer = _PEER.fullmatch(path)
-    return [f"agent:{peer[1]}"] if peer else None
+    return [f"agent:{peer[1]}", _DATA] if peer else None
 
 
 def _problem(code: str, message: str) -> bytes:

@@ -145,11 +145,13 @@ def issue_agent_token(
     on_behalf_of: str | None = None,
     audience: str = AUDIENCE,
     jkt: str = "",
+    scopes: tuple[str, ...] = (),
     how: JsonObject | None = None,
 ) -> AgentToken:
     """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
     nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
-    show; ``how``: what the Event says besides, such as how the agent proved who it is.
+    show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing;
+    ``how``: what the Event says besides, such as how the agent proved who it is.
 
     Raises Refused when ``ttl_s`` is not between 1 and 86400 seconds, Failed when this data folder has no signing key.
     """
@@ -172,6 +174,8 @@ def issue_agent_token(
         credential_epoch=credential_epoch,
         on_behalf_of=on_behalf_of,
         expires_at=expires.timestamp(),
+        scopes=scopes,
+        bounds=(scopes,) if scopes else (),
     )
     jti = new_id()
     iss = issuer(world.config)
@@ -197,6 +201,7 @@ def issue_agent_token(
             "on_behalf_of": on_behalf_of,
             "audience": audience,
             "jkt": jkt or None,
+            "scopes": list(scopes) or None,
             **(how or {}),
         },
     )

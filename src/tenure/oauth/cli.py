@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey
 from tenure.base import files
 from tenure.client.cli import confirm, connect, console, emit, group, handle_errors, table
 from tenure.kernel.errors import Refused
+from tenure.oauth.login import cli as login
 
 keys = typer.Typer(
     name="keys", help="Keys that an agent proves itself with: list, new, add, revoke.", no_args_is_help=True
@@ -26,6 +27,7 @@ Days = Annotated[int, typer.Option("--days", help="How long it is good for; at m
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group(app, "agents").add_typer(keys)
+    login.register(app)
 
 
 @keys.command("list")

@@ -89,7 +89,15 @@ def _signer(keys: list[ClientKey], kid: str, token: jose.Jws) -> ClientKey | Non
     return next((key for key in fitting if jose.holds(token, key.public)), None)
 
 
-METHODS: Mapping[str, Callable[[World, Form, str], Shown]] = {"private_key_jwt": private_key_jwt}
+def public(_world: World, form: Form, _path: str) -> Shown:
+    """A client that keeps no secret and only says who it is: what it trades in shows the rest."""
+    name = form.one("client_id")
+    if not name:
+        raise bad_client("no_credential", "A client says who it is: send `client_id`.")
+    return Shown(Client(name[:500], "", "", "none"))
+
+
+METHODS: Mapping[str, Callable[[World, Form, str], Shown]] = {"private_key_jwt": private_key_jwt, "none": public}
 """Ways in that the metadata list (RFC 8414, ``token_endpoint_auth_methods_supported``)."""
 
 

@@ -164,6 +164,9 @@ def audience_of(form: Form, known: Mapping[str, str]) -> str:
         return AUDIENCE
     if len(wanted) > 1:
         raise refusal("invalid_target", "two_targets", "A token is for one resource.", fix="Ask once for each.")
+    surface, _, peer = wanted[0].rpartition("/")
+    if known.get(surface) == "a2a" and peer:  # one agent's address is on the surface of all agents
+        return surface
     if wanted[0] not in known:
         raise refusal(
             "invalid_target", "unknown_target", "No such resource is served here.", fix=f"Ask for {_some(known)}."

@@ -19,7 +19,9 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event, Status
 from tenure.oauth import clients, jose, store
+from tenure.oauth.grants.grant import Spent
 from tenure.oauth.grants.table import GRANTS
+from tenure.oauth.login import programs
 from tenure.oauth.model import (
     MAX_KEY_DAYS,
     MAX_KEYS,
@@ -48,10 +50,10 @@ def metadata(config: Config) -> dict[str, Any]:
         "token_endpoint": f"{issuer}{TOKEN_PATH}",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "grant_types_supported": list(GRANTS),
-        "response_types_supported": [],
         "token_endpoint_auth_methods_supported": list(clients.METHODS),
         "token_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
         "protected_resources": [config.gateway_url, config.control_url],
+        **programs.metadata(config, issuer),
     }
 
 
@@ -193,6 +195,8 @@ def _token(world: World, form: Form, authorization: str) -> Answer:
                 return grant.handle(world, conn, request)
         except Refused as error:
             refused = error
+            if isinstance(error, Spent):
+                error.then(conn)
     raise refused
 
 

@@ -15,7 +15,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
-from tenure.ui import actions, assets, externals, lifecycle, services, waterfall
+from tenure.ui import actions, assets, consent, externals, lifecycle, services, waterfall
 from tenure.ui import breakers as stops
 from tenure.ui import people as members
 from tenure.ui import tools as granted
@@ -362,6 +362,7 @@ def create_router() -> APIRouter:
     console.include_router(router)
     console.include_router(actions.router)
     console.include_router(own_account.router)
+    console.include_router(consent.router)
     console.include_router(granted.router)
     console.include_router(services.router)
     console.include_router(externals.router)

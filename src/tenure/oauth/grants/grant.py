@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from tenure.base.room import World
+from tenure.kernel.errors import Refused
 from tenure.oauth.model import Answer, TokenRequest
 
 
@@ -18,3 +19,12 @@ class Grant:
 
     handle: Callable[[World, Connection, TokenRequest], Answer]
     methods: frozenset[str]
+
+
+class Spent(Refused):
+    """A refusal that is not all: what the grant did is undone, and ``then`` is done all the same, in the transaction of
+    the request. For what is shown twice, or by somebody else: to refuse it is too little."""
+
+    def __init__(self, refused: Refused, then: Callable[[Connection], None]) -> None:
+        super().__init__(refused.code, refused.message, fix=refused.fix, status=refused.status, details=refused.details)
+        self.then = then

@@ -59,6 +59,7 @@ ACTIONS: Mapping[str, str] = {
     "people:link": "Make a login link for somebody",
     "services:manage": "Make service accounts and their keys",
     "tokens:manage": "Make and end one's own API tokens",
+    "tokens:delegate": "Let agents act on one's own behalf (with scopes: only when one covers this)",
     "sessions:manage": "See and end one's own sessions, passwords and passkeys; switch between workspaces",
     "logins:manage": "Let programs act as an agent on one's own behalf, and end that",
     "programs:manage": "Register programs that people log in with",

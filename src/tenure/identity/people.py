@@ -105,6 +105,11 @@ def limits(conn: Connection, workspace: str) -> dict[str, Bound]:
     return scope_store.limits(conn, workspace)
 
 
+def limit_of(conn: Connection, workspace: str, email: str) -> Bound | None:
+    """What agents may do on somebody's behalf; None for no limit."""
+    return scope_store.limits(conn, workspace).get(email)
+
+
 def facts(conn: Connection) -> dict[str, PersonFact]:
     """What agents may do for whom, by ``<workspace>/<email>``."""
     return scope_store.facts(conn)

@@ -19,8 +19,8 @@ ROOM = Room(
         "key.created": "A key that signs agents' tokens was made. Data: kid.",
         "key.retired": "Tokens of a replaced signing key are no longer believed. Data: kid.",
         "token.issued": "An instance of an agent was given a token. Data: jti, kid, expires_at, epoch, on_behalf_of, "
-        "audience, jkt (the key it is bound to), and of what the authorization server issued: grant_type, key; never "
-        "the token.",
+        "scopes, chain, bounds, task, audience, jkt (the key it is bound to), and of what the authorization server "
+        "issued: grant_type, key, subject, rule, issuer, outside; never the token.",
         "person.created": "Somebody may log in. Data: email, roles.",
         "person.changed": "Somebody has other roles. Data: email, roles.",
         "person.removed": "Somebody is no longer let in; sessions and API tokens here have ended. Data: email.",

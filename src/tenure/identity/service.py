@@ -38,7 +38,9 @@ from tenure.identity.tokens import GATEWAY_TOKEN, PERSON_TOKEN, PREFIX_CHARS, SE
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.json import JsonObject, canonical
+from tenure.kernel.scopes import joined
 from tenure.kernel.values import PEOPLE, Actor, Event, Principal, Role
+from tenure.kernel.work import OWN, Work
 
 FIRST_OPERATOR = "operator@localhost"
 _SELF = "system:identity"
@@ -48,6 +50,7 @@ need_person = people.need_person
 person_facts = people.facts
 end_person = endings.end_person
 end_workspace = endings.end_workspace
+person_limit = people.limit_of
 
 
 # -- keys and agents' tokens ----------------------------------------------------------------------------------------
@@ -146,12 +149,15 @@ def issue_agent_token(
     audience: str = AUDIENCE,
     jkt: str = "",
     scopes: tuple[str, ...] = (),
+    work: Work = OWN,
     how: JsonObject | None = None,
 ) -> AgentToken:
     """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
     nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
     show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing;
     ``how``: what the Event says besides, such as how the agent proved who it is.
+    show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing; ``work``: what the agent was given
+    to do; ``how``: what the Event says besides, such as how the agent proved who it is.
 
     Raises Refused when ``ttl_s`` is not between 1 and 86400 seconds, Failed when this data folder has no signing key.
     """
@@ -176,6 +182,10 @@ def issue_agent_token(
         expires_at=expires.timestamp(),
         scopes=scopes,
         bounds=(scopes,) if scopes else (),
+        bounds=joined(work.bounds, (scopes,) if scopes else ()),
+        chain=work.chain,
+        chain_epochs=work.epochs,
+        task=work.task,
     )
     jti = new_id()
     iss = issuer(world.config)
@@ -199,6 +209,10 @@ def issue_agent_token(
             "expires_at": expires.isoformat(),
             "epoch": credential_epoch,
             "on_behalf_of": on_behalf_of,
+            "scopes": list(scopes) or None,
+            "chain": [*work.chain, agent] if work.chain else None,
+            "bounds": [list(one) for one in principal.bounds] or None,
+            "task": work.task,
             "audience": audience,
             "jkt": jkt or None,
             "scopes": list(scopes) or None,

@@ -40,6 +40,11 @@ def bases(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((identity.issuer(config), config.control_url)))
 
 
+def names(config: Config) -> list[str]:
+    """What those call this server who make tokens for it: its issuer, and its token endpoint."""
+    return [name for base in bases(config) for name in (base, f"{base}/oauth/token")]
+
+
 def private_key_jwt(world: World, form: Form, path: str) -> Shown:
     """A client that signed an assertion with a key registered for it (RFC 7523). ``path``: the endpoint that is asked.
     Raises Refused (``invalid_client``)."""

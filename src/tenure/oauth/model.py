@@ -90,13 +90,15 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A request for a token from a client that has shown who it is. ``audience``: what the token is asked for
-    (``resource``, RFC 8707); ``jkt``: the thumbprint of the key that it shall be bound to (RFC 9449), or empty."""
+    (``resource``, RFC 8707); ``jkt``: the thumbprint of the key that it shall be bound to (RFC 9449), or empty.
+    ``brought``: what the grant found out before (``Grant.before``)."""
 
     client: Client
     form: Form
     audience: str
     jkt: str
     now: datetime
+    brought: Any = None
 
 
 @dataclass(frozen=True, slots=True)

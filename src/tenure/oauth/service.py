@@ -183,13 +183,15 @@ def _token(world: World, form: Form, authorization: str) -> Answer:
     shown = clients.shown(world, form, authorization, TOKEN_PATH, grant.methods)
     audience = audience_of(form, resources(world.config))
     client, refused = shown.client, None
+    early = TokenRequest(client, form, audience, "", world.clock())
+    brought = grant.before(world, early) if grant.before else None
     with world.begin() as conn:
         now = world.clock()
         if shown.once and not store.use(conn, client.workspace, shown.once, shown.until):
             raise clients.replayed()
         if client.key is not None:
             _still_good(conn, client.key, now)
-        request = TokenRequest(client, form, audience, "", now)
+        request = TokenRequest(client, form, audience, "", now, brought)
         try:
             with conn.begin_nested():
                 return grant.handle(world, conn, request)

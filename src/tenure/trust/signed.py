@@ -16,6 +16,7 @@ from tenure.trust.model import MAX_TOKEN, unbelieved
 ALGORITHMS = (*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"),)
 _FITTING = {"RSA": ("RS", "PS"), "EC": ("ES",), "OKP": ("Ed",)}
 _REGISTRY = jws.JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
+_REGISTRY.max_header_length = MAX_TOKEN  # of the instance: a chain of certificates is in the header
 PublicKey = RSAKey | ECKey | OKPKey
 
 
@@ -38,8 +39,9 @@ def opened(token: str) -> tuple[JsonObject, JsonObject]:
 
 def public_key(jwk: JsonObject) -> PublicKey | None:
     """A public key for signatures; None for any other, and for a weak one."""
+    needed = {name: value for name, value in jwk.items() if name in ("kty", "crv", "x", "y", "n", "e", "d")}
     try:
-        key = JWKRegistry.import_key({name: value for name, value in jwk.items() if name not in ("x5c", "x5t")})
+        key = JWKRegistry.import_key(needed)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     if (

@@ -21,13 +21,18 @@ _SESSION = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 def acting(conn: Connection, request: TokenRequest) -> AgentRecord:
     """The client as an agent that may act now. Raises Refused (``unauthorized_client``)."""
-    agent = registry.get_agent(conn, request.client.workspace, request.client.agent)
+    return acting_agent(conn, request.client.workspace, request.client.agent)
+
+
+def acting_agent(conn: Connection, workspace: str, name: str) -> AgentRecord:
+    """An agent that may act now. Raises Refused (``unauthorized_client``)."""
+    agent = registry.get_agent(conn, workspace, name)
     if agent is None or agent.state not in ACTING:
         state = "unknown" if agent is None else agent.state.value
         raise refusal(
             "unauthorized_client",
             f"agent_{state}",
-            f"Agent {request.client.agent} may not act: it is {state}.",
+            f"Agent {name} may not act: it is {state}.",
             fix="Ask its owner for its state.",
         )
     return agent

@@ -164,6 +164,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         agent_key = client.post(f"/v1/agents/{agent}/keys", dict, {"jwk": public, "name": MARK})
         program, login = _let_in(console, client, agent)
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
+        trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
+        client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
         own = httpx2.get(f"{console.url}/v1/account", headers=headers, trust_env=False).json()
@@ -185,6 +187,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "digest": pending,
         "email": zoe.email,
         "external": external,
+        "rule": f"{MARK}-rule",
         "instance": instance["instance"],
         "agent token": instance["token"],
         "issuer": f"{MARK}-issuer",

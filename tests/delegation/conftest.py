@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ class Offices:
         assert agent is None or newest.agent == agent
 
 
+def _provisioned(console: Console, name: str) -> bool:
+    return bool(console.client.get(f"/v1/agents/{name}", dict)["state"] == "provisioned")
+
+
 @pytest.fixture(scope="module")
 def offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offices]:
     folder, port = tmp_path_factory.mktemp("offices"), free_port(0)
@@ -99,6 +104,6 @@ def offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offices]:
         console.register("boss", "approved", agents=[{"name": "asker"}])
         client = console.client
         for name in ("third", "helper", "asker", "boss"):
-            until(lambda name=name: client.get(f"/v1/agents/{name}", dict)["state"] == "provisioned")
+            until(partial(_provisioned, console, name))
             client.post(f"/v1/agents/{name}/transitions", dict, {"to": "staging", "reason": "a test asks"})
         yield Offices(console, folder)

@@ -45,7 +45,7 @@ def application(issuer: str) -> FastAPI:
     @app.get("/jwks")
     def jwks() -> dict[str, Any]:
         asked["jwks"] += 1
-        return dict(KeySet(keys).as_dict(private=False))
+        return dict(KeySet([*keys]).as_dict(private=False))
 
     @app.get("/asked")
     def how_often() -> dict[str, int]:

@@ -66,7 +66,6 @@ FIELDS: dict[str, Any] = {
     "state": "nonsense",
     "agent": "{agent}",
     "issuer": "nonsense",
-    "subject": "nonsense",
     "binding": "nonsense",
     "code": "nonsense",
     "email": "eve@heron.example",

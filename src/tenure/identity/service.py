@@ -154,8 +154,6 @@ def issue_agent_token(
 ) -> AgentToken:
     """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
     nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
-    show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing;
-    ``how``: what the Event says besides, such as how the agent proved who it is.
     show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing; ``work``: what the agent was given
     to do; ``how``: what the Event says besides, such as how the agent proved who it is.
 
@@ -181,7 +179,6 @@ def issue_agent_token(
         on_behalf_of=on_behalf_of,
         expires_at=expires.timestamp(),
         scopes=scopes,
-        bounds=(scopes,) if scopes else (),
         bounds=joined(work.bounds, (scopes,) if scopes else ()),
         chain=work.chain,
         chain_epochs=work.epochs,
@@ -215,7 +212,6 @@ def issue_agent_token(
             "task": work.task,
             "audience": audience,
             "jkt": jkt or None,
-            "scopes": list(scopes) or None,
             **(how or {}),
         },
     )

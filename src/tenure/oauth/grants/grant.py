@@ -21,6 +21,7 @@ class Grant:
 
     handle: Callable[[World, Connection, TokenRequest], Answer]
     methods: frozenset[str]
+    before: Callable[[World, TokenRequest], Any] | None = None
 
 
 class Spent(Refused):
@@ -30,4 +31,3 @@ class Spent(Refused):
     def __init__(self, refused: Refused, then: Callable[[Connection], None]) -> None:
         super().__init__(refused.code, refused.message, fix=refused.fix, status=refused.status, details=refused.details)
         self.then = then
-    before: Callable[[World, TokenRequest], Any] | None = None

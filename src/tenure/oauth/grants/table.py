@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tenure.oauth.grants import authorization_code, client_credentials, refresh_token
-from tenure.oauth.grants import client_credentials, exchange, jwt_bearer
+from tenure.oauth.grants import authorization_code, client_credentials, exchange, jwt_bearer, refresh_token
 from tenure.oauth.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {

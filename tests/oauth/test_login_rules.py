@@ -296,6 +296,11 @@ def test_a_document_that_says_something_else(changes: dict[str, object]) -> None
 
 
 def test_scopes_in_words() -> None:
-    words = model.words_of(["tool:*", "tool:crm/*", "agent:billing", "data:public"])
+    words = model.words_of(["tool:*", "tool:crm/*", "tool:crm/read", "agent:billing", "data:public"])
     assert words[0] == "Use every tool that the agent was granted"
-    assert words[1:] == ["Use the tools crm/*", "Give work to the agent billing", "Work with data of class public"]
+    assert words[1:] == [
+        "Use the tools crm/*",
+        "Use the tool crm/read",
+        "Give work to the agent billing",
+        "Work with data of class public",
+    ]

@@ -364,7 +364,10 @@ def words_of(scopes: Sequence[str]) -> list[str]:
 
 def _words(kind: str, pattern: str) -> str:
     every, some = {
-        "tool": ("Use every tool that the agent was granted", "Use the tools {}"),
+        "tool": (
+            "Use every tool that the agent was granted",
+            "Use the tools {}" if "*" in pattern else "Use the tool {}",
+        ),
         "agent": ("Give work to every agent that it may call", "Give work to the agent {}"),
         "model": ("Ask every model that it was granted", "Ask the models {}"),
         "data": ("Work with data of every class that it handles", "Work with data of class {}"),

@@ -17,6 +17,7 @@ from tenure.client import Client
 from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState
+from tenure.registry import directory_cli
 from tenure.registry.faults import refuse
 
 Agent = dict[str, Any]
@@ -43,6 +44,7 @@ agents = typer.Typer(name="agents", help="Agents: list, show, approve, suspend, 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("apply")(apply)
+    directory_cli.register(agents)
     app.add_typer(agents)
     app.command("lifecycle")(lifecycle)
 

@@ -14,6 +14,8 @@ from tenure.base.config import Config
 OPEN = {
     "/.well-known/oauth-authorization-server",
     "/oauth/register",
+    "/oauth/introspect",
+    "/oauth/revoke",
     "/oauth/token",
     "/v1/login",
     "/v1/login/password",

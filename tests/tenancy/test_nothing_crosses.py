@@ -51,6 +51,7 @@ BY_NAME = {"agent": "agent", "session": "session", "name": "agent"}  # query par
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "jwk": {"kty": "EC"},
+    "token": "nonsense",
     "grant_type": "client_credentials",
     "request": "client_id=nonsense",
     "allow": True,

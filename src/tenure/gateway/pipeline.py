@@ -7,7 +7,6 @@ acts, and tells ``record`` what came of it. What waits for a person waits in ``a
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -19,13 +18,14 @@ from msgspec.structs import replace
 from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
 from tenure.gateway.breakers import Breakers, Standing, half_open_denial
+from tenure.gateway.credentials import TOKENS_KEPT, Credentials
 from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.http import Request
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.returned import Returned
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
-from tenure.identity.model import AUDIENCE, Verified, verified
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, session_trace
 from tenure.kernel.json import Json, JsonObject
@@ -33,9 +33,7 @@ from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
 from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON, decide, is_violation
 
-_TOKENS_KEPT = 10_000
 _DEAD_CREDENTIAL_EVERY_S = 1.0
-_OWN = {AUDIENCE: "any"}
 _NOTHING_STOPPED = Standing()
 
 
@@ -58,46 +56,29 @@ class Pipeline:
         self.spool = spool
         self._first_use = first_use
         self._wall = wall
-        self._verified: dict[bytes, Verified] = {}
-        self._verified_with: Mapping[str, JsonObject] = {}
+        self._credentials = Credentials()
         self._dead_noted: dict[str, float] = {}
         self._breakers = Breakers(facts, spool, self.judge, wall)
         self._approvals = Approvals(facts, spool, self.judge, wall)
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
-    def identify(self, headers: Mapping[str, str], token: str | None = None, *, surface: str) -> Principal:
-        """Who calls, by ``token`` or else the bearer token of ``headers`` (lower-case names); ``x-tenure-session``
-        names another session of the same instance. ``surface``: which wire is called (llm, mcp, a2a), for which the
-        token must have been made out. Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when
-        no Snapshot has arrived yet."""
-        snapshot = self.facts.current
+    def identify(self, request: Request, surface: str, token: str | None = None) -> Principal:
+        """Who calls, by ``token`` or else what the request shows; ``x-tenure-session`` names another session of the
+        same instance. ``surface``: what is called (llm, mcp, a2a/<agent>), for which the token must have been made out.
+        Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when no Snapshot has arrived yet."""
+        snapshot, headers = self.facts.current, request.headers
         if snapshot is None:
             raise Refused(
                 "no_snapshot", "The gateway has not heard from the control plane yet.", fix="Try again.", status=503
             )
-        if token is None:
-            scheme, _, token = headers.get("authorization", "").partition(" ")
-            token = token.strip() if scheme.lower() == "bearer" else ""
-        if not token:
-            raise Refused(
-                "no_token", "No agent token was sent.", fix="Send it as `Authorization: Bearer TOKEN`.", status=401
-            )
         now = self._wall()
-        found = self._believed(token, snapshot, now)
-        principal = found.principal
+        principal = self._credentials.believe(request, token, snapshot, surface, now)
         agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}")
         if agent is None or agent.credential_epoch != principal.credential_epoch:
             raise self._dead_credential(principal, agent, now)
         if snapshot.revoked and _revoked(principal, snapshot):
             raise self._dead_credential(principal, agent, now)
-        if (snapshot.audiences or _OWN).get(found.audience) not in ("any", "gateway", surface):
-            raise Refused(
-                "token_wrong_audience",
-                f"The token is made out for {found.audience}, not for this.",
-                fix="Ask for one whose `resource` is this address.",
-                status=401,
-            )
         revoked = snapshot.revocations.get(principal.workspace)
         if revoked is not None and (why := revoked.refuses(principal)):
             raise self._refused(principal, agent, why, now)
@@ -106,25 +87,6 @@ class Pipeline:
             principal = dataclasses.replace(principal, session=session[:200])
         handed = headers.get(delegation.HEADER)
         return self._taken_up(handed, principal, agent, snapshot, now) if handed else principal
-
-    def _believed(self, token: str, snapshot: Snapshot, now: float) -> Verified:
-        """What a token says, once its signature was looked at; cached under its digest. Raises Refused (401)."""
-        if snapshot.keys is not self._verified_with:
-            self._verified.clear()
-            self._verified_with = snapshot.keys
-        key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
-        found = self._verified.get(key)
-        if found is None:
-            found = verified(token, snapshot.keys, snapshot.issuer, snapshot.audiences or _OWN, now)
-            if len(self._verified) >= _TOKENS_KEPT:
-                del self._verified[next(iter(self._verified))]
-            self._verified[key] = found
-        if found.principal.expires_at <= now:
-            del self._verified[key]
-            raise Refused("token_expired", "The token has expired.", fix="Start the agent anew.", status=401)
-        if found.jkt:
-            raise Refused("token_bound", "The token is bound to a key.", fix="Send a proof.", status=401)
-        return found
 
     @property
     def keyring(self) -> Keyring:
@@ -146,7 +108,7 @@ class Pipeline:
             if handed is None or handed.exp <= now:
                 self._handed.pop(token, None)
                 handed = delegation.read(keyring, token, now)
-                if len(self._handed) >= _TOKENS_KEPT:
+                if len(self._handed) >= TOKENS_KEPT:
                     del self._handed[next(iter(self._handed))]
                 self._handed[token] = handed
             return delegation.taken_up(handed, principal, snapshot)
@@ -172,7 +134,7 @@ class Pipeline:
         """Records a refusal from before there was a call, once a second for an instance."""
         if now - self._dead_noted.get(principal.instance, 0.0) < _DEAD_CREDENTIAL_EVERY_S:
             return
-        if len(self._dead_noted) > _TOKENS_KEPT:
+        if len(self._dead_noted) > TOKENS_KEPT:
             self._dead_noted.clear()
         self._dead_noted[principal.instance] = now
         call = Call(new_id(), CallKind.LLM, what)

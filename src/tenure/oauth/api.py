@@ -15,6 +15,7 @@ from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.errors import Refused
 from tenure.oauth import service
 from tenure.oauth.model import MAX_FORM, MAX_KEY_DAYS, ClientKey, Form, client_id, form_of, refusal
+from tenure.oauth.service import Knock
 
 router = APIRouter(tags=["oauth"])
 
@@ -35,6 +36,18 @@ _FORM = {
                     },
                     "required": ["grant_type"],
                 }
+            }
+        },
+    }
+}
+
+
+_ONE_TOKEN = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "properties": {"token": {"type": "string"}}, "required": ["token"]}
             }
         },
     }
@@ -79,6 +92,24 @@ class TokenOut(BaseModel):
     expires_in: int
     scope: str | None = None
     session: str | None = None
+
+
+class IntrospectionOut(BaseModel):
+    """Whether a token counts (RFC 7662 section 2.2); what it says only if it does, and only to whom it concerns."""
+
+    active: bool
+    iss: str | None = None
+    sub: str | None = None
+    client_id: str | None = None
+    aud: str | None = None
+    jti: str | None = None
+    exp: int | None = None
+    token_type: str | None = None
+    agent: str | None = None
+    release: str | None = None
+    instance: str | None = None
+    session: str | None = None
+    cnf: dict[str, str] | None = None
 
 
 class OAuthError(BaseModel):
@@ -141,20 +172,53 @@ async def read_form(request: Request) -> Form | Refused:
 TheForm = Annotated[Form | Refused, Depends(read_form)]
 
 
+def _knock(request: Request) -> Knock:
+    """What came with a request. A header that was sent twice is joined, and then is no proof."""
+    return Knock(
+        authorization=request.headers.get("authorization", ""),
+        proof=", ".join(request.headers.getlist("dpop")),
+        address=request.client.host if request.client else "",
+        actor=getattr(request.state, "actor", None),
+    )
+
+
 @router.post("/oauth/token", response_model=TokenOut, responses=REFUSALS, openapi_extra=_FORM)
 def token(request: Request, world: TheWorld, form: TheForm) -> Response:
     """Gives a token to a client that shows who it is (RFC 6749 section 3.2)."""
-    address = request.client.host if request.client else ""
     try:
         if isinstance(form, Refused):
             raise form
-        made = service.token(world, form, authorization=request.headers.get("authorization", ""), address=address)
+        made = service.token(world, form, _knock(request))
     except Refused as error:
         return oauth_error(error)
-    body = {"access_token": made.token, "token_type": "Bearer", "expires_in": made.expires_in, **made.more}
+    kind = "DPoP" if request.headers.get("dpop") else "Bearer"
+    body = {"access_token": made.token, "token_type": kind, "expires_in": made.expires_in, **made.more}
     if made.scope:
         body["scope"] = made.scope
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+@router.post("/oauth/introspect", response_model=IntrospectionOut, responses=REFUSALS, openapi_extra=_ONE_TOKEN)
+def introspect(request: Request, world: TheWorld, form: TheForm) -> Response:
+    """Says whether a token counts, and what it says (RFC 7662): to its agent, and to who may read agents."""
+    try:
+        if isinstance(form, Refused):
+            raise form
+        return JSONResponse(service.introspect(world, form, _knock(request)), headers={"Cache-Control": "no-store"})
+    except Refused as error:
+        return oauth_error(error)
+
+
+@router.post("/oauth/revoke", responses=REFUSALS, openapi_extra=_ONE_TOKEN)
+def revoke(request: Request, world: TheWorld, form: TheForm) -> Response:
+    """Ends a token (RFC 7009), for its agent and for who may revoke the agent's keys."""
+    try:
+        if isinstance(form, Refused):
+            raise form
+        service.revoke(world, form, _knock(request))
+    except Refused as error:
+        return oauth_error(error)
+    return JSONResponse({}, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/v1/agents/{name}/keys")

@@ -82,10 +82,9 @@ def replayed() -> Refused:
     return bad_client("assertion_replayed", "The client assertion was used before.")
 
 
-def named(form: Form) -> tuple[str, str] | None:
-    """The (workspace, agent) that a request says it is of, which nobody has checked; None when it names no agent."""
-    claimed = form.one("client_id") or jose.claimed_issuer(form.one("client_assertion"), MAX_ASSERTION)
-    return agent_of(claimed)
+def claimed(form: Form) -> str:
+    """The client that a request says it is of, which nobody has checked; empty when it names none."""
+    return form.one("client_id") or jose.claimed_issuer(form.one("client_assertion"), MAX_ASSERTION)
 
 
 def _signer(keys: list[ClientKey], kid: str, token: jose.Jws) -> ClientKey | None:

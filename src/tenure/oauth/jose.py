@@ -73,15 +73,26 @@ def holds(token: Jws, public: JsonObject) -> bool:
     if token.signed.protected["alg"] != _ALGORITHM.get(str(public.get("kty"))):
         return False
     try:
-        return bool(jws.validate_compact(token.signed, _key(json.dumps(dict(public))), registry=_REGISTRY))
+        return bool(jws.validate_compact(token.signed, _key(_text(public)).key, registry=_REGISTRY))
     except (JoseError, ValueError, TypeError):
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    key: ECKey | OKPKey
+    thumbprint: str
+
+
 @lru_cache(maxsize=1024)
-def _key(public: str) -> ECKey | OKPKey:
+def _key(public: str) -> _Key:
     jwk = json.loads(public)
-    return ECKey.import_key(jwk) if jwk["kty"] == "EC" else OKPKey.import_key(jwk)
+    key = ECKey.import_key(jwk) if jwk["kty"] == "EC" else OKPKey.import_key(jwk)
+    return _Key(key, key.thumbprint())
+
+
+def _text(public: JsonObject) -> str:
+    return json.dumps(dict(public))
 
 
 def public_jwk(jwk: Any) -> dict[str, str]:
@@ -99,8 +110,7 @@ def public_jwk(jwk: Any) -> dict[str, str]:
         raise Unreadable("its coordinates are missing")
     public = {"kty": cast("str", kind), "crv": cast("str", curve)} | {name: str(jwk[name]) for name in names}
     try:
-        _key(json.dumps(public)).as_dict(private=False)
-        _key(json.dumps(public)).public_key  # noqa: B018 (the point is looked at when it is asked for)
+        _key(_text(public)).thumbprint  # noqa: B018 (the point is looked at when the key is made)
     except (JoseError, ValueError, TypeError) as error:
         raise Unreadable("it is no point of its curve") from error
     return public
@@ -113,7 +123,7 @@ def algorithm(public: JsonObject) -> str:
 
 def thumbprint(public: JsonObject) -> str:
     """The key's name that everybody comes to (RFC 7638, SHA-256): 43 characters."""
-    return _key(json.dumps(dict(public))).thumbprint()
+    return _key(_text(public)).thumbprint
 
 
 def claimed_issuer(token: str, most: int) -> str:

@@ -25,11 +25,16 @@ MAX_ASSERTION = 8192
 MAX_ASSERTION_S = 3600
 """Longest life of a client assertion, in seconds: that of the libraries that agents use."""
 
+DPOP_WINDOW_S = 60
+"""How long a DPoP proof is good for, in seconds; it is good once."""
+
 MAX_KEYS = 20
 MAX_KEY_DAYS = 365
 
 _CLIENT = re.compile(r"spiffe://tenure/([a-z0-9-]{1,63})/agent/([a-z0-9-]{1,63})")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HEADER = frozenset({"alg", "kid", "typ"})
+_PROOF_HEADER = frozenset({"alg", "typ", "jwk"})
 _TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
 _REPEATED = frozenset({"resource", "audience"})
 
@@ -148,16 +153,38 @@ def surfaces(gateway: str, control: str) -> dict[str, str]:
     return {
         AUDIENCE: "any",
         gateway: "gateway",
-        f"{gateway}/": "gateway",
         f"{gateway}/v1": "llm",
         f"{gateway}/mcp": "mcp",
         f"{gateway}/a2a": "a2a",
         control: "control",
-        f"{control}/": "control",
     }
 
 
-def audience_of(form: Form, known: Mapping[str, str]) -> str:
+class Targets:
+    """The audiences of ``surfaces``, one agent that is called (``<gateway>/a2a/<agent>``) included. A slash at the end
+    of an address makes no difference."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._known = known
+        self.bases = tuple(name for name, surface in known.items() if surface == "gateway")
+
+    def surface(self, audience: str) -> str:
+        """Where a token for ``audience`` is good; empty for nowhere."""
+        audience = audience.removesuffix("/")
+        found = self._known.get(audience, "")
+        base, _, agent = audience.rpartition("/")
+        if not found and self._known.get(base) == "a2a" and _NAME.fullmatch(agent):
+            return f"a2a/{agent}"
+        return found
+
+    def __contains__(self, audience: object) -> bool:
+        return isinstance(audience, str) and self.surface(audience) != ""
+
+    def __str__(self) -> str:
+        return ", ".join(self._known)
+
+
+def audience_of(form: Form, targets: Targets) -> str:
     """The audience that a request asks for; without a word the gateway with all that belongs to it. Raises Refused
     (``invalid_target``) for one that is not ours, and for several: a token for two could be shown to the one by the
     other."""
@@ -166,18 +193,9 @@ def audience_of(form: Form, known: Mapping[str, str]) -> str:
         return AUDIENCE
     if len(wanted) > 1:
         raise refusal("invalid_target", "two_targets", "A token is for one resource.", fix="Ask once for each.")
-    surface, _, peer = wanted[0].rpartition("/")
-    if known.get(surface) == "a2a" and peer:  # one agent's address is on the surface of all agents
-        return surface
-    if wanted[0] not in known:
-        raise refusal(
-            "invalid_target", "unknown_target", "No such resource is served here.", fix=f"Ask for {_some(known)}."
-        )
+    if wanted[0] not in targets:
+        raise refusal("invalid_target", "unknown_target", "No such resource is here.", fix=f"There is {targets}.")
     return wanted[0]
-
-
-def _some(known: Mapping[str, str]) -> str:
-    return ", ".join(name for name in known if not name.endswith("/"))
 
 
 # -- client assertions (RFC 7523) ------------------------------------------------------------------------------------
@@ -241,3 +259,54 @@ def _seconds(claims: JsonObject, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise bad_client("assertion_malformed", f"Claim `{name}` of the client assertion is no number of seconds.")
     return float(value)
+
+
+# -- proofs of possession (RFC 9449) ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A DPoP proof that holds: the thumbprint of the key that signed it, and its id, which must not come again."""
+
+    jkt: str
+    jti: str
+
+
+def bad_proof(message: str) -> Refused:
+    """``invalid_dpop_proof``."""
+    fix = "Make a proof for this very request: RFC 9449 section 4.2."
+    return refusal("invalid_dpop_proof", "invalid_dpop_proof", message, fix=fix, status=401)
+
+
+def read_proof(proof: str, *, method: str, urls: Sequence[str], now: float, ath: str = "", jkt: str = "") -> Proof:
+    """A proof of possession as RFC 9449 section 4.3 has it, for a request of ``method`` to one of ``urls`` (no query).
+    ``ath``: the digest of the token that it goes with; ``jkt``: the key that it must be signed with. Both are empty
+    where a token is asked for. Raises Refused (``invalid_dpop_proof``, 401). Whether it came before is for the caller."""
+    if not proof:
+        raise bad_proof("No DPoP proof was sent.")
+    try:
+        read = jose.read(proof, types=("dpop+jwt",), members=_PROOF_HEADER, most=MAX_ASSERTION)
+        public = jose.public_jwk(read.header.get("jwk"))
+        key = jose.thumbprint(public)
+    except jose.Unreadable as error:
+        raise bad_proof(f"The DPoP proof is not acceptable: {error}.") from error
+    if jkt and key != jkt:
+        raise bad_proof("The DPoP proof is signed with another key than the token's.")
+    claims = read.claims
+    jti, issued = claims.get("jti"), claims.get("iat")
+    if not isinstance(jti, str) or not 1 <= len(jti) <= 255:
+        raise bad_proof("The DPoP proof has no `jti`.")
+    if claims.get("htm") != method or _target(claims.get("htu")) not in urls:
+        raise bad_proof(f"The DPoP proof is for another request than {method} {urls[0][:200] if urls else ''}.")
+    if isinstance(issued, bool) or not isinstance(issued, int | float) or not -LEEWAY_S <= now - issued < DPOP_WINDOW_S:
+        raise bad_proof("The DPoP proof is not from this minute.")
+    if ath and claims.get("ath") != ath:
+        raise bad_proof("The DPoP proof is for another token.")
+    if not jose.holds(read, public):
+        raise bad_proof("The DPoP proof's signature does not hold.")
+    return Proof(key, jti)
+
+
+def _target(url: object) -> str:
+    """A request's address without query and fragment, as it is compared."""
+    return url.partition("#")[0].partition("?")[0] if isinstance(url, str) else ""

@@ -19,8 +19,9 @@ ROOM = Room(
         "agent_key.added": "A public key was registered that an agent proves itself with. Data: key (its thumbprint), "
         "kid, name, expires_at.",
         "agent_key.revoked": "A key of an agent ended, with every token that it was shown for. Data: key.",
+        "agent_token.revoked": "A token of an agent was ended before its time. Data: jti.",
         "token.refused": "The token endpoint gave no token. Data: error (as in RFC 6749), why, client (as it calls "
-        "itself), grant_type, client.address.",
+        "itself), grant_type, client.address, count (for how many like it this stands).",
         "program.registered": "A program was registered that people log in with. Data: program (its id), name, how, "
         "redirects, client.address.",
         "program.removed": "A program that people logged in with was removed. Data: program, name, how, redirects.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,20 +19,27 @@ from tenure.identity.model import LEEWAY_S, MAX_TTL_S
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
-from tenure.kernel.values import Actor, Event, Status
-from tenure.oauth import clients, jose, store
+from tenure.kernel.values import Actor, Event, Principal, Status
+from tenure.oauth import clients, jose, store, tokens
+from tenure.oauth.doors import doors_of
 from tenure.oauth.grants.grant import Spent
 from tenure.oauth.grants.table import GRANTS
 from tenure.oauth.login import programs
 from tenure.oauth.model import (
+    DPOP_WINDOW_S,
     MAX_KEY_DAYS,
     MAX_KEYS,
     Answer,
+    Client,
     ClientKey,
     Form,
+    Proof,
+    Targets,
     TokenRequest,
+    agent_of,
     audience_of,
     client_id,
+    read_proof,
     refusal,
     surfaces,
 )
@@ -38,6 +47,7 @@ from tenure.registry import service as registry
 from tenure.registry.model import thing
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 (an address)
+INTROSPECT_PATH, REVOKE_PATH = "/oauth/introspect", "/oauth/revoke"
 _SELF = "system:oauth"
 
 
@@ -52,6 +62,13 @@ def metadata(config: Config) -> dict[str, Any]:
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": list(clients.METHODS),
         "token_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "revocation_endpoint": f"{issuer}{REVOKE_PATH}",
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "introspection_endpoint": f"{issuer}{INTROSPECT_PATH}",
+        "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(jose.ALGORITHMS),
         "protected_resources": [config.gateway_url, config.control_url],
         **programs.metadata(config, issuer),
     }
@@ -161,68 +178,152 @@ def _of_key(kind: str, who: str, key: ClientKey, now: datetime, data: JsonObject
 # -- the token endpoint ---------------------------------------------------------------------------------------------
 
 
-def token(world: World, form: Form, *, authorization: str = "", address: str = "") -> Answer:
-    """Answers a request for a token. ``authorization``: the header as it was sent; ``address``: who knocks.
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What came with a request besides its form: the ``Authorization`` header and the DPoP proof as they were sent
+    (empty: nothing), the address it came from, and who the console or the API knows it to be from."""
 
-    Raises Refused with a code of RFC 6749 section 5.2; it is told as an Event too. What was shown to get in is used up
-    also when the grant is refused.
+    authorization: str = ""
+    proof: str = field(default="", repr=False)
+    address: str = ""
+    actor: Actor | None = None
+
+
+_NOTHING_MORE = Knock()
+
+
+def token(world: World, form: Form, knock: Knock = _NOTHING_MORE) -> Answer:
+    """Answers a request for a token.
+
+    Raises Refused with a code of RFC 6749 section 5.2, or ``slow_down`` (429); it is told as an Event too. What was
+    shown to get in is used up also when the grant is refused.
     """
+    with _watched(world, form, knock):
+        grant_type = form.one("grant_type")
+        grant = GRANTS.get(grant_type)
+        if grant is None:
+            error = "unsupported_grant_type" if grant_type else "invalid_request"
+            fix = f"Send one of {', '.join(GRANTS)}."
+            raise refusal(error, "grant_type", "No such grant type is answered.", fix=fix)
+        shown = clients.shown(world, form, knock.authorization, TOKEN_PATH, grant.methods)
+        audience = audience_of(form, _targets(world))
+        proof = _proof(world, knock)
+        client, refused = shown.client, None
+        jkt = proof.jkt if proof else ""
+        early = TokenRequest(client, form, audience, jkt, world.clock())
+        brought = grant.before(world, early) if grant.before else None
+        with world.begin() as conn:
+            now = world.clock()
+            _use_up(conn, world.config.workspace, shown, proof, now)
+            if client.key is not None:
+                _slowly(world, client, now)
+            request = TokenRequest(client, form, audience, jkt, now, brought)
+            try:
+                with conn.begin_nested():
+                    return grant.handle(world, conn, request)
+            except Refused as error:
+                refused = error
+                if isinstance(error, Spent):
+                    error.then(conn)
+        raise refused
+
+
+def introspect(world: World, form: Form, knock: Knock) -> dict[str, Any]:
+    """Whether a token counts, and what it says (RFC 7662): told to its agent, and to who may read agents."""
+    with _watched(world, form, knock):
+        return tokens.introspect(world, _asker(world, form, knock, INTROSPECT_PATH), form.one("token"), _targets(world))
+
+
+def revoke(world: World, form: Form, knock: Knock) -> None:
+    """Ends a token (RFC 7009) for its agent, or for who may revoke the agent's keys. A token that is not theirs, or
+    that is none, makes no difference."""
+    with _watched(world, form, knock):
+        tokens.revoke(world, _asker(world, form, knock, REVOKE_PATH), form.one("token"), _targets(world))
+
+
+def _targets(world: World) -> Targets:
+    return Targets(resources(world.config))
+
+
+def _asker(world: World, form: Form, knock: Knock, path: str) -> Client | Actor:
+    if knock.actor is not None and knock.actor.principal is None:
+        return knock.actor
+    shown = clients.shown(world, form, "", path, frozenset({"private_key_jwt"}))
+    with world.begin() as conn:
+        _use_up(conn, world.config.workspace, shown, None, world.clock())
+    return shown.client
+
+
+def _proof(world: World, knock: Knock) -> Proof | None:
+    """The key that the token shall be bound to (RFC 9449 section 5)."""
+    if not knock.proof:
+        return None
+    urls = [f"{base}{TOKEN_PATH}" for base in clients.bases(world.config)]
     try:
-        return _token(world, form, authorization)
+        return read_proof(knock.proof, method="POST", urls=urls, now=world.clock().timestamp())
     except Refused as error:
-        _tell(world, form, error, address)
+        raise refusal(error.code, error.code, error.message, fix=error.fix) from error  # 400 here, by section 5
+
+
+def _use_up(conn: Connection, home: str, shown: clients.Shown, proof: Proof | None, now: datetime) -> None:
+    """What is good for once; and a second look at what was read before this transaction: of a revocation and a request,
+    one is first. ``home``: the workspace of what is of none."""
+    client = shown.client
+    workspace = client.workspace or home
+    if shown.once and not store.use(conn, workspace, shown.once, shown.until):
+        raise clients.replayed()
+    if proof is not None:
+        once = store.once("proof", proof.jkt, proof.jti)
+        if not store.use(conn, workspace, once, now + timedelta(seconds=2 * DPOP_WINDOW_S)):
+            raise refusal("invalid_dpop_proof", "dpop_replayed", "The DPoP proof was used before.", fix="Make another.")
+    if client.key is not None:
+        key = client.key
+        current = store.key(conn, key.workspace, key.agent, key.thumbprint)
+        if current is None or not current.live(now):
+            raise clients.ended(current or key)
+        store.key_used(conn, key, now)
+
+
+def _slowly(world: World, client: Client, now: datetime) -> None:
+    if doors_of(world.db).given.take(client.id, now.timestamp()) is None:
+        raise refusal("slow_down", "too_many_tokens", "Too many tokens.", fix="Use one until it expires.", status=429)
+
+
+@contextmanager
+def _watched(world: World, form: Form, knock: Knock) -> Iterator[None]:
+    """Counts and tells refusals. Of one address and one client that is named so many may fail; then they are turned away
+    unheard for a while. Who names another client is not slowed by it."""
+    doors, now = doors_of(world.db), world.clock().timestamp()
+    who = f"{knock.address} {clients.claimed(form)[:200]}"
+    if doors.failed.empty(who, now):
+        raise refusal("slow_down", "too_many_refusals", "Too many refused requests.", fix="Wait a second.", status=429)
+    try:
+        yield
+    except Refused as error:
+        doors.failed.take(who, now)
+        why = str(error.details.get("why", error.code))
+        skipped = doors.told.take(f"{knock.address} {why}", now)
+        if skipped is not None:
+            _tell(world, form, error.code, why, knock.address, skipped + 1)
         raise
 
 
-def _token(world: World, form: Form, authorization: str) -> Answer:
-    grant_type = form.one("grant_type")
-    grant = GRANTS.get(grant_type)
-    if grant is None:
-        error = "unsupported_grant_type" if grant_type else "invalid_request"
-        raise refusal(error, "grant_type", "No such grant type is answered.", fix=f"Send one of {', '.join(GRANTS)}.")
-    shown = clients.shown(world, form, authorization, TOKEN_PATH, grant.methods)
-    audience = audience_of(form, resources(world.config))
-    client, refused = shown.client, None
-    early = TokenRequest(client, form, audience, "", world.clock())
-    brought = grant.before(world, early) if grant.before else None
-    with world.begin() as conn:
-        now = world.clock()
-        if shown.once and not store.use(conn, client.workspace, shown.once, shown.until):
-            raise clients.replayed()
-        if client.key is not None:
-            _still_good(conn, client.key, now)
-        request = TokenRequest(client, form, audience, "", now, brought)
-        try:
-            with conn.begin_nested():
-                return grant.handle(world, conn, request)
-        except Refused as error:
-            refused = error
-            if isinstance(error, Spent):
-                error.then(conn)
-    raise refused
-
-
-def _still_good(conn: Connection, key: ClientKey, now: datetime) -> None:
-    """Looks again at what was read before this transaction: of a revocation and a request, one is first."""
-    current = store.key(conn, key.workspace, key.agent, key.thumbprint)
-    if current is None or not current.live(now):
-        raise clients.ended(current or key)
-    store.key_used(conn, key, now)
-
-
-def _tell(world: World, form: Form, error: Refused, address: str) -> None:
+def _tell(  # noqa: PLR0917 (the facts of one refusal)
+    world: World, form: Form, error: str, why: str, address: str, count: int
+) -> None:
     """Appends ``token.refused``: in the workspace of the agent that is named, if there is such an agent, else in the
     installation's own."""
-    named = clients.named(form)
+    named = agent_of(clients.claimed(form))
     with world.begin() as conn:
         known = named is not None and registry.get_agent(conn, *named) is not None
         workspace, agent = named if named and known else (world.config.workspace, None)
         data = {
-            "error": error.code,
-            "why": error.details.get("why", error.code),
+            "error": error,
+            "why": why,
             "client": client_id(*named) if named else None,
             "grant_type": form.one("grant_type")[:100],
             "client.address": address[:100],
+            "count": count,
         }
         event = Event(
             id=new_id(),
@@ -241,3 +342,8 @@ def revoked(conn: Connection, now: datetime) -> dict[str, float]:
     """What gateways must not let in any more, though its signature holds: ids of tokens and of instances, and the Unix
     seconds when each is dead by itself."""
     return store.revoked(conn, now)
+
+
+def is_revoked(conn: Connection, principal: Principal) -> bool:
+    """Whether the token that shows ``principal``, or the instance that it is of, was revoked."""
+    return store.is_revoked(conn, principal.workspace, (principal.token_id, principal.instance))

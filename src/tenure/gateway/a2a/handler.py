@@ -120,7 +120,7 @@ class A2aHandler:
         try:
             if below.startswith("callbacks/"):
                 return await self._notifications.handle(request, name, below.removeprefix("callbacks/"))
-            principal = self._pipeline.identify(request.headers, surface="a2a")
+            principal = self._pipeline.identify(request, f"a2a/{name}" if name else "a2a")
             if not name or below == WELL_KNOWN[1:]:
                 return self._cards(request, principal, name)
             ask = self._read(request, f"/{below}" if below else "")

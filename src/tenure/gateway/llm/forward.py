@@ -27,6 +27,7 @@ _NOT_FORWARDED = frozenset(
     | {"host", "content-length", "expect", "accept-encoding", "prefer", "traceparent", "tracestate"}
     | {
         "authorization",
+        "dpop",
         "proxy-authorization",
         "cookie",
         "api-key",

@@ -55,7 +55,7 @@ class LlmHandler:
         principal: Principal | None = None
         try:
             token = _token(request, wire)
-            principal = self._pipeline.identify(request.headers, token, surface="llm")
+            principal = self._pipeline.identify(request, "llm", token)
             if isinstance(route, Models):
                 return self._models(route, principal)
             ask = _read(request, route)

@@ -103,7 +103,7 @@ class McpHandler:
         headers = request.headers
         try:
             _check_origin(headers)
-            principal = self._pipeline.identify(headers, surface="mcp")
+            principal = self._pipeline.identify(request, "mcp")
             modern = headers.get("mcp-protocol-version") in codec.MODERN_VERSIONS
             session = "" if modern else headers.get("mcp-session-id", "")
             if request.method == "DELETE" and not modern:

@@ -70,6 +70,10 @@ class Credentials:
             self._proven(request, scheme, found.jkt, digest, now)
         return found.principal
 
+    def kept(self) -> tuple[int, int]:
+        """How many tokens are known to be good, and how many to be forged."""
+        return len(self._known), len(self._forged)
+
     def _looked_up(self, token: str, digest: bytes, snapshot: Snapshot, now: float) -> _Known:
         if snapshot.keys is not self._keys or snapshot.audiences is not self._audiences:
             self._known.clear()

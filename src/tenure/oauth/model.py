@@ -280,8 +280,8 @@ def bad_proof(message: str) -> Refused:
 
 def read_proof(proof: str, *, method: str, urls: Sequence[str], now: float, ath: str = "", jkt: str = "") -> Proof:
     """A proof of possession as RFC 9449 section 4.3 has it, for a request of ``method`` to one of ``urls`` (no query).
-    ``ath``: the digest of the token that it goes with; ``jkt``: the key that it must be signed with. Both are empty
-    where a token is asked for. Raises Refused (``invalid_dpop_proof``, 401). Whether it came before is for the caller."""
+    ``ath``: the digest of the token that it goes with; ``jkt``: the key that it must be signed with; both empty
+    where a token is asked for. Raises Refused (``invalid_dpop_proof``, 401). Whether it came before is not asked."""
     if not proof:
         raise bad_proof("No DPoP proof was sent.")
     try:

@@ -23,6 +23,7 @@ from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_s
 from tenure.gateway.mcp.subscriptions import Subscriptions
 from tenure.gateway.mcp.upstream import Servers, identity_of
 from tenure.gateway.pipeline import Pipeline
+from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -45,6 +46,7 @@ class McpHandler:
 
     def __init__(self, pipeline: Pipeline, limits: Limits | None = None, sandbox: Sandbox | None = None) -> None:
         self._pipeline = pipeline
+        self._turned_away = TurnedAway(pipeline.spool)
         self._limits = limits or Limits()
         self._client = Client(self._limits.call_s)
         self._servers = Servers(self._client, self._limits, sandbox)
@@ -101,6 +103,7 @@ class McpHandler:
     async def handle(self, request: Request) -> Response:
         """Answers one HTTP request. Cancelling it (the client hung up) cancels the tool call that it carries."""
         headers = request.headers
+        principal: Principal | None = None
         try:
             _check_origin(headers)
             principal = self._pipeline.identify(request, "mcp")
@@ -117,6 +120,9 @@ class McpHandler:
                 self._check_session(principal, session)
             return await self._answer(message, principal, headers, session)
         except Refused as refused:
+            told = refused.code == "credential_revoked" or refused.code.startswith("delegation_")
+            if principal is None and not told:
+                self._turned_away.note(request, refused.status, refused.code, refused.message)
             return _refusal(refused, headers, None)
 
     def _check_session(self, principal: Principal, session: str) -> None:

@@ -120,8 +120,8 @@ def _who(world: World, authorization: str | None, cookie: str | None, background
         with world.read() as connection:
             agent = registry.get_agent(connection, principal.workspace, principal.agent)
             revoked = revocation.refuses(connection, principal, world.clock())
-            revoked = revoked or oauth.is_revoked(connection, principal)
-        if revoked or agent is None or agent.credential_epoch != principal.credential_epoch:
+            ended = oauth.is_revoked(connection, principal)
+        if revoked or ended or agent is None or agent.credential_epoch != principal.credential_epoch:
             raise Refused(
                 "credential_revoked",
                 f"This credential of agent {principal.agent} is dead.",

@@ -291,8 +291,8 @@ def _slowly(world: World, client: Client, now: datetime) -> None:
 
 @contextmanager
 def _watched(world: World, form: Form, knock: Knock) -> Iterator[None]:
-    """Counts and tells refusals. Of one address and one client that is named so many may fail; then they are turned away
-    unheard for a while. Who names another client is not slowed by it."""
+    """Counts and tells refusals. Of one address and one client that is named so many may fail; then they are turned
+    away unheard for a while. Who names another client is not slowed by it."""
     doors, now = doors_of(world.db), world.clock().timestamp()
     who = f"{knock.address} {clients.claimed(form)[:200]}"
     if doors.failed.empty(who, now):

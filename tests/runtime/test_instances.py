@@ -197,3 +197,28 @@ def test_a_draining_agent_is_retired_when_its_time_is_over(world: World, clock: 
     assert (last.to, last.actor) == (S.RETIRED, "system:runtime")
     assert last.reason.endswith("the time to finish is over, 1 still ran")
     json.dumps(last.reason)
+
+
+@pytest.mark.req("R013")
+def test_an_agent_for_one_task_is_revoked_and_retired_when_its_task_ends(world: World) -> None:
+    registry.apply(world, ANYBODY, manifest("errand", "http://127.0.0.1:1/v1", process={"task": True}))
+    for to in UP_TO_STAGING:
+        registry.transition(world, ANYBODY, "errand", to, "a test")
+
+    def errand() -> Any:
+        with world.read() as conn:
+            return registry.the_agent(conn, "default", "errand")
+
+    assert durable.run_due(world, flow.DONE, "a test") == 0, "it has not begun"
+    first, second = (service.start_instance(world, ANYBODY, "errand") for _ in range(2))
+    service.end_instance(world, ANYBODY, first.instance.id, 0)
+    assert durable.run_due(world, flow.DONE, "a test") == 0, "some of it still works"
+    epoch = errand().credential_epoch
+    service.end_instance(world, ANYBODY, second.instance.id, 0)
+    assert durable.run_due(world, flow.DONE, "a test") == 1
+    assert errand().credential_epoch > epoch, "what it held is worthless at once"
+    durable.run_due(world, flow.DRAIN, "a test")
+    assert (errand().state, "its task has ended" in errand().state_reason) == (S.RETIRED, True)
+    with pytest.raises(Refused, match="retired"):
+        service.start_instance(world, ANYBODY, "errand")
+    assert state(world) is S.STAGING, "others go on"

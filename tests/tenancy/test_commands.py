@@ -79,6 +79,7 @@ ELSEWHERE = {
     "import tau-bench": "sends POST /v1/imports/events, which is tested beside this, out of a file",
     "import who-and-when": "as import tau-bench",
     "replay tau-bench": "starts instances as `run` does, and speaks to a gateway",
+    "drill rotation": "starts instances as `run` does, and sends what `rotate` and `keys rotate` send",
     "workspaces create": "makes a workspace of its own",
     "services add": "makes one of its own, under any name",
     "people add": "adds to its own people, under any address",

@@ -100,6 +100,15 @@ class Config:
         "How programs may be known that people log in with, besides those that an operator registers: documents (at an "
         "https address of theirs), registration (they register themselves), loopback (documents on this machine)",
     )
+    rotate_keys_h: float = _setting(
+        720.0, "TENURE_ROTATE_KEYS", "Hours after which the keys that sign tokens are replaced by new ones; 0 for never"
+    )
+    rotate_agents_h: float = _setting(
+        24.0, "TENURE_ROTATE_AGENTS", "Hours after which an agent's credentials are replaced by new ones; 0 for never"
+    )
+    overlap_s: int = _setting(
+        600, "TENURE_OVERLAP", "Seconds for which an agent's replaced credentials are good beside the new ones"
+    )
     snapshot_max_age_s: float = _setting(
         15.0, "TENURE_SNAPSHOT_MAX_AGE", "Seconds after which a gateway that hears nothing decides as if told to stop"
     )

@@ -97,6 +97,11 @@ def head(connection: Connection) -> int:
     return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one())
 
 
+def holds(connection: Connection, ident: str) -> bool:
+    """Whether the log has an Event of this id."""
+    return connection.execute(sa.select(event_log.c.seq).where(event_log.c.id == ident)).first() is not None
+
+
 def cursor(connection: Connection, consumer: str) -> int:
     """How far ``consumer`` has come."""
     seq = connection.execute(sa.select(event_cursor.c.seq).where(event_cursor.c.consumer == consumer)).scalar()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class Replicas:
         self._changed = threading.Condition()
         self._floor = 0
         self._seats: dict[str, _Seat] = {}
+        self._left: deque[str] = deque(maxlen=256)
         for name, age in self._read().items():
             # It may have been answered just before we were started, by the process before this one.
             self._seats[name] = _Seat("", 0, clock() + age + _MARGIN_S)
@@ -74,6 +76,8 @@ class Replicas:
         with self._changed:
             now = self._clock()
             seat = self._seats.get(name)
+            if run in self._left:
+                return False
             if version < self._floor:
                 if seat is not None and seat.run not in ("", run):
                     self._forget(name)
@@ -90,6 +94,7 @@ class Replicas:
     def leave(self, name: str, run: str) -> None:
         """A gateway has let its last call go and is ending."""
         with self._changed:
+            self._left.append(run)  # a confirmation of its may still be on its way
             seat = self._seats.get(name)
             if seat is not None and seat.run in ("", run):
                 self._forget(name)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
-from tenure.credentials import service
+from tenure.credentials import rotation, service
 from tenure.credentials.model import MAX_REASON
 from tenure.revocation import service as revocation
 from tenure.revocation.model import Kind
@@ -76,6 +76,29 @@ def revoke(world: TheWorld, actor: TheActor, body: RevokeIn) -> RevokedOut:
         id=done.mark.id,
         settled=SettledOut(**{name: getattr(done.settled, name) for name in SettledOut.model_fields}),
     )
+
+
+class RotateIn(BaseModel):
+    """For how long the old credentials are good beside the new ones; null for TENURE_OVERLAP."""
+
+    overlap_s: int | None = None
+    reason: str = Field("", max_length=MAX_REASON)
+
+
+class RotatedOut(BaseModel):
+    """Credentials that were issued up to ``before`` are dead from ``good_until`` on."""
+
+    agent: str
+    before: datetime
+    good_until: datetime
+
+
+@router.post("/v1/agents/{name}/credentials/rotate")
+def rotate(world: TheWorld, actor: TheActor, name: str, body: RotateIn | None = None) -> RotatedOut:
+    """Has everything that runs as an agent fetch new credentials now; the old ones are good for a while yet."""
+    wish = body or RotateIn()
+    made = rotation.rotate_agent(world, actor, name, overlap_s=wish.overlap_s, reason=wish.reason)
+    return RotatedOut(agent=name, before=made.before, good_until=made.since)
 
 
 @router.get("/v1/revocations")

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.add_typer(commands)
     app.command("revocations")(revocations)
+    app.command("rotate")(rotate)
 
 
 def _revoke(kind: str, subject: str, reason: str, *, yes: bool, as_json: bool) -> None:
@@ -108,6 +109,19 @@ def workspace(
 ) -> None:
     """End everything that any agent, person or program of the workspace can show, but for your own sessions."""
     _revoke("workspace", name, reason, yes=yes, as_json=as_json)
+
+
+@handle_errors
+def rotate(
+    agent: Annotated[str, typer.Argument(help="The agent's name.")],
+    overlap: Annotated[int | None, typer.Option(help="Seconds for which the old ones are good.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Replace an agent's credentials by new ones, which what `tenure run` started fetches by itself."""
+    with connect() as client:
+        done = client.post(f"/v1/agents/{agent}/credentials/rotate", dict[str, Any], {"overlap_s": overlap})
+    until = done["good_until"][:19].replace("T", " ")
+    emit(done, as_json, lambda: console.print(f"rotated: {agent}; the old credentials are good until {until} UTC"))
 
 
 @handle_errors

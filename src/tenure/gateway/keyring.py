@@ -20,7 +20,8 @@ _MARK = 12  # bytes of a mark: 96 bits that nobody can guess
 
 
 class Keyring:
-    """Works with ``secrets`` (id to 32 bytes in base64url): the greatest id makes what is new, all of them check.
+    """Works with ``secrets`` (id to 32 bytes in base64url): the greatest id makes what is new, all of them check. One
+    that begins with ``~`` only checks yet, until every gateway has heard of it.
 
     Each purpose has keys of its own, so that nothing made for one can be shown for another."""
 
@@ -31,7 +32,7 @@ class Keyring:
     def _key(self, ident: str, purpose: str) -> bytes:
         known = self._keys.get((ident, purpose))
         if known is None:
-            secret = self.secrets[ident]
+            secret = self.secrets[ident].removeprefix("~")
             root = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
             known = self._keys[ident, purpose] = hmac.digest(root, f"tenure {purpose} v1".encode(), "sha256")
         return known
@@ -44,7 +45,7 @@ class Keyring:
                 fix="Try again when the control plane has started.",
                 status=503,
             )
-        return max(self.secrets)
+        return max(ident for ident, secret in self.secrets.items() if not secret.startswith("~"))
 
     def _all(self, purpose: str) -> Iterator[bytes]:
         return (self._key(ident, purpose) for ident in sorted(self.secrets, reverse=True))

@@ -73,11 +73,16 @@ def _key_path(config: Config, kid: str) -> Path:
 
 
 def _new_key(world: World, conn: Connection, actor_name: str) -> str:
+    """A key that signs from now on."""
+    private = _publish_key(world, conn, actor_name)
+    _write_key(world, private)
+    return str(private["kid"])
+
+
+def _publish_key(world: World, conn: Connection, actor_name: str) -> JsonObject:
+    """Makes a key whose tokens are believed; what signs with it is its file."""
     key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)
-    public, private = key.as_dict(private=False), key.as_dict(private=True)
-    files.private_folder(world.config.data_dir / "keys")
-    files.create(_key_path(world.config, str(public["kid"])), msgspec.json.encode(private))
-    now = world.clock()
+    public, now = key.as_dict(private=False), world.clock()
     store.add_key(conn, world.config.workspace, public, now)
     event = Event(
         id=new_id(),
@@ -88,7 +93,12 @@ def _new_key(world: World, conn: Connection, actor_name: str) -> str:
         data={"kid": public["kid"]},
     )
     events.append(conn, [event])
-    return str(public["kid"])
+    return dict(key.as_dict(private=True))
+
+
+def _write_key(world: World, private: JsonObject) -> None:
+    files.private_folder(world.config.data_dir / "keys")
+    files.create(_key_path(world.config, str(private["kid"])), msgspec.json.encode(private))
 
 
 def _own_kids(world: World, conn: Connection) -> list[str]:
@@ -98,17 +108,34 @@ def _own_kids(world: World, conn: Connection) -> list[str]:
 
 def rotate_key(world: World, actor: Actor) -> str:
     """Signs with a new key from now on; returns its kid. Tokens of the old key are believed until the last of them has
-    expired, then ``flow`` stops believing it."""
+    expired, then ``flow`` stops believing it. The keys that gateways share are replaced with it.
+
+    Nothing is signed with a new key before every gateway has heard of it, or cannot act any more: no call meets one
+    that does not know it yet. Ended in between, an unused key is left over."""
     permit(actor, "keys:rotate", Thing(workspace=world.config.workspace))
     with world.begin() as conn:
         store.alone(conn, store.key_table)
+        private = _publish_key(world, conn, actor.name)
+        shared.prepare(world.config)
+    world.replicas.settle()
+    with world.begin() as conn:
+        store.alone(conn, store.key_table)
         old = _own_kids(world, conn)
-        kid = _new_key(world, conn, actor.name)
+        _write_key(world, private)
         store.schedule_retirement(conn, old, world.clock() + timedelta(seconds=MAX_TTL_S + LEEWAY_S))
         shared.rotate(world.config, world.clock())
     for name in old:
         _key_path(world.config, name).unlink(missing_ok=True)
-    return kid
+    world.replicas.settle()  # the gateways sign with theirs
+    return str(private["kid"])
+
+
+def key_age(world: World) -> timedelta:
+    """How long the key that signs has been there, or the one that gateways share if that is older."""
+    now = world.clock()
+    with world.read() as conn:
+        made = [at for kid, at in store.signing_since(conn) if _key_path(world.config, kid).exists()]
+    return max(now - max(made, default=now), shared.age(world.config, now))
 
 
 def retire_key(world: World, kid: str) -> bool:

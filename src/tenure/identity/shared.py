@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ class _Kept(msgspec.Struct, frozen=True):
     id: str
     key: str
     until: datetime | None = None
+    waits: bool = False
 
 
 def _path(config: Config) -> Path:
@@ -47,8 +48,13 @@ def _new() -> _Kept:
 
 
 def gateway_secrets(config: Config, now: datetime) -> dict[str, str]:
-    """Id to key of every key that is believed; the newest, which signs, has the greatest id."""
-    return {kept.id: kept.key for kept in _read(config) if kept.until is None or kept.until > now}
+    """Id to key of every key that is believed. The newest signs, which has the greatest id; but for one that waits
+    until every gateway has heard of it, which begins with ``~``."""
+    return {
+        kept.id: ("~" if kept.waits else "") + kept.key
+        for kept in _read(config)
+        if kept.until is None or kept.until > now
+    }
 
 
 def ensure(config: Config) -> None:
@@ -57,8 +63,24 @@ def ensure(config: Config) -> None:
     files.create(_path(config), msgspec.json.encode([_new()]))
 
 
+def prepare(config: Config) -> None:
+    """Makes a new key that is believed and signs nothing yet. To be called alone."""
+    kept = [key for key in _read(config) if not key.waits]
+    files.replace(_path(config), msgspec.json.encode([*kept, msgspec.structs.replace(_new(), waits=True)]))
+
+
 def rotate(config: Config, now: datetime) -> None:
-    """Signs and seals with a new key from now on. To be called alone."""
-    kept = [msgspec.structs.replace(key, until=key.until or now + OVERLAP) for key in _read(config)]
+    """Signs and seals with the key that was prepared from now on. To be called alone."""
+    found = _read(config)
+    waiting = [msgspec.structs.replace(key, waits=False) for key in found if key.waits]
+    if not waiting:
+        return
+    kept = [msgspec.structs.replace(key, until=key.until or now + OVERLAP) for key in found if not key.waits]
     alive = [key for key in kept if key.until is not None and key.until > now]
-    files.replace(_path(config), msgspec.json.encode([*alive, _new()]))
+    files.replace(_path(config), msgspec.json.encode([*alive, *waiting]))
+
+
+def age(config: Config, now: datetime) -> timedelta:
+    """How long the newest key signs already; its id tells when it was made (RFC 9562 section 5.7)."""
+    newest = max((kept.id for kept in _read(config)), default="")
+    return now - datetime.fromtimestamp(int(newest[:12], 16) / 1000, UTC) if newest else timedelta(0)

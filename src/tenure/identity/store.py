@@ -99,6 +99,16 @@ def signing_kids(connection: Connection) -> list[str]:
     )
 
 
+def signing_since(connection: Connection) -> list[tuple[str, datetime]]:
+    """The keys that new tokens may be signed with, and when each was made."""
+    rows = connection.execute(
+        sa.select(key_table.c.kid, key_table.c.created_at).where(
+            key_table.c.retired.is_(False), key_table.c.retires_at.is_(None)
+        )
+    )
+    return [(row.kid, row.created_at) for row in rows]
+
+
 def schedule_retirement(connection: Connection, kids: list[str], at: datetime) -> None:
     """From now on these sign nothing; from ``at`` on they are not believed either."""
     connection.execute(sa.update(key_table).where(key_table.c.kid.in_(kids)).values(retires_at=at))

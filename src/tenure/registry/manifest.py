@@ -321,6 +321,11 @@ class Process(_Part):
         description="Whether its processes may run only where they reach the gateway and nothing else "
         "(`tenure run --confine`)",
     )
+    task: bool | None = Field(
+        None,
+        description="Whether it is made for one task: when what runs as it has ended, its credentials are revoked and "
+        "it is retired",
+    )
 
 
 class Dependency(_Part):

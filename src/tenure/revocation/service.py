@@ -67,6 +67,11 @@ def renew_before(conn: Connection, workspace: str, agent: str, home: str) -> dat
     return max((one.before for one in (*replaced, *keys)), default=None)
 
 
+def replaced_at(conn: Connection, workspace: str, agent: str) -> datetime | None:
+    """When an agent's credentials were replaced last."""
+    return next((one.before for one in store.of(conn, workspace, [Kind.REPLACED], agent)), None)
+
+
 def newest(conn: Connection, workspace: str) -> list[Mark]:
     """What was revoked in a workspace, the newest first; at most 200."""
     return store.newest(conn, workspace)

@@ -18,6 +18,7 @@ from tenure.kernel.errors import Refused
 from tenure.runtime.confine import Wires, open_ways
 from tenure.runtime.confine import confine as confined
 from tenure.runtime.door import Door
+from tenure.runtime.drill import drill, keep
 from tenure.runtime.model import MUST_BE_CONFINED
 from tenure.runtime.process import Group
 from tenure.runtime.renew import Renewer
@@ -30,12 +31,16 @@ _KEPT_BACK = frozenset(
     | {"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_API_VERSION"}
 )
 _NOT_STARTED = 126
+_FAILED = 1
+
+drills = typer.Typer(name="drill", help="Drills, which keep their evidence: rotation.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("run", context_settings={"allow_interspersed_args": False})(run)
     app.command("instances")(instances)
+    app.add_typer(drills)
 
 
 @handle_errors
@@ -148,6 +153,30 @@ def _spawn(command: Sequence[str], env: Mapping[str, str], confinement: Confinem
 def _say(text: str) -> None:
     sys.stderr.write(f"tenure: {text}\n")
     sys.stderr.flush()
+
+
+@drills.command("rotation")
+@handle_errors
+def rotation(  # noqa: PLR0917 (Typer's: each is an option by its name)
+    agent: Annotated[str, typer.Option(help="The agent that calls meanwhile.")],
+    model: Annotated[str, typer.Option(help="Model to ask for a word; else models are listed.")] = "",
+    seconds: Annotated[float, typer.Option(help="How long.")] = 30.0,
+    every: Annotated[float, typer.Option(help="Seconds between rotations.")] = 5.0,
+    threads: Annotated[int, typer.Option(help="Calls at once.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Replace signing keys, gateways' keys and an agent's credentials under live load; exit 1 if a call failed."""
+    evidence = drill(connect, agent, model, seconds, every, threads)
+    path = keep(evidence, out)
+
+    def render() -> None:
+        counts = f"{evidence['calls']} calls, {evidence['failed']} failed"
+        turns = f"{len(evidence['rotations'])} rotations, {evidence['tokens_taken']} tokens"
+        console.print(f"{counts}; {turns}. Evidence: {path}", markup=False)
+
+    emit(evidence, as_json, render)
+    raise typer.Exit(_FAILED if evidence["failed"] or evidence["stopped_early"] else 0)
 
 
 @handle_errors

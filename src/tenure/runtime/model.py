@@ -112,6 +112,11 @@ def must_be_confined(agent: AgentRecord, config: Config) -> str:
     return f"TENURE_CONFINE, for the workspace {agent.workspace}" if config.confines(agent.workspace) else ""
 
 
+def for_one_task(agent: AgentRecord) -> bool:
+    """Whether it was made for one task, and ends with it."""
+    return bool(agent.manifest["spec"].get("process", {}).get("task"))
+
+
 def may_tend(actor: Actor, instance: Instance) -> bool:
     """Whether ``actor`` may speak for an instance: who started it, an operator, or the instance itself."""
     if actor.workspace != instance.workspace:

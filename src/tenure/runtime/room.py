@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenure.base.room import Room
 from tenure.runtime.api import router
-from tenure.runtime.flow import DRAIN, SILENT
+from tenure.runtime.flow import DONE, DRAIN, SILENT
 
 ROOM = Room(
     name="runtime",
@@ -14,5 +14,5 @@ ROOM = Room(
         "instance.returned": "An instance that was taken for lost was heard of again",
     },
     router=router,
-    flows=(SILENT, DRAIN),
+    flows=(SILENT, DRAIN, DONE),
 )

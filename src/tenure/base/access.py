@@ -197,7 +197,8 @@ def permit(actor: Actor, action: str, thing: Thing = _NOTHING) -> None:
         why, fix = "the scopes of this credential do not cover it", "Use a credential whose scopes cover it."
     else:
         roles, owning = holders(action)
-        who = " or ".join((*roles, *("owner of the agent" for _ in owning)))
+        people = [role for role in roles if role in PEOPLE]  # what Tenure does by itself is nobody's to ask for
+        who = " or ".join((*(people or roles), *("owner of the agent" for _ in owning)))
         why = f"it takes the role {who}" if who else "it is for nobody to ask for"
         fix = "Ask an operator for the role, or a person who has it to do this."
         if owning and thing.owners:

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "tenure"
 # From the ground up. Rooms of one floor are brothers: they do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
-    frozenset({"base", "client"}),
+    frozenset({"base", "client", "sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
     frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
     frozenset({"evaluation", "drift", "breaker", "economics", "credentials"}),

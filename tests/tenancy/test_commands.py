@@ -72,6 +72,7 @@ OPTIONS: dict[str, list[str]] = {
     "to": ["--to", "{folder}/private.jwk"],
 }
 ELSEWHERE = {
+    "hook": "asks a gateway, with an agent's own token",
     "up": "starts an installation and asks none",
     "doctor": "looks at files of this machine",
     "version": "asks nobody",

@@ -19,6 +19,7 @@ from tenure.oauth import cli as oauth
 from tenure.policy import cli as policy
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
+from tenure.sdk import cli as sdk
 from tenure.telemetry import cli as telemetry
 from tenure.tools import cli as tools
 from tenure.trust import cli as trust
@@ -36,5 +37,6 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     audit.register,
     evaluation.register,
     identity.register,
+    sdk.register,
     trust.register,
 )

@@ -11,6 +11,8 @@ import msgspec
 from tenure.base import log
 from tenure.base.config import Config
 from tenure.gateway.a2a.handler import A2aHandler
+from tenure.gateway.deciding import PATHS as DECIDING
+from tenure.gateway.deciding import Deciding
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
 from tenure.gateway.llm.codec import Fault
@@ -60,6 +62,7 @@ class Gateway:
             stream_max=config.stream_max_bytes,
         )
         self._resources = Resources(self.facts, config.gateway_url)
+        self._deciding = Deciding(self._pipeline, self._turned_away)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
         name = stable_id(platform.node(), str(folder.resolve()))  # the spool's lock makes it the name of one process
         self._link = Link(self.facts, self._control, config.control_url, self._token, name)
@@ -84,6 +87,7 @@ class Gateway:
         self._mcp.end_streams()
         await self._server.drain(self._config.drain_s)
         await self._mcp.stop()
+        self._deciding.end()
         await self._link.leave()
         await self.spool.stop(min(2.0, self._config.drain_s))
         self._first_use.close()
@@ -116,9 +120,11 @@ class Gateway:
         self._turned_away.note(request, status, code, message)
         return plain(request, status, code, message)
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request) -> Response:  # noqa: PLR0911 (one line for each address is a table)
         """The table of routes."""
         path, method = request.path, request.method
+        if path in DECIDING:
+            return await self._deciding.handle(request)
         if path.startswith("/v1"):
             return await self._llm.handle(request)
         if path == "/mcp":

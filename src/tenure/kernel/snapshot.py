@@ -76,7 +76,8 @@ class ServerFact:
     of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
     ``off``: all of it is switched off, and why; empty while it is on.
     A command runs in a sandbox with or without the ``network``, and may ``write`` to these paths, relative to ``cwd``.
-    Agents whose manifests describe the same server use one, unless it is not ``shared``.
+    Agents whose manifests describe the same server use one, unless it is not ``shared``. ``in_process``: there is no
+    server, its tools run in the agent's own process.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ServerFact:
     network: bool = True
     write: tuple[str, ...] = ()
     shared: bool = True
+    in_process: bool = False
 
     @property
     def place(self) -> tuple[str, ...]:

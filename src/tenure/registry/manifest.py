@@ -164,12 +164,18 @@ class Sandbox(_Part):
 
 
 class Server(_Part):
-    """An upstream MCP server: a command that the gateway starts, or an address."""
+    """Where tools are: an upstream MCP server that the gateway starts (``command``) or reaches (``url``), or the
+    agent's own process (``in_process``)."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["command"]}, {"required": ["url"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["command"]}, {"required": ["url"]}, {"required": ["in_process"]}]}
+    )
 
     command: list[Line] | None = Field(None, min_length=1, max_length=100, description="Program and its arguments")
     url: Address | None = Field(None, description="Address of a server that speaks streamable HTTP")
+    in_process: Literal[True] | None = Field(
+        None, description="Its tools run in the agent's own process, which asks the gateway before each call"
+    )
     env: dict[Variable, str] = Field(default_factory=dict, description="Plain settings for the command; no secrets")
     env_from: list[Variable] = Field(
         default_factory=list, max_length=100, description="Variables of the gateway's environment to hand on"

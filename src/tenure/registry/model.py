@@ -298,6 +298,7 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         network=sandbox.get("network", True),
         write=tuple(sandbox.get("write", ())),
         shared=server.get("shared", True),
+        in_process=server.get("in_process", False),
     )
 
 

@@ -252,9 +252,12 @@ def _model_faults(spec: Spec) -> list[tuple[list[str | int], str, str]]:
 
 
 def _server_faults(server: Server) -> list[tuple[list[str | int], str, str]]:
-    if (server.command is None) == (server.url is None):
-        return [([], "must have either a command or a url", "give exactly one of the two")]
+    if (server.command is not None) + (server.url is not None) + (server.in_process is not None) != 1:
+        return [([], "must have either a command or a url", "give exactly one of the two, or in_process: true")]
     found: list[tuple[list[str | int], str, str]] = []
+    if server.in_process is not None:
+        given = (name for name in type(server).model_fields if name != "in_process" and getattr(server, name))
+        return [([name], "means nothing for tools of the agent's own process", "leave it out") for name in given]
     if server.url is not None:
         given = (name for name in ("env", "env_from", "cwd", "sandbox") if getattr(server, name))
         found.extend(([name], "means nothing for a url", "it is for a command") for name in given)

@@ -27,9 +27,14 @@ from tenure.kernel.snapshot import AgentFact, ToolFact
 
 
 def granted(agent: AgentFact) -> dict[str, ToolFact]:
-    """An agent's granted tools by the names it sees."""
+    """An agent's granted tools by the names it sees; those of its own process are not among them."""
+    own = {server.name for server in agent.servers if server.in_process}
     prefixes = {server.name: server.prefix for server in agent.servers}
-    return {exposed_name(tool.server, tool.name, prefixes.get(tool.server)): tool for tool in agent.tools}
+    return {
+        exposed_name(tool.server, tool.name, prefixes.get(tool.server)): tool
+        for tool in agent.tools
+        if tool.server not in own
+    }
 
 
 @dataclass(frozen=True, slots=True)

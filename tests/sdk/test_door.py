@@ -364,7 +364,7 @@ class _Scripted(Model):
         return ModelResponse(output=[message], usage=Usage(), response_id=None)
 
     def stream_response(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("nobody asked for a stream")
 
 
 def test_the_openai_agents_sdk_is_governed(site: Site) -> None:

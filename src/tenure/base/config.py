@@ -137,6 +137,11 @@ class Config:
         "TENURE_CONFINE",
         "Workspaces, separated by commas, whose agents may be started confined to the gateway only; * for all of them",
     )
+    four_eyes: str = _setting(
+        "",
+        "TENURE_FOUR_EYES",
+        "Workspaces, separated by commas, where nobody grants what they asked for themselves; * for all of them",
+    )
     mcp_processes: int = _setting(
         64, "TENURE_MCP_PROCESSES", "MCP servers that a gateway runs at most; idle ones make room for others"
     )
@@ -168,6 +173,10 @@ class Config:
         "Classes of findings that are redacted from what is kept, besides secrets, which always are; see findings.md",
     )
     drain_s: float = _setting(10.0, "TENURE_DRAIN", "Seconds that running calls get to finish when Tenure is stopped")
+
+    def takes_two(self, workspace: str) -> bool:
+        """Whether somebody else must grant what a person asked for."""
+        return not {"*", workspace}.isdisjoint(words_of(self.four_eyes))
 
     def confines(self, workspace: str) -> bool:
         """Whether agents of a workspace may be started confined only."""

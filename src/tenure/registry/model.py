@@ -42,6 +42,7 @@ __all__ = [
     "behaviour",
     "bumps_epoch",
     "check",
+    "decided_by_another",
     "manifest_schema",
     "release_digest",
     "thing",
@@ -220,6 +221,17 @@ def _hold(need: Need, agent: AgentRecord, to: LifecycleState, facts: Facts, forc
     if not holds:
         raise Refused(
             "unmet_need", f"{agent.name} cannot become {to} yet: {need}.", fix=fix, status=409, details=details
+        )
+
+
+def decided_by_another(actor: Actor, *askers: str) -> None:
+    """Four eyes: raises Refused (409) when ``actor`` is one of those who asked."""
+    if actor.name in askers:
+        raise Refused(
+            "own_request",
+            f"{actor.name} asked for this; in this workspace somebody else must grant it.",
+            fix="Ask another approver.",
+            status=409,
         )
 
 

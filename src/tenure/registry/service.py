@@ -33,6 +33,7 @@ from tenure.registry.model import (
     behaviour,
     bumps_epoch,
     check,
+    decided_by_another,
     release_digest,
     thing,
     with_behaviour,
@@ -320,7 +321,10 @@ def decide_release(world: World, actor: Actor, name: str, digest: str, *, grant:
             )
         new = replace(old, pending_release=None, updated_at=now)
         if grant:
-            content = get_release(tx, old.workspace, digest).content
+            release = get_release(tx, old.workspace, digest)
+            if world.config.takes_two(old.workspace):
+                decided_by_another(actor, release.created_by)
+            content = release.content
             epoch = old.credential_epoch + (old.state in ACTING)
             new = _described(
                 replace(new, release=digest, credential_epoch=epoch), with_behaviour(old.manifest, content)
@@ -370,6 +374,8 @@ def transition_in(
     old, now = the_agent(tx, actor.workspace, name), world.clock()
     past = store.history(tx, old.workspace, name)
     check(old, to, actor, _facts(tx, old, past), force=force)
+    if (old.state, to) == (S.REQUESTED, S.APPROVED) and world.config.takes_two(old.workspace):
+        decided_by_another(actor, old.requested_by, get_release(tx, old.workspace, old.release).created_by)
     new = replace(
         old,
         state=to,

@@ -346,9 +346,15 @@ def test_programs_register_themselves_where_that_is_allowed(world: World, clock:
         programs.register(world, metadata, "127.0.0.1")
     assert refused.value.code == "access_denied"
     assert told(world, "program.refused")[-1].data["error"] == "access_denied"
+    for _ in range(30):
+        with pytest.raises(Refused):
+            programs.register(world, metadata, "127.0.0.1")
+    assert len(told(world, "program.refused")) == 20  # a stranger does not fill the record
     world = replace(world, config=Config(data_dir=world.config.data_dir, oauth_clients="registration"))
+    clock.advance(60)
     with pytest.raises(Refused) as refused:
         programs.register(world, {"redirect_uris": ["http://app.example/"]}, "127.0.0.1")
+    assert told(world, "program.refused")[-1].data["count"] == 12
     assert refused.value.code == "invalid_redirect_uri"
     made = programs.register(world, metadata, "127.0.0.1")
     assert made.how == "registration"

@@ -25,7 +25,8 @@ ROOM = Room(
         "program.registered": "A program was registered that people log in with. Data: program (its id), name, how, "
         "redirects, client.address.",
         "program.removed": "A program that people logged in with was removed. Data: program, name, how, redirects.",
-        "program.refused": "A program that wanted to register itself was not taken. Data: error, why, client.address.",
+        "program.refused": "A program that wanted to register itself was not taken. Data: error, why, client.address, "
+        "count.",
         "login.turned_away": "A program sent somebody here to be let in, in a way that is not answered. Data: "
         "program, why, message.",
         "login.allowed": "Somebody let a program act as an agent of theirs. Data: login, person, program, name, how, "

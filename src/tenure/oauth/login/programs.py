@@ -18,6 +18,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event, Status
+from tenure.oauth.doors import doors_of
 from tenure.oauth.login import service, store
 from tenure.oauth.login.documents import Documents
 from tenure.oauth.login.model import Login, Program, described, is_document, program_of_document
@@ -78,8 +79,12 @@ def register(world: World, metadata: JsonObject, address: str) -> Program:
     try:
         return _registered_now(world, metadata, address)
     except Refused as error:
+        # Anybody may knock here: of one address 20 refusals at once are told, and then one a second with their number.
+        skipped = doors_of(world.db).told.take(f"{address} register", world.clock().timestamp())
+        if skipped is None:
+            raise
         with world.begin() as conn:
-            data = {"error": error.code, "why": error.message[:300], "client.address": address}
+            data = {"error": error.code, "why": error.message[:300], "client.address": address, "count": skipped + 1}
             event = Event(
                 id=new_id(),
                 type="program.refused",

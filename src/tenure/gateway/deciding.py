@@ -58,7 +58,7 @@ class Deciding:
         """The decision, or that what was told is kept."""
         principal: Principal | None = None
         try:
-            principal = self._pipeline.identify(request.headers, surface="gateway")
+            principal = self._pipeline.identify(request, "gateway")
             body = _object(request)
             act = self._decide if request.path == "/v1/decide" else self._record
             return Response(200, msgspec.json.encode(await act(request, principal, body)))

@@ -19,8 +19,11 @@ import psutil
 import pytest
 import uvloop
 
+from tenure.base.bounds import variables
+from tenure.gateway.keychain import Keychain
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.mcp.purse import Purse
 from tenure.gateway.mcp.stdio import environment, without
 from tenure.gateway.mcp.upstream import Server, Servers, identity_of
 from tenure.gateway.upstream import Client
@@ -39,7 +42,8 @@ def _with_server(
 ) -> None:
     async def run() -> None:
         client = Client()
-        servers = Servers(client, limits)
+        allowed = variables("DB_TOKEN=127.0.0.1:*,HANDED_ON=exec:*")
+        servers = Servers(client, limits, credentials=Keychain(allowed))
         try:
             await story(servers.get("default", fact))
         finally:
@@ -79,7 +83,9 @@ def test_a_child_process_is_started_used_and_given_little(tmp_path: Path, monkey
 
 def test_the_environment_of_a_child_is_what_its_manifest_names() -> None:
     fact = ServerFact("s", command=("x",), env={"A": "1"}, env_from=("KEY", "MISSING"))
-    assert environment(fact, {"PATH": "/bin", "KEY": "k", "OTHER": "o"}) == {"PATH": "/bin", "KEY": "k", "A": "1"}
+    environ = {"PATH": "/bin", "KEY": "k", "OTHER": "o"}
+    purse = Purse(Keychain(variables("KEY=exec:x, MISSING=exec:x, OTHER=exec:x"), environ), "default", fact, "")
+    assert environment(fact, purse.environment(), environ) == {"PATH": "/bin", "KEY": "k", "A": "1"}
     assert without(b"the key is k-123456, I said", ("k-123456",)) == "the key is ***, I said"
 
 
@@ -91,7 +97,8 @@ def test_a_server_over_http_is_shown_the_gateways_credential(tmp_path: Path, mon
     async def refused(server: Server) -> None:
         with pytest.raises(Failed, match="DB_TOKEN"):
             await server.tools()
-        os.environ["DB_TOKEN"] = "wrong"
+
+    async def wrong(server: Server) -> None:
         with pytest.raises(Failed, match="401"):
             await server.tools()
 
@@ -101,8 +108,9 @@ def test_a_server_over_http_is_shown_the_gateways_credential(tmp_path: Path, mon
         assert rows == [{"id": "o1", "cents": 4200}, {"id": "o3", "cents": 999}]
 
     with sim.database_server(tmp_path / "orders.db", port):
-        monkeypatch.setenv("DB_TOKEN", "")
         _with_server(fact, refused)
+        monkeypatch.setenv("DB_TOKEN", "wrong")
+        _with_server(fact, wrong)
         monkeypatch.setenv("DB_TOKEN", sim.TOKEN)
         _with_server(fact, story)
 
@@ -298,6 +306,8 @@ import asyncio, sys, uvloop
 from tenure.base import log
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
+from tenure.gateway.keychain import Keychain
+from tenure.gateway.mcp.purse import Purse
 from tenure.gateway.mcp.upstream import Servers
 from tenure.gateway.upstream import Client
 from tenure.kernel.snapshot import ServerFact

@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
     frozenset({"base", "client", "sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
-    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery"}),
+    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery", "secrets"}),
     frozenset({"evaluation", "drift", "breaker", "economics", "credentials"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

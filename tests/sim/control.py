@@ -18,9 +18,10 @@ from typing import Any, Self
 import msgspec
 from joserfc.jwk import ECKey
 
+from tenure.base.sealing import HEADER, seal_for
 from tenure.identity.model import AUDIENCE, agent_claims, sign
 from tenure.kernel.ids import new_id
-from tenure.kernel.snapshot import AgentFact, ApprovalFact, Snapshot, WorkspaceFact, difference
+from tenure.kernel.snapshot import AgentFact, ApprovalFact, SecretFact, Snapshot, WorkspaceFact, difference
 from tenure.kernel.values import Principal
 from tenure.policy.model import compile_bundle
 from tests.sim.pins import pinned
@@ -55,7 +56,8 @@ class ControlSim:
         self.hanging = False  # takes requests and answers none while this holds
         self.discarding = False  # acknowledges without reading, for measurements of the gateway alone
         self._changed = threading.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, str] = {}
+        self._values: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self.port = 0
@@ -98,6 +100,11 @@ class ControlSim:
     def change(self, **facts: Any) -> None:
         """Publishes the Snapshot with ``facts`` replaced."""
         asyncio.run_coroutine_threadsafe(self._change(facts), self._loop).result(10)
+
+    def secrets(self, values: Mapping[str, str], facts: Mapping[str, SecretFact]) -> None:
+        """Publishes secrets: their values by mark, and their facts."""
+        self._values = {**self._values, **values}
+        self.change(credentials=facts)
 
     def cut(self) -> None:
         """Breaks off every Snapshot stream."""
@@ -161,9 +168,14 @@ class ControlSim:
                 self._push({"delta": difference(self.snapshot, self.snapshot), "confirm": True})
 
     def _push(self, frame: Mapping[str, Any]) -> None:
-        line = msgspec.json.encode(frame) + b"\n"
         for writer in tuple(self._writers):
-            writer.write(_CHUNK % (len(line), line))
+            self._tell(writer, frame)
+
+    def _tell(self, writer: asyncio.StreamWriter, frame: Mapping[str, Any]) -> None:
+        told = frame.get("snapshot") or frame["delta"]
+        sealed = seal_for(self._writers[writer], msgspec.json.encode(self._values)) if told.credentials else None
+        line = msgspec.json.encode({**frame, "sealed": sealed}) + b"\n"
+        writer.write(_CHUNK % (len(line), line))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -178,9 +190,8 @@ class ControlSim:
                     _answer(writer, 401, b"{}")
                 elif head.startswith("GET /internal/v1/snapshot"):
                     writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-                    line = msgspec.json.encode({"snapshot": self.snapshot, "confirm": True}) + b"\n"
-                    writer.write(_CHUNK % (len(line), line))
-                    self._writers.add(writer)
+                    self._writers[writer] = headers[HEADER]
+                    self._tell(writer, {"snapshot": self.snapshot, "confirm": True})
                     await reader.read(1)
                     break
                 elif "/snapshot/confirmed" in head:
@@ -195,7 +206,7 @@ class ControlSim:
                     if not self.discarding:
                         self._take(body)
                     _answer(writer, 200, b'{"accepted": 1}')
-        self._writers.discard(writer)
+        self._writers.pop(writer, None)
         writer.close()
 
     async def _linger(self) -> None:

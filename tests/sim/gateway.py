@@ -110,7 +110,9 @@ class GatewayProcess(Process):
     """A gateway on the data folder ``data_dir`` and the control plane at ``control_port``."""
 
     def __init__(self, data_dir: Path, control_port: int, env: dict[str, str] | None = None, **settings: Any) -> None:
-        values: dict[str, Any] = {"control_port": control_port, "gateway_port": free_port(), "drain_s": 3.0, **settings}
+        values: dict[str, Any] = {"control_port": control_port, "gateway_port": free_port(), "drain_s": 3.0}
+        values["env_credentials"] = "PROVIDER_KEY=127.0.0.1:*,OTHER_KEY=127.0.0.1:*"
+        values |= settings
         config = Config(data_dir=data_dir, **values)
         variables = {**environment(config), "PROVIDER_KEY": "provider-secret", **(env or {})}
         super().__init__(["tenure.gateway"], variables, data_dir / "gateway.log")

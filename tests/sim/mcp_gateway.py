@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +18,9 @@ from joserfc.jwk import ECKey
 from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
+from tenure.base.bounds import variables
 from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.keychain import Keychain
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.pipeline import Pipeline
@@ -27,7 +29,7 @@ from tenure.gateway.server import Server
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.identity.model import AUDIENCE, agent_claims, sign
-from tenure.kernel.snapshot import AgentFact, ApprovalFact, ServerFact, Snapshot, ToolFact, WorkspaceFact
+from tenure.kernel.snapshot import AgentFact, ApprovalFact, SecretFact, ServerFact, Snapshot, ToolFact, WorkspaceFact
 from tenure.kernel.values import Event, LifecycleState, Principal
 from tenure.policy.model import Bundle, compile_bundle
 from tests.sim.pins import pinned
@@ -46,10 +48,10 @@ _KEY = ECKey.generate_key("P-256", {"kid": "k1"})
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def token(agent: str, instance: str = "i1", epoch: int = 0) -> str:
-    """A credential of an agent in the workspace ``default``."""
+def token(agent: str, instance: str = "i1", epoch: int = 0, person: str | None = None) -> str:
+    """A credential of an agent in the workspace ``default``, at work for a ``person``."""
     now = time.time()
-    principal = Principal("default", agent, "sha256:r", instance, f"s-{instance}", epoch, expires_at=now + 600)
+    principal = Principal("default", agent, "sha256:r", instance, f"s-{instance}", epoch, person, expires_at=now + 600)
     claims = agent_claims(principal, issuer=ISSUER, audience=AUDIENCE, issued_at=now, jti=f"{agent}-{instance}")
     return sign(claims, _KEY.as_dict(private=True))
 
@@ -64,10 +66,12 @@ class Site:
         self.auto: str | None = None
         self.port = 0
         self.http: httpx2.AsyncClient | None = None
-        self.facts = Facts()
+        self.facts = Facts(credentials=Keychain(variables("DB_TOKEN=127.0.0.1:*")))
         self.spool = Spool(folder / "spool", 1 << 28)
         self.handler = McpHandler(
-            Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen")), limits or Limits(call_s=10.0)
+            Pipeline(self.facts, self.spool, FirstUse(folder / "tools.seen")),
+            limits or Limits(call_s=10.0),
+            console="http://console.test",
         )
         self._server = Server(self.handler.handle, ServerLimits())
         self._snapshot = Snapshot(1, _EPOCH, 600.0, {"k1": _KEY.as_dict(private=False)}, ISSUER)
@@ -115,6 +119,17 @@ class Site:
         """Changes the fact of an agent."""
         key = f"default/{name}"
         self._replace(agents={**self._snapshot.agents, key: replace(self._snapshot.agents[key], **changes)})
+
+    def secret(self, facts: Mapping[str, SecretFact], values: Mapping[str, str]) -> None:
+        """Tells of secrets, with values by mark."""
+        self._snapshot = replace(self._snapshot, version=self._snapshot.version + 1, credentials=facts)
+        self.facts.replace(self._snapshot, self._bundles, values)
+
+    async def busy(self, name: str) -> None:
+        """Returns when a call runs at the server of this name."""
+        servers = self.handler._servers._servers.values()
+        while all(server.idle for server in servers if server.name == name):  # noqa: ASYNC110 (it has no bell)
+            await asyncio.sleep(0.005)
 
     def silence(self) -> None:
         """The control plane has not been heard of for longer than allowed."""

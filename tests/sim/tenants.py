@@ -74,8 +74,9 @@ class Tenants:
 
 
 def _of_the_full_one(table: sa.Table) -> sa.Select[Any]:
-    """Every row of the full workspace, but for when its credentials were last used: looking here uses one."""
-    columns = [column for column in table.c if column.name not in {"last_used_at", "seen_at"}]
+    """Every row of the full workspace, but for when its credentials were last used, because looking here uses one, and
+    for the installation's key that its secrets are wrapped by."""
+    columns = [column for column in table.c if column.name not in {"last_used_at", "seen_at", "kek", "wrapped"}]
     return sa.select(*columns).where(table.c.workspace == FULL)
 
 
@@ -158,6 +159,10 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         )
         client.post("/v1/imports/events", dict, [msgspec.to_builtins(outcome)])
         client.post("/v1/people", dict, {"email": f"ann@{MARK}.example", "roles": ["viewer"]})
+        client.put(f"/v1/secrets/{MARK}-secret", dict, {"value": MARK, "hosts": [f"{MARK}.example"]})
+        place = f"https://{MARK}.example"
+        told = {"authorize_url": place, "token_url": place, "client_id": MARK, "hosts": [f"{MARK}.example"]}
+        client.put(f"/v1/connectors/{MARK}-crm", dict, told)
         client.post("/v1/services", dict, {"name": f"{MARK}-ci", "roles": ["viewer"]})
         key = client.post(f"/v1/services/{MARK}-ci/keys", dict, {"name": "ci", "scopes": ["agents:read"]})
         public = ECKey.generate_key("P-256").as_dict(private=False)
@@ -196,6 +201,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "program": program,
         "passkey": passkey,
         "thumbprint": agent_key["thumbprint"],
+        "secret": f"{MARK}-secret",
+        "connector": f"{MARK}-crm",
         "service": f"{MARK}-ci",
         "session id": own["sessions"][0]["id"],
         "session": session,

@@ -37,6 +37,11 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "token_id": "{token}",
     "service": "{service}",
     "rule": "{rule}",
+    "connectors remove name": "{connector}",
+    "connectors disconnect name": "{connector}",
+    "secrets allow name": "{secret}",
+    "secrets remove name": "{secret}",
+    "secrets rotate name": "{secret}",
     "key_id": "{key}",
     "login_id": "{login}",
     "program_id": "{program}",
@@ -67,6 +72,7 @@ OPTIONS: dict[str, list[str]] = {
     "shape": ["--format", "okta"],
     "redirect": ["--redirect", "https://heron.example/cb"],
     "json": ["--json"],
+    "host": ["--host", "heron.example"],
     "files": ["--file", "{folder}/agent.yaml"],
     "version": ["--to", "{version}"],
     "to": ["--to", "{folder}/private.jwk"],
@@ -83,6 +89,8 @@ ELSEWHERE = {
     "drill rotation": "starts instances as `run` does, and sends what `rotate` and `keys rotate` send",
     "workspaces create": "makes a workspace of its own",
     "services add": "makes one of its own, under any name",
+    "connectors put": "sets up one of its own, under any name",
+    "secrets put": "keeps one of its own, under any name",
     "people add": "adds to its own people, under any address",
 }
 

@@ -20,6 +20,7 @@ from tenure.policy import cli as policy
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
 from tenure.sdk import cli as sdk
+from tenure.secrets import cli as secrets
 from tenure.telemetry import cli as telemetry
 from tenure.tools import cli as tools
 from tenure.trust import cli as trust
@@ -32,6 +33,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     breaker.register,
     credentials.register,
     tools.register,
+    secrets.register,
     policy.register,
     telemetry.register,
     audit.register,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
 from tenure.base.http import TheActor
 from tenure.base.replicas import Replicas
+from tenure.base.sealing import HEADER
 from tenure.kernel.errors import Refused
 
 
@@ -31,10 +34,13 @@ def create_router(replicas: Replicas) -> APIRouter:
         response_class=StreamingResponse,
         responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
     )
-    async def snapshot(request: Request, actor: TheActor) -> StreamingResponse:
-        """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens."""
+    async def snapshot(
+        request: Request, actor: TheActor, box: Annotated[str, Header(alias=HEADER, max_length=64)] = ""
+    ) -> StreamingResponse:
+        """The Snapshot and every change of it, one JSON object a line, for as long as the gateway listens. Values of
+        secrets are sealed for the public key (X25519) that the gateway sends."""
         permit(actor, "gateway:facts")
-        return StreamingResponse(request.app.state.publisher.stream(), media_type="application/x-ndjson")
+        return StreamingResponse(request.app.state.publisher.stream(box), media_type="application/x-ndjson")
 
     @router.post("/internal/v1/snapshot/confirmed", status_code=204)
     def confirmed(actor: TheActor, body: Confirmed) -> None:

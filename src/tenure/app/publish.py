@@ -10,23 +10,30 @@ from dataclasses import replace
 import msgspec
 
 from tenure.approvals import service as approvals
-from tenure.base import events
+from tenure.base import events, log
 from tenure.base.room import World
 from tenure.breaker import service as breaker
 from tenure.breaker.model import Scope
 from tenure.identity import service as identity
-from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot, difference, is_empty
+from tenure.kernel.errors import Failed
+from tenure.kernel.snapshot import AgentFact, BreakerFact, SecretFact, Snapshot, difference, is_empty
 from tenure.oauth import service as oauth
 from tenure.policy import service as policy
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
+from tenure.secrets import service as secrets
 from tenure.tools import service as tools
 
+_log = log.get("publish")
 HEARTBEAT_S = 2.0
+_SEAL_S = 0.5  # facts, a revocation among them, wait no longer for values of secrets, which follow
 _LOOK = 5000  # Events; when more are new, the facts are built without reading them
 
 # Events of these families change no fact, and they are most of what happens.
-_WITHOUT_FACTS = ("call.completed", "import.", "otlp.", "instance.", "token.", "person.logged_in", "person.entered")
+_WITHOUT_FACTS = (
+    *("call.completed", "import.", "otlp.", "instance.", "token.", "secret.used"),
+    *("person.logged_in", "person.entered"),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -72,6 +79,7 @@ class Publisher:
                 revoked=oauth.revoked(connection, now),
                 audiences=oauth.resources(world.config),
                 people=identity.person_facts(connection),
+                credentials=secrets.facts(connection, agents, now),
             )
 
     def refresh(self) -> bool:
@@ -137,32 +145,52 @@ class Publisher:
         for flag in self._listeners:
             flag.set()
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self, box: str = "") -> AsyncIterator[bytes]:
         """One gateway's feed as lines of JSON: the whole Snapshot, then Deltas, an empty one every 2 seconds. One that
-        somebody waits for asks to be confirmed at once."""
+        somebody waits for asks to be confirmed at once. Values of secrets are sealed for ``box``; without one there are
+        none."""
         flag = asyncio.Event()
         replicas = self._world.replicas
         self._listeners.add(flag)
         try:
             sent = self.snapshot
             asked = sent.version
-            yield _encode({"snapshot": sent, "confirm": True}) + b"\n"
+            sealed, owed = await self._sealed(sent.credentials, box)
+            yield _encode({"snapshot": sent, "confirm": True, "sealed": sealed}) + b"\n"
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await flag.wait()
                 except TimeoutError:
+                    sealed, owed = await self._sealed(owed, box)
                     beat = replace(sent, issued_at=self._world.clock())
-                    yield _encode({"delta": difference(sent, beat), "confirm": True}) + b"\n"
+                    yield _encode({"delta": difference(sent, beat), "confirm": True, "sealed": sealed}) + b"\n"
                     continue
                 flag.clear()
                 current = self.snapshot
                 confirm = replicas.floor > asked
                 asked = current.version if confirm else asked
-                yield _encode({"delta": difference(sent, current), "confirm": confirm}) + b"\n"
+                delta = difference(sent, current)
+                news = {key: fact for key, fact in delta.credentials.items() if fact is not None}
+                sealed, late = await self._sealed(news, box)
+                owed = {key: fact for key, fact in owed.items() if current.credentials.get(key) == fact} | late
+                yield _encode({"delta": delta, "confirm": confirm, "sealed": sealed}) + b"\n"
                 sent = current
         finally:
             self._listeners.discard(flag)
+
+    async def _sealed(self, wanted: Mapping[str, SecretFact], box: str) -> tuple[str | None, dict[str, SecretFact]]:
+        """The values of secrets for one gateway, and those that it has still to be sent: while the key cannot be had
+        that they are kept under, the facts go out without them."""
+        if not wanted or not box:
+            return None, {}
+        try:
+            async with asyncio.timeout(_SEAL_S):
+                return await asyncio.to_thread(secrets.sealed_for, self._world, wanted, box), {}
+        except (Failed, TimeoutError) as error:
+            problem = error.message if isinstance(error, Failed) else "it takes too long"
+            _log.warning("secrets_not_sent", problem=problem, secrets=len(wanted))
+            return None, dict(wanted)
 
 
 def _news(known: AgentFact | None, fact: AgentFact) -> bool:

@@ -31,6 +31,7 @@ from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
 from tenure.base.http import install_errors, problem
+from tenure.base.memory import keep_private
 from tenure.base.replicas import Replicas
 from tenure.base.room import Room, World
 from tenure.client import AsyncClient
@@ -171,7 +172,10 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
     database = Database(config.database)
     consumers = frozenset(consumer.name for room in rooms for consumer in room.consumers)
     replicas = Replicas(config.data_dir / "gateways.json", config.snapshot_max_age_s)
-    world = World(db=database, clock=clock, config=config, bell=Bell(), consumers=consumers, replicas=replicas)
+    vets = tuple(room.vet for room in rooms if room.vet)
+    world = World(
+        db=database, clock=clock, config=config, bell=Bell(), consumers=consumers, replicas=replicas, vets=vets
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -245,6 +249,7 @@ class _Server(uvicorn.Server):
 
 def main() -> int:
     """Serves until SIGTERM. A refusal is one line on standard error and exit status 2, a failure of the world 3."""
+    keep_private()
     try:
         config = settings.load()
         log.configure(config.log_level)

@@ -155,6 +155,7 @@ class Supervisor:
         self.config = config
         self._say = say
         self._env = {**os.environ, **environment(config)}
+        self._gateway_env = {name: value for name, value in self._env.items() if name not in _kept_back(config)}
         self.control = Child("control", (sys.executable, "-m", "tenure.app.server"))
         self.gateway = Child("gateway", (sys.executable, "-m", "tenure.gateway"))
         self._stop = threading.Event()
@@ -163,7 +164,7 @@ class Supervisor:
         """Starts both and waits until both serve. Raises Failed when one does not; SystemExit when it has said why."""
         children = (self.control, self.gateway)
         for child in children:
-            child.start(self._env)
+            child.start(self._env_of(child))
         deadline = time.monotonic() + READY_WITHIN_S
         for child in children:
             while not child.ready.wait(0.02):
@@ -185,6 +186,9 @@ class Supervisor:
                 raise Failed("did_not_start", "The gateway got no Snapshot from the control plane.")
             time.sleep(0.02)
 
+    def _env_of(self, child: Child) -> dict[str, str]:
+        return self._gateway_env if child is self.gateway else self._env
+
     def watch(self) -> None:
         """Starts again whatever ends by itself, after a pause that doubles, until ``ask_to_stop``."""
         while not self._stop.wait(0.1):
@@ -201,7 +205,7 @@ class Supervisor:
                     )
                 elif now >= child.due:
                     child.due = 0.0
-                    child.start(self._env)
+                    child.start(self._env_of(child))
 
     def ask_to_stop(self, *_signal: object) -> None:
         """Makes ``watch`` return."""
@@ -211,6 +215,15 @@ class Supervisor:
         """Drains: the gateway first, so that its last Events still find the control plane."""
         self.gateway.stop(self.config.drain_s + 2)
         self.control.stop(self.config.drain_s + 2)
+
+
+def _kept_back(config: Config) -> frozenset[str]:
+    """What opens all secrets and the database is the control plane's alone: no gateway is started with it."""
+    kind, _, variable = config.secrets_key.partition(":")
+    own = {variable} if kind == "env" else set()
+    if not config.database.startswith("sqlite"):  # where an SQLite file is, the gateway must know to hide it
+        own.add("TENURE_DATABASE_URL")
+    return frozenset(own | {"VAULT_TOKEN", "BAO_TOKEN"})
 
 
 def run(config: Config, say: Callable[[str], None]) -> None:

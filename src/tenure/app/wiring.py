@@ -14,6 +14,7 @@ from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
+from tenure.secrets.room import ROOM as SECRETS
 from tenure.telemetry.room import ROOM as TELEMETRY
 from tenure.tools.room import ROOM as TOOLS
 from tenure.trust.room import ROOM as TRUST
@@ -28,6 +29,7 @@ ROOMS: tuple[Room, ...] = (
     OAUTH,
     POLICY,
     TOOLS,
+    SECRETS,
     APPROVALS,
     BREAKER,
     RUNTIME,

@@ -4,16 +4,19 @@ generated from this table, and a setting that is not in it does not exist."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tenure.base.bounds import Bounds, Variables, variables
 from tenure.base.scan.rules import CLASSES
 from tenure.kernel.errors import Refused
 
 CLIENT_WAYS = ("documents", "registration", "loopback")
 """How programs may be known that people log in with, besides those that an operator registers."""
+_KEY_SOURCE = r"file|env:[A-Za-z_][A-Za-z0-9_]{0,127}|transit:[A-Za-z0-9_./-]{1,128}/[A-Za-z0-9_.-]{1,64}"
 
 
 class _Words(Container[str]):
@@ -24,6 +27,13 @@ class _Words(Container[str]):
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and all(word in self._words for word in words_of(text))
+
+
+class _KeySource(Container[str]):
+    """Texts that say where the key of the secrets comes from."""
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and re.fullmatch(_KEY_SOURCE, text) is not None
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -43,6 +53,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "oauth_ttl_s": (range(60, 3601), "seconds from 60 to 3600"),
     "token_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
+    "env_credentials": (Variables(), "a list as KEY=api.example.com, OTHER=exec:npx -y server"),
+    "secrets_key": (_KeySource(), "file, env:VARIABLE or transit:MOUNT/KEY"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
@@ -163,6 +175,15 @@ class Config:
     mcp_subscriptions: int = _setting(
         100, "TENURE_MCP_SUBSCRIPTIONS", "MCP resources that one session, or one listening client, may subscribe to"
     )
+    env_credentials: str = _setting(
+        "OPENAI_API_KEY=api.openai.com,ANTHROPIC_API_KEY=api.anthropic.com,"
+        "GEMINI_API_KEY=generativelanguage.googleapis.com,GOOGLE_API_KEY=generativelanguage.googleapis.com",
+        "TENURE_ENV_CREDENTIALS",
+        "Variables of the gateway's environment that manifests may name, and where each may go; see secrets.md",
+    )
+    secrets_key: str = _setting(
+        "file", "TENURE_SECRETS_KEY", "Key that secrets are kept under: file, env:VARIABLE or transit:MOUNT/KEY"
+    )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"
@@ -181,6 +202,11 @@ class Config:
     def confines(self, workspace: str) -> bool:
         """Whether agents of a workspace may be started confined only."""
         return not {"*", workspace}.isdisjoint(words_of(self.confine))
+
+    @property
+    def variables(self) -> Mapping[str, Bounds]:
+        """The variables of the gateway's environment that manifests may name, and where each may go."""
+        return variables(self.env_credentials)
 
     @property
     def redacted(self) -> frozenset[str]:

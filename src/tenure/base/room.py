@@ -15,7 +15,9 @@ from tenure.base.clock import Clock
 from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell, Consumer
+from tenure.base.faults import Fault
 from tenure.base.replicas import Replicas
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import BreakerFact
 
 if TYPE_CHECKING:
@@ -60,13 +62,18 @@ class Alarm:
             self.ring()
 
 
+Vet = Callable[["World", Connection, str, Sequence[JsonObject]], Sequence[Fault]]
+"""What a room on a higher floor has to say against manifests of a workspace: the faults, each with the place of its
+manifest in the sequence as ``document``."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What every verb may use: the database, the clock, the settings, the bell that says there is news, the alarm that
     says something must stop, and the gateways that hear of it.
 
     ``consumers`` names every Consumer of the event log that the wiring runs: nothing is pruned that one of them has not
-    read, and nothing at all while none is named."""
+    read, and nothing at all while none is named. ``vets`` are asked before manifests are taken."""
 
     db: Database
     clock: Clock
@@ -75,6 +82,7 @@ class World:
     consumers: frozenset[str] = frozenset()
     alarm: Alarm = field(default_factory=Alarm)
     replicas: Replicas = field(default_factory=Replicas)
+    vets: tuple[Vet, ...] = ()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -108,7 +116,7 @@ class Room:
 
     ``events`` maps each event type the slice appends to one line that says what it means (``docs/events.md`` is made of
     them). ``pump`` is for a consumer whose cursor is not in the control database: it takes the next batch and returns
-    its size. ``start`` runs once before serving, ``stop`` once after.
+    its size. ``vet`` looks at manifests before they are taken. ``start`` runs once before serving, ``stop`` once after.
     """
 
     name: str
@@ -117,5 +125,6 @@ class Room:
     consumers: tuple[Consumer, ...] = ()
     pump: Callable[[World], int] | None = None
     flows: tuple[Flow, ...] = ()
+    vet: Vet | None = None
     start: Callable[[World], None] | None = None
     stop: Callable[[World], None] | None = None

@@ -13,6 +13,7 @@ import uvloop
 
 from tenure.base import log
 from tenure.base.config import Config, load
+from tenure.base.memory import keep_private
 from tenure.base.scan.scanner import prepare
 from tenure.gateway.app import Gateway
 from tenure.kernel.errors import Refused
@@ -47,6 +48,7 @@ async def _serve(config: Config) -> None:
 
 def main() -> int:
     """Exit status 0 after a clean stop, 1 with one line on standard error when it cannot start."""
+    keep_private()
     try:
         config = load()
         log.configure(config.log_level)

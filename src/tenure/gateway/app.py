@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from tenure.gateway.deciding import PATHS as DECIDING
 from tenure.gateway.deciding import Deciding
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request, Response
+from tenure.gateway.keychain import Keychain
 from tenure.gateway.llm.codec import Fault
 from tenure.gateway.llm.forward import Bounds
 from tenure.gateway.llm.handler import LlmHandler
@@ -30,12 +32,14 @@ from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, UpstreamError
-from tenure.kernel.ids import stable_id
+from tenure.kernel.ids import new_id, stable_id
+from tenure.kernel.values import Event
 
 _log = log.get("gateway")
 _NAME = "local"
 _EVENTS = "/internal/v1/events"
 _SHIP_S = 30.0
+_USED_S = 5.0
 
 
 class Gateway:
@@ -44,7 +48,7 @@ class Gateway:
     def __init__(self, config: Config) -> None:
         self._config = config
         folder = config.data_dir / "spool" / _NAME
-        self.facts = Facts()
+        self.facts = Facts(credentials=Keychain(config.variables))
         self.spool = Spool(folder, config.spool_max_bytes, _NAME, config.redacted)
         self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
@@ -52,7 +56,12 @@ class Gateway:
         self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth)
         self._turned_away = TurnedAway(self.spool)
         self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
-        self._mcp = McpHandler(self._pipeline, _mcp_limits(config), Sandbox(config.sandbox, _private(config)))
+        self._mcp = McpHandler(
+            self._pipeline,
+            _mcp_limits(config),
+            Sandbox(config.sandbox, _private(config)),
+            config.public_url.rstrip("/") or config.control_url,
+        )
         self._a2a = A2aHandler(
             self._pipeline,
             self._turned_away,
@@ -79,6 +88,7 @@ class Gateway:
         await self._mcp.start()
         self._tasks.append(asyncio.create_task(self._link.run()))
         self._tasks.append(asyncio.create_task(self._mcp.look_ahead()))
+        self._tasks.append(asyncio.create_task(self._tell_used()))
         self.spool.start(self._ship)
         return port
 
@@ -89,6 +99,7 @@ class Gateway:
         await self._mcp.stop()
         self._deciding.end()
         await self._link.leave()
+        self._note_used()
         await self.spool.stop(min(2.0, self._config.drain_s))
         self._first_use.close()
         for task in self._tasks:
@@ -110,6 +121,26 @@ class Gateway:
                 return 504
             raise
         return reply.status
+
+    async def _tell_used(self) -> None:
+        """Tells now and then which secrets were sent."""
+        while True:
+            await asyncio.sleep(_USED_S)
+            self._note_used()
+
+    def _note_used(self) -> None:
+        for key in self.facts.credentials.taken():
+            workspace, _, name = key.partition("/")
+            self.spool.append(
+                Event(
+                    id=new_id(),
+                    type="secret.used",
+                    time=datetime.now(UTC),
+                    workspace=workspace,
+                    actor="system:gateway",
+                    data={"secret": name},
+                )
+            )
 
     def _explain(self, request: Request, status: int, code: str, message: str) -> bytes:
         """The answer to a request that could not be read, in the protocol of its path."""

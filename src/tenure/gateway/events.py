@@ -16,6 +16,8 @@ EVENTS: Mapping[str, str] = {
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
     "tool.seen": "A server describes a granted tool otherwise than is accepted or known; data: resource, fingerprint, "
     "definition (JSON as text)",
+    "secret.used": "A secret of the workspace, or a person's token (`connector/address`), was sent since this was told "
+    "last; data: secret",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 import msgspec
 
 from tenure.base import log
+from tenure.base.sealing import HEADER, Box
+from tenure.gateway.keychain import Keychain
 from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -31,14 +33,17 @@ _CONFIRMED, _TOO_OLD = 204, 409
 
 class Frame(msgspec.Struct):
     """One line of the stream: the whole Snapshot, or what changed since. ``confirm``: somebody waits to hear that it is
-    in force here."""
+    in force here. ``sealed``: values of secrets."""
 
     snapshot: Snapshot | None = None
     delta: Delta | None = None
     confirm: bool = False
+    sealed: str | None = None
 
 
 _frames = msgspec.json.Decoder(Frame)
+_values = msgspec.json.Decoder(dict[str, str])
+_NO_VALUES: Mapping[str, str] = {}
 
 
 class Facts:
@@ -49,8 +54,9 @@ class Facts:
     not closed, so that calls elsewhere need not ask.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, credentials: Keychain | None = None) -> None:
         self.current: Snapshot | None = None
+        self.credentials = credentials or Keychain({}, {})
         self.bundles: Mapping[str, Bundle] = {}
         self.stopping: frozenset[str] = frozenset()
         self._clock = clock
@@ -96,12 +102,15 @@ class Facts:
         for as long as they say, and not from when its answer arrived, however long that took."""
         self._heard = max(self._heard, moment)
 
-    def replace(self, snapshot: Snapshot, bundles: Mapping[str, Bundle]) -> None:
-        """Takes over new facts, and wakes everyone who waits for a change."""
+    def replace(
+        self, snapshot: Snapshot, bundles: Mapping[str, Bundle], values: Mapping[str, str] = _NO_VALUES
+    ) -> None:
+        """Takes over new facts and values of secrets, and wakes everyone who waits for a change."""
         if self.current is None or snapshot.breakers is not self.current.breakers:
             open_ones = (key for key, fact in snapshot.breakers.items() if fact.tripped or fact.trials)
             self.stopping = frozenset(key.partition("/")[0] for key in open_ones)
         self.current = snapshot
+        self.credentials.take(snapshot.credentials, values)
         self.bundles = bundles
         bell, self._bell = self._bell, None
         if bell is not None and not bell.done():
@@ -127,6 +136,7 @@ class Link:
         self._url = url
         self._token = token
         self._versions: dict[str, str] = {}
+        self._box = Box()
 
     async def run(self) -> None:
         """Connects, follows, and connects again, with a back-off that starts anew after every Snapshot."""
@@ -152,7 +162,12 @@ class Link:
 
     async def _follow(self) -> AsyncIterator[None]:
         """Yields after every frame that was applied. Raises when the stream breaks or a Delta does not fit."""
-        headers = (("authorization", f"Bearer {await self._token()}"), ("accept", "application/x-ndjson"))
+        self._box = Box()  # what was sealed for an earlier connection stays sealed
+        headers = (
+            ("authorization", f"Bearer {await self._token()}"),
+            ("accept", "application/x-ndjson"),
+            (HEADER, self._box.public),
+        )
         reply = await self._client.send(self._url, "GET", _PATH, headers, timeout_s=_SILENCE_S)
         try:
             if reply.status != 200:
@@ -207,15 +222,16 @@ class Link:
             return
         elif facts.current is None:
             raise ValueError("a delta came before the first snapshot")
-        elif is_empty(frame.delta) and frame.delta.version == facts.current.version:
+        elif is_empty(frame.delta) and frame.delta.version == facts.current.version and frame.sealed is None:
             return
         else:
             new = apply(facts.current, frame.delta)
+        values = _values.decode(self._box.opened(frame.sealed)) if frame.sealed else _NO_VALUES
         old = facts.current
         if old is None or new.workspaces is not old.workspaces:
-            facts.replace(new, await asyncio.to_thread(self._compile, new.workspaces))
+            facts.replace(new, await asyncio.to_thread(self._compile, new.workspaces), values)
         else:
-            facts.replace(new, facts.bundles)
+            facts.replace(new, facts.bundles, values)
 
     def _compile(self, workspaces: Mapping[str, WorkspaceFact]) -> Mapping[str, Bundle]:
         """Compiled policies of every workspace; those that have not changed are kept. A set that does not compile here

@@ -21,7 +21,7 @@ _MAX_HEAD = 64 << 10
 
 class UpstreamError(Exception):
     """The upstream could not be reached or broke off. ``kind`` is the ``error.type`` of the Event: connect_failed,
-    connect_timeout, timeout, reset, garbage, too_large, too_long or busy."""
+    connect_timeout, timeout, reset, garbage, too_large, too_long, busy or no_credential."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -20,11 +20,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A model provider. ``credential_env`` names a variable of the *gateway's* environment: the key itself never
-    enters a Snapshot."""
+    """A model provider. ``credential_env`` names a variable of the *gateway's* environment, ``credential_secret`` a
+    secret of the workspace: the key itself never enters a Snapshot."""
 
     base_url: str
     credential_env: str | None = None
+    credential_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ class ModelFact:
 class ServerFact:
     """An upstream MCP server: ``command`` for stdio or ``url`` for streamable HTTP, exactly one of them.
 
-    ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on. ``prefix`` is
+    ``env`` holds plain settings; ``env_from`` names variables of the gateway's environment to hand on, ``env_secrets``
+    the secret for each of its variables that holds one. An address is sent the variable ``credential_env``, the secret
+    ``credential_secret``, or the token by which the person worked for has let agents in (``connector``). ``prefix`` is
     put before the names of its tools and prompts (None: ``<name>__``). Granted besides tools: ``resources`` (patterns
     of URIs), ``prompts`` (names) and ``asks`` (what it may ask of the agent's client: sampling, elicitation, roots).
     ``off``: all of it is switched off, and why; empty while it is on.
@@ -96,6 +99,9 @@ class ServerFact:
     write: tuple[str, ...] = ()
     shared: bool = True
     in_process: bool = False
+    credential_secret: str = ""
+    env_secrets: Mapping[str, str] = field(default_factory=dict)
+    connector: str = ""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -153,6 +159,7 @@ class PeerFact:
     credential_env: str | None = None
     governed: bool = True
     card: str = ""
+    credential_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +289,19 @@ class RevokedFact:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretFact:
+    """A secret that agents need, but for its value: which ``version`` is current and where it may go
+    (``base.bounds``). ``mark`` is what nothing but this version has; ``previous`` is that of the version before it
+    while that one is still believed, else empty."""
+
+    version: int
+    mark: str
+    hosts: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
 
@@ -290,6 +310,9 @@ class Snapshot:
     that are dead though their signature holds, each with the Unix seconds when it is dead by itself; ``audiences`` are
     what tokens may be made out for, and where each is good (``oauth.model.surfaces``). ``breakers`` are
     those of more than one agent, by ``<workspace>/<scope>/<name>`` (``breaker.model``); an agent's own is in its fact.
+    ``credentials`` are the
+    workspaces' secrets, by ``<workspace>/<name>``, and tokens of people, by ``<workspace>/<connector>/<address>``;
+    values travel beside it, sealed for each gateway.
     """
 
     version: int
@@ -307,6 +330,7 @@ class Snapshot:
     revoked: Mapping[str, float] = field(default_factory=dict)
     audiences: Mapping[str, str] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
+    credentials: Mapping[str, SecretFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +351,7 @@ class Delta:
     revoked: Mapping[str, float | None] = field(default_factory=dict)
     audiences: Mapping[str, str | None] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact | None] = field(default_factory=dict)
+    credentials: Mapping[str, SecretFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -372,13 +397,15 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         revoked=_changed(old.revoked, new.revoked),
         audiences=_changed(old.audiences, new.audiences),
         breakers=_changed(old.breakers, new.breakers),
+        credentials=_changed(old.credentials, new.credentials),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    return not (any(facts) or delta.revoked or delta.audiences or delta.breakers or delta.revocations)
+    more = (delta.revoked, delta.audiences, delta.breakers, delta.revocations, delta.credentials)
+    return not (any(facts) or any(more))
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -401,4 +428,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         revoked=_merged(snapshot.revoked, delta.revoked),
         audiences=_merged(snapshot.audiences, delta.audiences),
         breakers=_merged(snapshot.breakers, delta.breakers),
+        credentials=_merged(snapshot.credentials, delta.credentials),
     )

@@ -67,6 +67,7 @@ def peer_facts(conn: Connection, gateway_url: str, sign: Sign) -> dict[str, Peer
             rest_url=served.get("rest_url"),
             version=served["protocol"],
             credential_env=served.get("credential_env"),
+            credential_secret=served.get("credential_secret", ""),
             card=signed(card, sign),
         )
     for external in store.externals(conn):

@@ -47,7 +47,7 @@ def _web_address(value: str) -> str:
     if not match:
         raise PydanticCustomError("web_address", "must be an address such as https://host/path, without ? or #")
     if "@" in match[1]:
-        raise PydanticCustomError("secret", "carries a credential; name a variable in credential_env instead")
+        raise PydanticCustomError("secret", "carries a credential; name a secret in credential_secret instead")
     return value.rstrip("/")
 
 
@@ -123,8 +123,10 @@ class Model(_Part):
         description="Address up to and including the version, as in /v1; known for: " + ", ".join(DEFAULT_URL)
     )
     credential_env: Variable | None = Field(
-        None, description="Variable of the gateway's environment that holds the provider's key"
+        None,
+        description="Variable of the gateway's environment that holds the provider's key, if an operator lets it go",
     )
+    credential_secret: Label | None = Field(None, description="Secret of the workspace that is the provider's key")
     alias: Line | None = Field(
         None, description="What the agent asks for, as in fast; the gateway puts the model's name in its place"
     )
@@ -178,7 +180,14 @@ class Server(_Part):
     )
     env: dict[Variable, str] = Field(default_factory=dict, description="Plain settings for the command; no secrets")
     env_from: list[Variable] = Field(
-        default_factory=list, max_length=100, description="Variables of the gateway's environment to hand on"
+        default_factory=list,
+        max_length=100,
+        description="Variables of the gateway's environment to hand on, if an operator lets them go",
+    )
+    env_secrets: dict[Variable, Label] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Secrets of the workspace for the command, by the variable that it reads each from",
     )
     cwd: Line | None = Field(None, description="Folder that the command starts in")
     sandbox: Sandbox | None = Field(None, description="What the command may do outside of itself")
@@ -188,7 +197,16 @@ class Server(_Part):
         "true when left out. Say false where it keeps from one call to the next what another agent must not meet",
     )
     credential_env: Variable | None = Field(
-        None, description="Variable of the gateway's environment that holds the bearer token for the address"
+        None,
+        description="Variable of the gateway's environment that holds the bearer token for the address, if an operator "
+        "lets it go",
+    )
+    credential_secret: Label | None = Field(
+        None, description="Secret of the workspace that is the bearer token for the address"
+    )
+    connector: Label | None = Field(
+        None,
+        description="Connector by which each person lets agents in at the address: their own token is sent for them",
     )
     prefix: Annotated[str, Field(pattern=PREFIX)] | None = Field(
         None,
@@ -271,7 +289,12 @@ class A2a(_Part):
     rest_url: Address | None = Field(None, description="Where it serves HTTP+JSON, without /message:send and the like")
     protocol: Literal["1.0", "0.3"] = Field("1.0", description="Version of A2A that it speaks")
     credential_env: Variable | None = Field(
-        None, description="Variable of the gateway's environment that holds the bearer token it asks of the gateway"
+        None,
+        description="Variable of the gateway's environment that holds the bearer token it asks of the gateway, if an "
+        "operator lets it go",
+    )
+    credential_secret: Label | None = Field(
+        None, description="Secret of the workspace that is the bearer token it asks of the gateway"
     )
     version: Line = Field("1", description="Version of the agent, for those who call it")
     skills: list[Skill] = Field(min_length=1, max_length=200, description="What it can be asked for")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -43,6 +43,7 @@ __all__ = [
     "bumps_epoch",
     "check",
     "decided_by_another",
+    "declared_fact",
     "manifest_schema",
     "release_digest",
     "thing",
@@ -259,16 +260,27 @@ def with_behaviour(manifest: JsonObject, content: JsonObject) -> JsonObject:
 
 def agent_fact(agent: AgentRecord) -> AgentFact:
     """What the gateways decide from. Breaker limits come from the manifest; whether it has tripped, from elsewhere."""
-    spec = agent.manifest["spec"]
-    return AgentFact(
-        workspace=agent.workspace,
-        name=agent.name,
+    return replace(
+        declared_fact(agent.workspace, agent.manifest),
         state=agent.state,
         release=agent.release,
         credential_epoch=agent.credential_epoch,
         owner=agent.owner,
-        purpose=spec["purpose"],
         risk_tier=agent.risk_tier,
+    )
+
+
+def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
+    """The fact of an agent as a manifest declares it, without what the registry knows besides."""
+    spec = manifest["spec"]
+    return AgentFact(
+        workspace=workspace,
+        name=manifest["metadata"]["name"],
+        state=S.REQUESTED,
+        release="",
+        credential_epoch=0,
+        owner=spec["owner"],
+        purpose=spec["purpose"],
         models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
         tools=tuple(_tool(tool) for tool in spec.get("tools", ())),
@@ -283,7 +295,7 @@ def agent_fact(agent: AgentRecord) -> AgentFact:
 def _model(model: JsonObject) -> ModelFact:
     return ModelFact(
         name=model["name"],
-        upstream=Upstream(model["base_url"], model.get("credential_env")),
+        upstream=Upstream(model["base_url"], model.get("credential_env"), model.get("credential_secret", "")),
         provider=model["provider"],
         alias=model.get("alias", ""),
         wire=model.get("wire", ""),
@@ -311,6 +323,9 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         write=tuple(sandbox.get("write", ())),
         shared=server.get("shared", True),
         in_process=server.get("in_process", False),
+        credential_secret=server.get("credential_secret", ""),
+        env_secrets=dict(server.get("env_secrets", {})),
+        connector=server.get("connector", ""),
     )
 
 

@@ -123,7 +123,7 @@ def _secret_texts(value: Any, path: list[str | int], document: int) -> list[Faul
     return []
 
 
-_KEEP_OUT = "keep it in the gateway's environment and name the variable in credential_env or env_from"
+_KEEP_OUT = "keep it with `tenure secrets put` and name it in credential_secret or env_secrets"
 
 
 def _secret_settings(value: Any, document: int) -> list[Fault]:
@@ -135,7 +135,9 @@ def _secret_settings(value: Any, document: int) -> list[Fault]:
         for key, item in env.items() if isinstance(env, Mapping) else ():
             if _SECRET_NAME.search(key) and isinstance(item, str) and item and not _SECRET.search(item):
                 path = path_of(["spec", "servers", name, "env", key])
-                faults.append(Fault(path, "is named like a secret", f"list {key} in env_from instead", document))
+                faults.append(
+                    Fault(path, "is named like a secret", f"name a secret for {key} in env_secrets instead", document)
+                )
     return faults
 
 
@@ -184,6 +186,8 @@ def _agent_faults(manifest: Manifest) -> list[tuple[list[str | int], str, str]]:
     if served is not None:
         if served.url is None and served.rest_url is None:
             found.append((["spec", "a2a"], "has neither a url nor a rest_url", "say where it serves A2A"))
+        for path, what, hint in _credential_faults(served, "credential_env", "credential_secret"):
+            found.append((["spec", "a2a", *path], what, hint))
         skills = [skill.id for skill in served.skills]
         for index, skill in enumerate(skills):
             if skill in skills[:index]:
@@ -233,6 +237,8 @@ def _model_faults(spec: Spec) -> list[tuple[list[str | int], str, str]]:
             found.append(([*place, "alias" if model.alias else "name"], what, hint))
         known.setdefault(model.asked, model)
     for place, model in models.items():
+        for path, what, hint in _credential_faults(model, "credential_env", "credential_secret"):
+            found.append(([*place, *path], what, hint))
         if model.alias and any(other.alias and other.name == model.alias for other in models.values()):
             what = f"is also the name of a model: who asks for {model.alias} could mean either"
             found.append(([*place, "alias"], what, "choose another alias"))
@@ -259,11 +265,23 @@ def _server_faults(server: Server) -> list[tuple[list[str | int], str, str]]:
         given = (name for name in type(server).model_fields if name != "in_process" and getattr(server, name))
         return [([name], "means nothing for tools of the agent's own process", "leave it out") for name in given]
     if server.url is not None:
-        given = (name for name in ("env", "env_from", "cwd", "sandbox") if getattr(server, name))
+        given = (name for name in ("env", "env_from", "env_secrets", "cwd", "sandbox") if getattr(server, name))
         found.extend(([name], "means nothing for a url", "it is for a command") for name in given)
-    elif server.credential_env is not None:
+        return found + _credential_faults(server, "credential_env", "credential_secret", "connector")
+    if server.credential_env is not None:
         found.append((["credential_env"], "means nothing for a command", "hand the variable on with env_from"))
-    return found
+    if server.credential_secret is not None:
+        found.append((["credential_secret"], "means nothing for a command", "name a variable for it in env_secrets"))
+    if server.connector is not None:
+        found.append((["connector"], "means nothing for a command", "it is for a url"))
+    twice = [name for name in server.env_secrets if name in server.env or name in server.env_from]
+    return found + [(["env_secrets", name], "sets a variable a second time", "keep one of the two") for name in twice]
+
+
+def _credential_faults(part: BaseModel, *names: str) -> list[tuple[list[str | int], str, str]]:
+    """More than one credential for one place."""
+    given = [name for name in names if getattr(part, name) is not None]
+    return [([name], f"goes to the same place as {given[0]}", "keep one of the two") for name in given[1:]]
 
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (

@@ -124,11 +124,11 @@ def apply_all(world: World, actor: Actor, manifests: Sequence[Json], *, dry_run:
     read = _read_all(actor, manifests)
     if dry_run:
         with world.read() as tx:
-            steps = _plan(tx, actor, read, world.clock())
+            steps = _plan(world, tx, actor, read)
     else:
         with world.begin() as tx:
             store.alone(tx)
-            steps = _plan(tx, actor, read, world.clock())
+            steps = _plan(world, tx, actor, read)
             for step in steps:
                 _write(tx, actor, step)
     return [Applied(step.new, step.new != step.old, step.old is None) for step in steps]
@@ -169,10 +169,13 @@ def _read_all(actor: Actor, manifests: Sequence[Json]) -> list[Manifest]:
     return read
 
 
-def _plan(conn: Connection, actor: Actor, read: Sequence[Manifest], now: datetime) -> list[_Step]:
+def _plan(world: World, conn: Connection, actor: Actor, read: Sequence[Manifest]) -> list[_Step]:
+    now = world.clock()
     known = {agent.name: agent for agent in store.agents(conn, actor.workspace)}
     elsewhere = [agent.name for agent in store.externals(conn, actor.workspace)]
     faults = _unknown_agents(read, known, elsewhere)
+    declared = [manifest.as_json() for manifest in read] if world.vets else []
+    faults += [fault for vet in world.vets for fault in vet(world, conn, actor.workspace, declared)]
     if faults:
         raise refuse(faults)
     return [_step(actor, manifest, known.get(manifest.metadata.name), now) for manifest in read]

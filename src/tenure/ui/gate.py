@@ -87,9 +87,9 @@ class Api:
         """PUT. Raises Refused or Failed as the API did."""
         return await self.client.request("PUT", path, object, json=body, headers=self._headers())
 
-    async def delete(self, path: str) -> Json:
+    async def delete(self, path: str, **params: Any) -> Json:
         """DELETE. Raises Refused or Failed as the API did."""
-        return await self.client.request("DELETE", path, object, headers=self._headers())
+        return await self.client.request("DELETE", path, object, headers=self._headers(), **params)
 
     async def knock(self, path: str, body: Json, cookies: Mapping[str, str]) -> Mapping[str, str]:
         """POST of somebody who is not logged in yet, with other cookies of the browser; the answer's headers."""

@@ -15,7 +15,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
-from tenure.ui import actions, assets, consent, externals, lifecycle, services, waterfall
+from tenure.ui import actions, assets, consent, credentials, externals, lifecycle, services, waterfall
 from tenure.ui import breakers as stops
 from tenure.ui import people as members
 from tenure.ui import tools as granted
@@ -368,6 +368,7 @@ def create_router() -> APIRouter:
     console.include_router(externals.router)
     console.include_router(members.router)
     console.include_router(stops.router)
+    console.include_router(credentials.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

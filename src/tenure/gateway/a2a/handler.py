@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
 from tenure.gateway.a2a.push import Notifications, check_callback
 from tenure.gateway.a2a.wire import MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
 from tenure.gateway.http import Request, Response
+from tenure.gateway.keychain import sent
 from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
 from tenure.gateway.returned import WITHHELD, Withheld, told
 from tenure.gateway.turned_away import TurnedAway
@@ -101,7 +102,6 @@ class A2aHandler:
         *,
         ttl_s: float = 900.0,
         stream_max: int = 256 << 20,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._pipeline = pipeline
         self._turned_away = turned_away
@@ -109,7 +109,6 @@ class A2aHandler:
         self._address = address
         self._ttl_s = ttl_s
         self._stream_max = stream_max
-        self._environ = environ
         self._notifications = Notifications(pipeline, client)
 
     async def handle(self, request: Request) -> Response:
@@ -232,17 +231,23 @@ class A2aHandler:
             below, body = codec.mapped(ask, owns.inward, self._callback(run))
             path = f"{parts.path.rstrip('/')}{below}" if ask.rest else parts.path or "/"
             headers = self._headers(request, run, peer, grant)
-        except Refused as error:
-            return self._failed(run, fault_of(error), error.code.lower())
-        try:
-            reply = await self._client.send(
+            send = partial(
+                self._client.send,
                 f"{parts.scheme}://{parts.netloc}",
                 ask.verb,
                 f"{path}?{parts.query}" if parts.query and not ask.rest else path,
-                headers,
-                body,
+                body=body,
                 admit=lambda: self._admit(run),
             )
+        except Refused as error:
+            return self._failed(run, fault_of(error), error.code.lower())
+        try:
+            found = self._pipeline.facts.credentials.to_send(
+                peer.workspace, peer.credential_secret, peer.credential_env, url
+            )
+            if found is None and peer.credential_env:
+                _log.warning("upstream_key_missing", variable=peer.credential_env)
+            reply = await sent(send, headers, found)
             refuse_redirect(reply)
             if reply.status < 300 and reply.header("content-type").partition(";")[0].strip() == EVENTS:
                 return self._streaming(run, reply, owns)
@@ -307,12 +312,6 @@ class A2aHandler:
             expires = time.time() + self._ttl_s
             token = delegation.hand_over(self._pipeline.keyring, run.principal, grant, run.call, expires)
             headers.append((delegation.HEADER, token))
-        if peer.credential_env:
-            key = self._environ.get(peer.credential_env, "").strip()
-            if key:
-                headers.append(("authorization", f"Bearer {key}"))
-            else:
-                _log.warning("upstream_key_missing", variable=peer.credential_env)
         return headers
 
     # -- answers

@@ -23,7 +23,7 @@ from tenure.policy.model import redactions
 
 _RETRY_AFTER_S = 2
 _WAIT_MAX_S = 600.0
-_STATUS = {"timeout": 504, "connect_timeout": 504, "too_long": 504, "busy": 503}
+_STATUS = {"timeout": 504, "connect_timeout": 504, "too_long": 504, "busy": 503, "no_credential": 503}
 
 
 class Answers:

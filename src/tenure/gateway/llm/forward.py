@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from tenure.base import log
 from tenure.base.scan.texts import clean
 from tenure.gateway.http import Request
+from tenure.gateway.keychain import Keychain, sent
 from tenure.gateway.llm import codec
-from tenure.gateway.llm.codec import Wire
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
 from tenure.gateway.llm.slots import Slots
 from tenure.gateway.upstream import Client, Reply, UpstreamError
-from tenure.kernel.snapshot import ModelFact, Upstream
+from tenure.kernel.snapshot import ModelFact
 from tenure.policy.model import redactions
 
 _log = log.get("gateway")
@@ -59,12 +59,12 @@ class Bounds:
 
 
 class Forwarder:
-    """Sends calls to upstreams. The providers' keys are in ``environ``, and go nowhere but into a request's header."""
+    """Sends calls to upstreams. The providers' keys are in ``credentials``, and go nowhere but into a header."""
 
-    def __init__(self, client: Client, bounds: Bounds, environ: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, bounds: Bounds, credentials: Keychain) -> None:
         self._client = client
         self._bounds = bounds
-        self._environ = dict(environ)  # looking into os.environ encodes and decodes each time
+        self._credentials = credentials
         self._slots = Slots()
 
     async def exchange(
@@ -96,16 +96,25 @@ class Forwarder:
             body, query = codec.redacted(body, what), str(clean(query, what))
         if served.name != run.ask.model and run.ask.model:  # asked for by another name, or another model than asked for
             path, body = route.path_to(served.name), operation.renamed(body, served.name)
-        reply = await self._client.send(
-            route.base(served.upstream.base_url),
+        upstream, wire = served.upstream, route.wire
+        base, target = route.base(upstream.base_url), f"{path}?{query}" if query else path
+        headers = _forwarded(request)
+        send = partial(
+            self._client.send,
+            base,
             request.method,
-            f"{path}?{query}" if query else path,
-            self._headers(request, served.upstream, route.wire),
-            body,
+            target,
+            body=body,
             replay=operation is not PASS or request.method == "GET",
             timeouts=served.timeouts,
             admit=admit,
         )
+        credential = self._credentials.to_send(
+            run.principal.workspace, upstream.credential_secret, upstream.credential_env, upstream.base_url
+        )
+        if credential is None and upstream.credential_env:
+            _log.warning("upstream_key_missing", variable=upstream.credential_env)
+        reply = await sent(send, headers, credential, wire.key_header, wire.key_prefix)
         _refuse_redirect(reply)
         if _is_stream(run, reply):
             return reply, None
@@ -114,18 +123,14 @@ class Forwarder:
             _refuse_nonsense(reply, whole)
         return reply, whole
 
-    def _headers(self, request: Request, upstream: Upstream, wire: Wire) -> list[tuple[str, str]]:
-        named = request.headers.get("connection", "").lower()
-        dropped = _NOT_FORWARDED if named in ("", "keep-alive", "close") else _NOT_FORWARDED | set(_words(named))
-        headers = [(name, value) for name, value in request.headers.items() if name not in dropped]
-        headers.append(("accept-encoding", "identity"))
-        if upstream.credential_env:
-            key = self._environ.get(upstream.credential_env, "").strip()
-            if key:
-                headers.append((wire.key_header, wire.key_prefix + key))
-            else:
-                _log.warning("upstream_key_missing", variable=upstream.credential_env)
-        return headers
+
+def _forwarded(request: Request) -> list[tuple[str, str]]:
+    """The agent's headers that go on, without its credential."""
+    named = request.headers.get("connection", "").lower()
+    dropped = _NOT_FORWARDED if named in ("", "keep-alive", "close") else _NOT_FORWARDED | set(_words(named))
+    headers = [(name, value) for name, value in request.headers.items() if name not in dropped]
+    headers.append(("accept-encoding", "identity"))
+    return headers
 
 
 def _is_stream(run: Run, reply: Reply) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
@@ -38,11 +36,10 @@ class LlmHandler:
         turned_away: TurnedAway,
         client: Client,
         bounds: Bounds,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._pipeline = pipeline
         self._turned_away = turned_away
-        self._attempts = Attempts(pipeline, Forwarder(client, bounds, environ))
+        self._attempts = Attempts(pipeline, Forwarder(client, bounds, pipeline.facts.credentials))
         self._answers = Answers(pipeline, bounds)
 
     async def handle(self, request: Request) -> Response:

@@ -56,7 +56,9 @@ class Attempt:
 class Attempts:
     """What every kind of request has in common."""
 
-    def __init__(self, pipeline: Pipeline, servers: Servers, limits: Limits) -> None:
+    def __init__(self, pipeline: Pipeline, servers: Servers, limits: Limits, console: str = "") -> None:
+        """``console``: where people reach the control plane."""
+        self.console = console
         self.pipeline = pipeline
         self._servers = servers
         self._limits = limits
@@ -66,10 +68,20 @@ class Attempts:
         snapshot = self.pipeline.facts.current
         return snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
 
-    def server(self, agent: AgentFact, name: str) -> Server | None:
-        """The server that the agent's manifest calls ``name``."""
+    def server(self, agent: AgentFact, name: str, principal: Principal | None = None) -> Server | None:
+        """The server that the agent's manifest calls ``name``, as the person for whom ``principal`` works is let in."""
         fact = next((server for server in agent.servers if server.name == name), None)
-        return self._servers.get(agent.workspace, fact, agent.name) if fact is not None else None
+        person = principal.on_behalf_of if principal is not None else None
+        return self._servers.get(agent.workspace, fact, agent.name, person or "") if fact is not None else None
+
+    def unconnected(self, agent: AgentFact, name: str, principal: Principal) -> str:
+        """The connector by which the person for whom ``principal`` works has yet to let agents in at a server; empty
+        where nobody has to."""
+        fact = next((server for server in agent.servers if server.name == name), None)
+        if fact is None or not fact.connector:
+            return ""
+        key = f"{agent.workspace}/{fact.connector}/{(principal.on_behalf_of or '').lower()}"
+        return "" if self.pipeline.facts.credentials.mark(key) else fact.connector
 
     def begin(  # noqa: PLR0917 (the facts of one request, in the order they come to be)
         self,

@@ -61,7 +61,7 @@ class ToolCalls:
         missing: dict[str, str] = {}
 
         async def ask(name: str) -> None:
-            server = self._attempts.server(agent, name)
+            server = self._attempts.server(agent, name, principal)
             try:
                 offers[name] = await server.tools() if server is not None else Catalogue()
             except Failed as error:
@@ -123,6 +123,13 @@ class ToolCalls:
             details={"id": attempt.message.id, "data": _decision_data(verdict)},
         )
 
+    def _unconnected(self, attempt: Attempt, connector: str) -> bytes:
+        """The answer to a call for somebody who has yet to let agents in at the server: where to do that (MCP
+        2025-11-25, URL elicitation). It is recorded with the decision that it would have had."""
+        self._record(attempt, {"error.type": "not_connected"})
+        error = codec.connect_error(connector, attempt.server, attempt.principal.on_behalf_of, self._attempts.console)
+        return codec.error_message(attempt.message.id, error)
+
     async def _attempt(  # noqa: PLR0917 (the facts of one call, in the order they come to be)
         self,
         attempt: Attempt,
@@ -132,7 +139,10 @@ class ToolCalls:
         headers: Mapping[str, str],
         line: Line,
     ) -> bytes:
-        server = self._attempts.server(agent, attempt.server)
+        connector = self._attempts.unconnected(agent, attempt.server, attempt.principal)
+        if connector:
+            return self._unconnected(attempt, connector)
+        server = self._attempts.server(agent, attempt.server, attempt.principal)
         tool: Tool | None = None
         problem: Failed | None = None
         try:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -172,6 +173,17 @@ def result_message(identity: Json, result: JsonObject) -> bytes:
 def error_message(identity: Json, error: JsonObject) -> bytes:
     """A JSON-RPC response that failed; ``error`` has ``code`` and ``message``."""
     return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "error": error})
+
+
+def connect_error(connector: str, server: str, person: str | None, console: str) -> JsonObject:
+    """What is told where a person has to let agents in first: an address to open, as clients of 2025-11-25 read it."""
+    if person is None:
+        text = f"{server} is reached for a person only, and this agent works for nobody now (on_behalf_of)."
+        return {"code": -32042, "message": text, "data": {"elicitations": []}}
+    url = f"{console}/connectors?{urlencode({'name': connector})}"
+    text = f"{person} has not let agents in at {server} yet: open {url} and connect."
+    asked = {"mode": "url", "elicitationId": f"connect-{connector}", "url": url, "message": text}
+    return {"code": -32042, "message": text, "data": {"elicitations": [asked]}}
 
 
 def notification(method: str, params: JsonObject) -> bytes:

@@ -143,7 +143,10 @@ class Fingerprints:
             for fact in agent.tools:
                 if fact.pin is None and not fact.seen:
                     unseen.setdefault(fact.server, []).append(fact.name)
+            for_people = {server.name for server in agent.servers if server.connector}  # and nobody asks yet
             for server, names in unseen.items():
+                if server in for_people:
+                    continue
                 key = (agent.workspace, agent.name, server)
                 before, at = self._looked.get(key, ([], now))
                 if not set(names) <= set(before) or now - at >= _LOOK_AGAIN_S:

@@ -44,13 +44,16 @@ _FAR = METHODS | _SUBSCRIBING | {"tools/call"}
 class McpHandler:
     """One for the whole process. ``start`` it before the first request, ``stop`` it after the last."""
 
-    def __init__(self, pipeline: Pipeline, limits: Limits | None = None, sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, limits: Limits | None = None, sandbox: Sandbox | None = None, console: str = ""
+    ) -> None:
+        """``console``: where people reach the control plane."""
         self._pipeline = pipeline
         self._turned_away = TurnedAway(pipeline.spool)
         self._limits = limits or Limits()
         self._client = Client(self._limits.call_s)
-        self._servers = Servers(self._client, self._limits, sandbox)
-        self._attempts = Attempts(pipeline, self._servers, self._limits)
+        self._servers = Servers(self._client, self._limits, sandbox, pipeline.facts.credentials)
+        self._attempts = Attempts(pipeline, self._servers, self._limits, console)
         self._fingerprints = Fingerprints(pipeline, self._attempts)
         self._calls = ToolCalls(self._attempts, self._fingerprints)
         self._offers = Offers(self._attempts)
@@ -99,6 +102,7 @@ class McpHandler:
                 for server in agent.servers
             }
             await self._servers.retain(needed)
+            self._servers.turn()
 
     async def handle(self, request: Request) -> Response:
         """Answers one HTTP request. Cancelling it (the client hung up) cancels the tool call that it carries."""

@@ -102,7 +102,7 @@ class Offers:
         missing: dict[str, str] = {}
 
         async def ask(fact: ServerFact) -> None:
-            server = self._attempts.server(agent, fact.name)
+            server = self._attempts.server(agent, fact.name, principal)
             try:
                 found[fact.name] = await server.listing(method, key) if server is not None else ()
             except Failed as error:
@@ -139,7 +139,7 @@ class Offers:
             verdict = await self._attempts.decide(attempt, headers)
             if not verdict.allowed:
                 return self._refuse(attempt, verdict, what, name)
-            server = self._attempts.server(agent, server_name) if agent is not None else None
+            server = self._attempts.server(agent, server_name, attempt.principal) if agent is not None else None
             if server is None:
                 return self._failed(attempt, Failed("no_server", f"No server {server_name} is configured."))
             answer = await act(attempt, server, verdict)

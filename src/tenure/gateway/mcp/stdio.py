@@ -46,11 +46,11 @@ _WRITE_HIGH = 1 << 20
 _SIGNALLED = 128  # the sandbox ends with this and the signal's number when a signal ended the server
 
 
-def environment(fact: ServerFact, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child process is given: three variables everybody needs, the settings of its manifest, and the variables
-    it names, out of ``environ``. Nothing else of the gateway's environment, which holds credentials of others."""
-    names = (*_INHERITED, *fact.env_from)
-    return {name: environ[name] for name in names if name in environ} | dict(fact.env)
+def environment(fact: ServerFact, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child process is started with: three variables of ``environ`` that everybody needs, what it was ``given``
+    of variables and secrets, and the settings of its manifest. Nothing else of the gateway's environment, which holds
+    credentials of others."""
+    return {name: environ[name] for name in _INHERITED if name in environ} | dict(given) | dict(fact.env)
 
 
 def _die_with(parent: int) -> Callable[[], None]:
@@ -82,8 +82,12 @@ def _ended(code: int, *, boxed: bool) -> str:
 class StdioConnection:
     """One child process and the requests that run in it. Every failure ends all of them with the same Failed."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, news: News, sandbox: Sandbox) -> None:
+    def __init__(
+        self, fact: ServerFact, limits: Limits, news: News, sandbox: Sandbox, given: Mapping[str, str] | None = None
+    ) -> None:
+        """``given``: the variables and secrets that it is started with."""
         self.version = ""
+        self._given = dict(given or {})
         self._fact = fact
         self._limits = limits
         self._sandbox = sandbox
@@ -98,6 +102,8 @@ class StdioConnection:
         self._last = 0
         self._noise = 0
         self._secrets: tuple[str, ...] = ()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._dead: Failed | None = None
         self._kept_by = "nothing"
 
@@ -108,10 +114,8 @@ class StdioConnection:
 
     async def open(self) -> None:
         """Starts the process. Raises Failed (upstream_unavailable) when it cannot be started."""
-        env = environment(self._fact, os.environ)
-        self._secrets = tuple(
-            sorted({env[name] for name in (*self._fact.env_from, *self._fact.env) if len(env.get(name, "")) >= 6})
-        )
+        env = environment(self._fact, self._given, os.environ)
+        self._secrets = tuple(sorted({env[name] for name in (*self._given, *self._fact.env) if len(env[name]) >= 6}))
         if not _is_program(self._fact, env):
             raise Failed("upstream_unavailable", f"{self._fact.command[0]} could not be started: no such program.")
         self._kept_by, command = await asyncio.to_thread(self._sandbox.command, self._fact)
@@ -156,6 +160,7 @@ class StdioConnection:
             self._lines[identity] = line
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = future
+        self._quiet.clear()
         timer = asyncio.get_running_loop().call_later(timeout_s, self._timed_out, identity, method, timeout_s)
         try:
             await self._send(codec.request_message(identity, method, params))
@@ -167,6 +172,8 @@ class StdioConnection:
             timer.cancel()
             self._waiting.pop(identity, None)
             self._lines.pop(identity, None)
+            if not self._waiting:
+                self._quiet.set()
 
     def _timed_out(self, identity: int, method: str, timeout_s: float) -> None:
         future = self._waiting[identity]
@@ -174,6 +181,13 @@ class StdioConnection:
             self._cancel(identity, "timeout")
             noise = f" It wrote {self._noise} lines that are no JSON-RPC." if self._noise else ""
             future.set_exception(Failed("upstream_timeout", f"No answer to {method} within {timeout_s:g} s.{noise}"))
+
+    async def retire(self) -> None:
+        """Ends the process when the requests that run in it have been answered."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.call_s):
+                await self._quiet.wait()
+        await self.close()
 
     async def notify(self, method: str, params: JsonObject) -> None:
         """See Connection."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from tenure.gateway.keychain import Credential, sent
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.connection import (
     Limits,
@@ -40,8 +41,12 @@ _ACCEPT = "application/json, text/event-stream"
 class StreamableConnection:
     """One upstream by URL. At revisions with sessions it holds a session, which the upstream may end at any time."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, client: Client, news: News) -> None:
+    def __init__(
+        self, fact: ServerFact, limits: Limits, client: Client, news: News, bearer: Callable[[], Credential | None]
+    ) -> None:
+        """``bearer``: what is sent as the bearer token now; may raise Failed."""
         self.version = ""
+        self._bearer = bearer
         self._fact = fact
         self._limits = limits
         self._client = client
@@ -211,22 +216,17 @@ class StreamableConnection:
             headers["mcp-session-id"] = self._session
         if self.version and "mcp-protocol-version" not in headers:
             headers["mcp-protocol-version"] = self.version
-        if self._fact.credential_env:
-            secret = os.environ.get(self._fact.credential_env)
-            if not secret:
-                text = f"The gateway's environment has no {self._fact.credential_env}, the credential of this server."
-                raise Failed("upstream_unavailable", text)
-            headers["authorization"] = f"Bearer {secret}"
-        return await self._client.send(
+        send = partial(
+            self._client.send,
             self._base,
             verb,
             self._path,
-            headers.items(),
-            message,
+            body=message,
             admit=admit,
             timeout_s=timeout_s,
             replay=replay,
         )
+        return await sent(send, headers.items(), self._bearer())
 
     def _cancel(self, identity: int, reason: str) -> None:
         """Closing the stream is the cancellation at 2026-07-28; older revisions want to be told."""
@@ -239,10 +239,9 @@ class StreamableConnection:
         self._standing.close()
         if self._session:
             headers = {"mcp-session-id": self._session, "mcp-protocol-version": self.version}
-            secret = os.environ.get(self._fact.credential_env or "")
-            if secret:
-                headers["authorization"] = f"Bearer {secret}"
-            with contextlib.suppress(UpstreamError):
+            with contextlib.suppress(UpstreamError, Failed):
+                if bearer := self._bearer():
+                    headers["authorization"] = f"Bearer {bearer.value}"
                 reply = await self._client.send(
                     self._base, "DELETE", self._path, headers.items(), timeout_s=self._limits.stop_s
                 )

@@ -298,7 +298,7 @@ class Subscriptions:
         agent = watcher.basis[0]
         wanted: dict[Server, None] = {}
         for fact in agent.servers if agent is not None else ():
-            server = self._attempts.server(agent, fact.name) if agent is not None else None
+            server = self._attempts.server(agent, fact.name, watcher.principal) if agent is not None else None
             if server is not None:
                 wanted[server] = None
         for server in [known for known in watcher.servers if known not in wanted]:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from tenure.base import log
+from tenure.gateway.keychain import Keychain
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.connection import CHANGES, Connection, Limits, News, negotiate
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.pool import Pool
+from tenure.gateway.mcp.purse import Purse
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
@@ -31,21 +33,29 @@ Key: TypeAlias = tuple[Any, ...]
 _NO_SUCH_METHOD = -32601
 
 
-def identity_of(workspace: str, fact: ServerFact, agent: str = "") -> Key:
+def identity_of(workspace: str, fact: ServerFact, agent: str = "", person: str = "") -> Key:
     """What makes two descriptions the same server. The name and what is granted are not in it: they are each agent's
-    own. What it may ask is: it is told so when the connection is made. One that is not shared is its ``agent``'s."""
+    own. What it may ask is: it is told so when the connection is made. One that is not shared is its ``agent``'s, one
+    that a ``person`` has let agents in at is that person's."""
+    person = person.lower() if fact.connector else ""
     settings = tuple(sorted(fact.env.items()))
     kept_in = (fact.network, fact.write)
     place = (fact.command, fact.cwd, fact.url)
     owner = "" if fact.shared else agent
-    return (workspace, owner, place, settings, fact.env_from, kept_in, fact.credential_env, fact.asks)
+    secrets = (fact.credential_env, fact.credential_secret, tuple(sorted(fact.env_secrets.items())), fact.connector)
+    return (workspace, owner, place, settings, fact.env_from, kept_in, secrets, fact.asks, person)
 
 
 class Server:
     """One upstream server, whatever state it is in."""
 
-    def __init__(self, fact: ServerFact, limits: Limits, client: Client, sandbox: Sandbox, pool: Pool) -> None:
+    def __init__(  # noqa: PLR0917 (what all servers of a gateway share, and what is its own)
+        self, fact: ServerFact, limits: Limits, client: Client, sandbox: Sandbox, pool: Pool, purse: Purse
+    ) -> None:
         self._fact = fact
+        self._purse = purse
+        self._given: tuple[str, ...] = ()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._sandbox = sandbox
         self._pool = pool
         self._busy = 0
@@ -64,7 +74,6 @@ class Server:
         self._others: dict[str, tuple[float, tuple[JsonObject, ...]]] = {}
         self._listing = asyncio.Lock()
         self._stopped = False
-        self._news = News(self._heard, self._lost)
         # over HTTP there is nothing to start, so even those who only listen are connected again
         self.watch = Watch(self._connected, self._present, limits, eager=fact.url is not None)
         """Who is told of its changes, and what it is subscribed to for them."""
@@ -100,6 +109,19 @@ class Server:
         if connection is not None:
             await connection.close()
         self.watch.asleep()
+
+    def turn(self) -> None:
+        """Where a secret that its process was started with has another value now: the next request starts a new
+        process, and the old one ends when what runs in it has been answered."""
+        old = self._connection
+        if not isinstance(old, StdioConnection) or self._given == self._purse.marks():
+            return
+        _log.info("mcp_server_turns", server=self._fact.name)
+        self._connection = None
+        self._lost(old)
+        task = asyncio.create_task(old.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def current(self, name: str) -> Tool | None:
         """A tool of the list as last seen; None when the list has to be asked for anew, or lacks it."""
@@ -237,11 +259,13 @@ class Server:
             raise Failed("upstream_unavailable", text, retry=True)
         await asyncio.sleep(max(0.0, pause))
         connection: StdioConnection | StreamableConnection
+        news = News(self._heard, lambda: self._lost(connection))
         if self._fact.url is not None:
-            connection = StreamableConnection(self._fact, self._limits, self._client, self._news)
+            connection = StreamableConnection(self._fact, self._limits, self._client, news, self._purse.bearer)
         else:
             await self._pool.take(self)
-            connection = StdioConnection(self._fact, self._limits, self._news, self._sandbox)
+            self._given = self._purse.marks()
+            connection = StdioConnection(self._fact, self._limits, news, self._sandbox, self._purse.environment())
         try:
             async with asyncio.timeout(self._limits.start_s):
                 if isinstance(connection, StdioConnection):
@@ -290,7 +314,9 @@ class Server:
             self._others.clear()
         self.watch.tell(method, params)
 
-    def _lost(self) -> None:
+    def _lost(self, connection: Connection) -> None:
+        if self._connection not in (connection, None):
+            return  # another one has taken over
         self._listed = float("-inf")  # it may have announced something meanwhile
         self._others.clear()
         self._pool.leave(self)
@@ -333,6 +359,9 @@ class Server:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         if self._connection is not None:
             await self._connection.close()
 
@@ -340,26 +369,40 @@ class Server:
 class Servers:
     """All upstream servers of a gateway."""
 
-    def __init__(self, client: Client, limits: Limits, sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        limits: Limits,
+        sandbox: Sandbox | None = None,
+        credentials: Keychain | None = None,
+    ) -> None:
         self._client = client
         self._sandbox = sandbox or Sandbox()
+        self._credentials = credentials or Keychain({}, {})
         self._limits = limits
         self._pool = Pool(limits.processes, limits.backoff_wait_s)
         self._servers: dict[Key, Server] = {}
 
-    def get(self, workspace: str, fact: ServerFact, agent: str = "") -> Server:
-        """The server that ``fact`` of ``agent`` describes; it need not run yet."""
-        key = identity_of(workspace, fact, agent)
+    def get(self, workspace: str, fact: ServerFact, agent: str = "", person: str = "") -> Server:
+        """The server that ``fact`` of ``agent`` describes, as ``person`` reaches it; it need not run yet."""
+        key = identity_of(workspace, fact, agent, person)
         server = self._servers.get(key)
         if server is None:
-            server = self._servers[key] = Server(fact, self._limits, self._client, self._sandbox, self._pool)
+            purse = Purse(self._credentials, workspace, fact, person)
+            server = Server(fact, self._limits, self._client, self._sandbox, self._pool, purse)
+            self._servers[key] = server
         return server
 
     async def retain(self, needed: Iterable[Key]) -> None:
-        """Stops every server whose key is not in ``needed``."""
+        """Stops every server whose key is not in ``needed``, which names no persons."""
         keep = set(needed)
-        gone = [self._servers.pop(key) for key in list(self._servers) if key not in keep]
+        gone = [self._servers.pop(key) for key in list(self._servers) if (*key[:-1], "") not in keep]
         await asyncio.gather(*(server.stop() for server in gone))
+
+    def turn(self) -> None:
+        """Has servers started anew whose secrets have other values now."""
+        for server in self._servers.values():
+            server.turn()
 
     async def stop(self) -> None:
         """Stops all."""

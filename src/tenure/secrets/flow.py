@@ -1,0 +1,19 @@
+"""Housekeeping: data keys under the newest key, and versions whose overlap is over."""
+
+from __future__ import annotations
+
+from tenure.base.room import Flow, World
+from tenure.secrets import connectors, rewrap, service
+
+
+def _rewrap(world: World, _key: str) -> bool:
+    return rewrap.rewrap(world)
+
+
+def _outdate(world: World, _key: str) -> bool:
+    return service.drop_outdated(world)
+
+
+REFRESH = Flow("secrets.refresh", connectors.due, connectors.refresh, every=1.0)
+REWRAP = Flow("secrets.rewrap", lambda _connection, _now: ("keys",), _rewrap, every=2.0)
+OUTDATE = Flow("secrets.outdate", service.outdated, _outdate, every=2.0)

@@ -17,6 +17,7 @@ from tenure.kernel.ids import session_trace
 from tenure.kernel.values import Actor, LifecycleState, Role
 from tenure.registry import service as registry
 from tenure.runtime import flow, service
+from tenure.runtime.lineage import Wish
 from tenure.runtime.model import End, Started
 from tests.sim.manifests import manifest
 
@@ -62,7 +63,7 @@ def end_of(world: World, started: Started) -> End | None:
 
 
 def test_an_instance_has_an_identity_of_its_own_and_its_wires(world: World, database: Database) -> None:
-    started = start(world, ttl_s=60, on_behalf_of="ada@example.com")
+    started = start(world, ttl_s=60, wish=Wish("ada@example.com"))
     one, env = started.instance, started.env
     with world.read() as conn:
         keys = identity.public_keys(conn)
@@ -119,7 +120,7 @@ def test_who_may_start_and_who_may_speak(world: World) -> None:
     assert not service.heartbeat(world, itself, itself.principal.instance).stop
 
 
-@pytest.mark.parametrize("bad", [{"ttl_s": 0}, {"ttl_s": 86_401}, {"on_behalf_of": ""}, {"on_behalf_of": "a\nb"}])
+@pytest.mark.parametrize("bad", [{"ttl_s": 0}, {"ttl_s": 86_401}, {"wish": Wish("")}, {"wish": Wish("a\nb")}])
 def test_bad_wishes_are_refused_and_leave_nothing(world: World, bad: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         start(world, **bad)

@@ -36,6 +36,7 @@ ACTIONS: Mapping[str, str] = {
     "credentials:read": "See what was revoked, and which keys there are",
     "credentials:revoke": "Revoke the credentials of an agent, of one of its instances or of a release",
     "credentials:rotate": "Replace the credentials of an agent by new ones",
+    "agents:spawn": "Start an instance of an agent that one's own manifest grants, as an agent",
     "instances:tend": "Tell how an instance goes on, and hear whether it must end",
     "agent:read": "Read one agent, as that agent",
     "spans:send": "Send spans over OTLP",

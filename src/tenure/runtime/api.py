@@ -15,6 +15,7 @@ from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
 from tenure.base.room import World
 from tenure.runtime import service
+from tenure.runtime.lineage import Wish
 from tenure.runtime.model import End, Instance, Orders
 
 router = APIRouter(tags=["runtime"])
@@ -25,11 +26,14 @@ _LOOK_S = 0.5
 
 class StartIn(BaseModel):
     """How to start. ``ttl_s``: the token's life in seconds, at most 86400; ``on_behalf_of``: whom it works for;
+    ``scopes``: what its token is limited to, as tool:crm/*; ``task``: a name for what it is for;
     ``confined``: your word that the process reaches nothing but the gateway; ``renewed``: you will fetch newer tokens
     (POST /v1/instances/{id}/token), so this one may be short."""
 
     ttl_s: int | None = None
     on_behalf_of: str | None = None
+    scopes: list[str] = Field(default_factory=list, max_length=100)
+    task: str | None = None
     confined: bool = False
     renewed: bool = False
 
@@ -101,15 +105,10 @@ def _out(instance: Instance) -> InstanceOut:
 @router.post("/v1/agents/{name}/instances")
 def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = None) -> StartedOut:
     """Starts one run of an agent that is in staging or production."""
-    wish = body or StartIn()
+    how = body or StartIn()
+    wish = Wish(how.on_behalf_of, how.scopes, how.task)
     started = service.start_instance(
-        world,
-        actor,
-        name,
-        ttl_s=wish.ttl_s,
-        on_behalf_of=wish.on_behalf_of,
-        confined=wish.confined,
-        renewed=wish.renewed,
+        world, actor, name, ttl_s=how.ttl_s, wish=wish, confined=how.confined, renewed=how.renewed
     )
     instance = started.instance
     return StartedOut(

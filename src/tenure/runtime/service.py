@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -20,6 +21,7 @@ from tenure.registry.model import thing
 from tenure.revocation import service as revocation
 from tenure.revocation.model import Kind
 from tenure.runtime import store
+from tenure.runtime.lineage import NOTHING_SAID, Wish, given, may_renew
 from tenure.runtime.model import (
     LOST,
     MAX_LIVE,
@@ -43,21 +45,20 @@ def start_instance(
     agent_name: str,
     *,
     ttl_s: int | None = None,
-    on_behalf_of: str | None = None,
+    wish: Wish = NOTHING_SAID,
     confined: bool = False,
     renewed: bool = False,
 ) -> Started:
     """Starts one run of an agent: an identity of its own and the wires to the gateway. ``ttl_s``: how long its token
-    lives, in seconds; ``on_behalf_of``: the person it works for; ``confined``: the caller's word that the process will
-    reach nothing but the gateway; ``renewed``: the caller fetches newer tokens, so that this one may be short. Raises
-    Refused for an agent that may not start now, or not like this."""
-    if on_behalf_of is not None and not (0 < len(on_behalf_of) <= 254 and on_behalf_of.isprintable()):
-        raise Refused(
-            "bad_person", "on_behalf_of is not a name of a person.", fix="Give an e-mail address.", status=422
-        )
+    lives, in seconds; ``wish``: what it is for; ``confined``: the caller's word that the process will reach nothing but
+    the gateway; ``renewed``: the caller fetches newer tokens, so that this one may be short. An agent may start those
+    that its manifest grants, for what it works on itself. Raises Refused for an agent that may not start now, or not
+    like this."""
     with world.begin() as tx:
         agent, now = registry.the_agent(tx, actor.workspace, agent_name), world.clock()
-        permit(actor, "agents:run", thing(agent))
+        if actor.principal is None:
+            permit(actor, "agents:run", thing(agent))
+        work = given(world, tx, actor, agent.name, wish)
         if agent.state not in STARTS:
             raise Refused(
                 "agent_not_running",
@@ -96,8 +97,10 @@ def start_instance(
             instance=ident,
             session=session,
             credential_epoch=agent.credential_epoch,
-            ttl_s=_ttl(world, ttl_s, renewed),
-            on_behalf_of=on_behalf_of,
+            ttl_s=_ttl(world, ttl_s, renewed, work.ends_in_s),
+            on_behalf_of=work.person,
+            scopes=work.scopes,
+            work=work.work,
         )
         instance = Instance(
             id=ident,
@@ -106,7 +109,7 @@ def start_instance(
             release=agent.release,
             session=session,
             credential_epoch=agent.credential_epoch,
-            on_behalf_of=on_behalf_of,
+            on_behalf_of=work.person,
             started_at=now,
             started_by=actor.name,
             heartbeat_at=now,
@@ -114,17 +117,19 @@ def start_instance(
             confined=confined,
         )
         store.add(tx, instance)
-        data = {"expires_at": token.expires_at.isoformat(), "on_behalf_of": on_behalf_of, "confined": confined}
+        parent = actor.principal.instance if actor.principal is not None else None
+        data: dict[str, Any] = {"expires_at": token.expires_at.isoformat(), "confined": confined, "parent": parent}
+        data |= {"on_behalf_of": work.person, "chain": list(work.work.chain), "task": work.work.task}
         events.append(tx, [_event("instance.started", actor.name, instance, now, data)])
     config = world.config
     env = environment(instance, token.token, control_url=config.control_url, gateway_url=config.gateway_url)
     return Started(instance, token.token, now, config.gateway_url, config.control_url, env)
 
 
-def _ttl(world: World, wanted: int | None, renewed: bool) -> int:
-    if wanted is not None:
-        return wanted
-    return world.config.door_ttl_s if renewed else world.config.token_ttl_s
+def _ttl(world: World, wanted: int | None, renewed: bool, most: int | None = None) -> int:
+    usual = world.config.door_ttl_s if renewed else world.config.token_ttl_s
+    seconds = usual if wanted is None else wanted
+    return seconds if most is None else min(seconds, most)
 
 
 def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None) -> Renewed:
@@ -132,6 +137,7 @@ def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None
     Raises Refused (404) for what is none of the actor's business, 409 for an instance that must end."""
     with world.begin() as tx:
         instance, now = the_instance(tx, actor, ident), world.clock()
+        may_renew(actor, instance.started_by)
         told = orders_for(tx, instance, world.config.workspace)
         if told.stop:
             raise Refused(

@@ -7,6 +7,7 @@ subject, the grants between agents and the ``scope`` that is asked for; nothing 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
@@ -25,6 +26,7 @@ from tenure.oauth.grants.jwt_bearer import believed, own_token
 from tenure.oauth.model import Answer, TokenRequest, agent_of, refusal
 from tenure.registry import service as registry
 from tenure.registry.model import ACTING, AgentRecord, agent_fact
+from tenure.revocation import service as revocation
 from tenure.trust.model import Believed
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -137,7 +139,9 @@ def _who(conn: Connection, request: TokenRequest, brought: Brought) -> _Acting:
         assert request.client.key is not None  # noqa: S101 (a client that is an agent has shown a key)
         return _Acting(acting(conn, request), request.client.key.instance, None)
     return _Acting(
-        _standing(conn, own.workspace, own.agent, own.credential_epoch, "actor"), own.instance, _alive(conn, own)
+        _standing(conn, own.workspace, own.agent, own.credential_epoch, "actor"),
+        own.instance,
+        _alive(conn, own, request.now),
     )
 
 
@@ -148,8 +152,9 @@ def _standing(conn: Connection, workspace: str, name: str, epoch: int, what: str
     return agent
 
 
-def _alive(conn: Connection, shown: Principal) -> Principal:
-    if store.is_revoked(conn, shown.workspace, (shown.instance, shown.token_id)):
+def _alive(conn: Connection, shown: Principal, now: datetime) -> Principal:
+    gone = store.is_revoked(conn, shown.workspace, (shown.instance, shown.token_id))
+    if gone or revocation.refuses(conn, shown, now):
         raise _invalid("token_revoked", f"The token of {shown.agent} was revoked.")
     return shown
 
@@ -168,7 +173,7 @@ def _for_person(subject: Actor) -> tuple[Work, str]:
 def _for_agent(world: World, conn: Connection, who: _Acting, parent: Principal) -> tuple[Work, str | None]:
     """What the one that acts may do for ``parent``, if the whole chain still holds."""
     giver = _standing(conn, parent.workspace, parent.agent, parent.credential_epoch, "subject")
-    _alive(conn, parent)
+    _alive(conn, parent, world.clock())
     for name, epoch in zip(parent.chain, parent.chain_epochs, strict=True):
         _standing(conn, parent.workspace, name, epoch, "subject")
     if parent.agent == who.agent.name:

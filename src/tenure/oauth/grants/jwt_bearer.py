@@ -14,6 +14,8 @@ from tenure.oauth import clients, store
 from tenure.oauth.grants.client_credentials import acting_agent, session_of
 from tenure.oauth.grants.grant import Grant
 from tenure.oauth.model import Answer, TokenRequest, agent_of, refusal
+from tenure.revocation import service as revocation
+from tenure.revocation.model import Kind
 from tenure.trust import service as trust
 from tenure.trust.model import LEEWAY_S, Believed
 
@@ -44,7 +46,7 @@ def own_token(world: World, conn: Connection, request: TokenRequest, found: Beli
     agent, instance = acting_agent(conn, rule.workspace, rule.agent), trust.instance_of(found)
     if request.form.one("scope"):
         raise refusal("invalid_scope", "no_scopes", "An agent's own token has no scopes.", fix="Leave `scope` out.")
-    if store.is_revoked(conn, rule.workspace, (instance,)):
+    if revocation.is_revoked(conn, rule.workspace, Kind.INSTANCE, instance):
         raise refusal("invalid_grant", "instance_revoked", "This workload was shut out.", fix="Ask the agent's owner.")
     session, ttl = session_of(request), world.config.oauth_ttl_s
     how = {

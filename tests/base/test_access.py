@@ -84,7 +84,7 @@ def test_an_agent_reads_itself_and_nothing_else() -> None:
     agent = Actor("w", "agent:clerk")
     assert may(agent, "agent:read", Thing(agent="clerk"))
     assert not may(agent, "agent:read", Thing(agent="boss"))
-    assert [action for action in ACTIONS if may(agent, action)] == ["spans:send"]
+    assert [action for action in ACTIONS if may(agent, action)] == ["agents:spawn", "spans:send"]
 
 
 def test_scopes_narrow_and_never_add() -> None:

@@ -70,8 +70,6 @@ FIELDS: dict[str, Any] = {
     "to": "suspended",
     "decision": "approve",
     "state": "nonsense",
-    "agent": "{agent}",
-    "issuer": "nonsense",
     "binding": "nonsense",
     "code": "nonsense",
     "email": "eve@heron.example",
@@ -96,6 +94,7 @@ FIELDS: dict[str, Any] = {
 _BREAKER = {"scope": "agent", "name": "{agent}", "reason": "mine now"}
 WHOLE = {  # bodies that are no listed fields, or say more than they must
     "put /v1/agents/{name}": {"kind": "Agent"},
+    "put /v1/trust/{name}": {"issuer": "nonsense"},
     "post /v1/breakers/stop": _BREAKER,
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,

@@ -110,13 +110,14 @@ async def recording(request: Request) -> Response:
 async def one_agent(request: Request, name: str) -> Response:
     """One agent: what it is, where it stands, what it may do, what it did."""
     api = api_of(request)
-    around, answer, table, history, breakers, instances, feed, stats = await asyncio.gather(
+    around, answer, table, history, breakers, instances, keys, feed, stats = await asyncio.gather(
         frame(api),
         api.get(f"/v1/agents/{name}"),
         api.maybe("/v1/lifecycle"),
         api.maybe(f"/v1/agents/{name}/transitions"),
         api.maybe("/v1/breakers"),
         api.maybe(f"/v1/agents/{name}/instances", live="true"),
+        api.maybe(f"/v1/agents/{name}/keys"),
         api.maybe("/v1/events", agent=name, limit=20),
         api.maybe("/v1/stats", window=86400),
     )
@@ -144,6 +145,7 @@ async def one_agent(request: Request, name: str) -> Response:
         steps=lifecycle.next_steps(current, rules, record.get("actions") or ()),
         changes=sorted(changes, key=lambda change: str(change.get("time") or change.get("at") or ""), reverse=True),
         instances=items(instances, "instances", "items"),
+        keys=items(keys, "keys", "items"),
         feed=newest_first(items(feed, "events", "items"))[:20],
         box=(lifecycle.BOX_W, lifecycle.BOX_H),
         done=request.query_params.get("done", ""),

@@ -61,8 +61,6 @@ FIELDS: dict[str, Any] = {
     "redirects": ["https://heron.example/cb"],
     "reason": "mine now",
     "kind": "agent",
-    "agent": "{agent}",
-    "issuer": "https://issuer.example",
     "audience": "tenure",
     "gateway": "nonsense",
     "run": "nonsense",

@@ -191,7 +191,7 @@ def test_without_scopes_a_surface_is_asked_for_with_all_that_belongs_to_it() -> 
         found = ask(resource=GATEWAY + path, scope="offline_access")
         assert isinstance(found, Asked)
         assert found.scopes == scopes
-        assert found.audience == GATEWAY + ("/a2a" if path.startswith("/a2a") else path)
+        assert found.audience == GATEWAY + path
 
 
 def test_the_answer_keeps_what_the_address_had() -> None:

@@ -236,7 +236,7 @@ def audience_of(resource: str, gateway: str) -> tuple[str, tuple[str, ...]] | No
     if path in whole:
         return gateway + path, whole[path]
     peer = path.removeprefix("/a2a/") if path.startswith("/a2a/") else ""
-    return (f"{gateway}/a2a", (f"agent:{peer}", "data:*")) if _PEER.fullmatch(peer) else None
+    return (gateway + path, (f"agent:{peer}", "data:*")) if _PEER.fullmatch(peer) else None
 
 
 def answer(redirect: str, issuer: str, state: str, **more: str) -> str:

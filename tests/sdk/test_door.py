@@ -380,7 +380,7 @@ def test_the_openai_agents_sdk_is_governed(site: Site) -> None:
     model = _Scripted()
     agent = OpenAIAgent(name="clerk", model=model, tools=[governed(refund, site.door(), "local")])
     result = Runner.run_sync(agent, "go", run_config=RunConfig(tracing_disabled=True))
-    assert (result.final_output, ran) == ("done", [5])
+    assert (result.final_output, ran) == ("done", [5]), model.seen
     assert "Refunds end at 100" in str(model.seen)
 
 

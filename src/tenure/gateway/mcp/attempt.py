@@ -70,7 +70,7 @@ class Attempts:
 
     def server(self, agent: AgentFact, name: str, principal: Principal | None = None) -> Server | None:
         """The server that the agent's manifest calls ``name``, as the person for whom ``principal`` works is let in."""
-        fact = next((server for server in agent.servers if server.name == name), None)
+        fact = next((server for server in agent.servers if server.name == name and not server.in_process), None)
         person = principal.on_behalf_of if principal is not None else None
         return self._servers.get(agent.workspace, fact, agent.name, person or "") if fact is not None else None
 

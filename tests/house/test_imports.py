@@ -13,7 +13,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "tenure"
 # From the ground up. Rooms of one floor are brothers: they do not import each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
-    frozenset({"base", "client", "sdk"}),
+    frozenset({"base", "client"}),
+    frozenset({"sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
     frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery", "secrets"}),
     frozenset({"evaluation", "drift", "breaker", "economics", "credentials"}),
@@ -22,7 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"app"}),
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-SLICES = frozenset().union(*FLOORS[2:6])
+SLICES = frozenset().union(*FLOORS[3:7])
 INSIDE = {"model": 0, "store": 1, "service": 2, "flow": 3, "react": 4, "api": 4, "cli": 4, "room": 5}
 # The client is what the CLI and the console speak through: it and base know nothing of each other's insides.
 NO_IO = frozenset(

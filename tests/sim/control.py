@@ -199,7 +199,7 @@ class ControlSim:
                     with self._changed:
                         self.confirmed[told["gateway"]] = told["version"]
                         self._changed.notify_all()
-                    _answer(writer, 204, b"")
+                    _answer(writer, 200, b"{}")
                 elif self.intake_status != 200:
                     _answer(writer, self.intake_status, b"{}")
                 else:

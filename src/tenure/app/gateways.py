@@ -42,8 +42,8 @@ def create_router(replicas: Replicas) -> APIRouter:
         permit(actor, "gateway:facts")
         return StreamingResponse(request.app.state.publisher.stream(box), media_type="application/x-ndjson")
 
-    @router.post("/internal/v1/snapshot/confirmed", status_code=204)
-    def confirmed(actor: TheActor, body: Confirmed) -> None:
+    @router.post("/internal/v1/snapshot/confirmed")
+    def confirmed(actor: TheActor, body: Confirmed) -> Confirmed:
         """Says by which version a gateway decides from now on. The answer lets it do so for the age that the Snapshot
         allows; 409 when the version is too old, which lets it not."""
         permit(actor, "gateway:facts")
@@ -51,5 +51,6 @@ def create_router(replicas: Replicas) -> APIRouter:
             replicas.leave(body.gateway, body.run)
         elif not replicas.confirm(body.gateway, body.run, body.version):
             raise Refused("facts_too_old", "Newer facts are on their way.", fix="Take them first.", status=409)
+        return body
 
     return router

@@ -28,7 +28,7 @@ _FIRST_BACKOFF_S = 0.1
 _CONFIRM_S = 1.0  # a stream of changes without a pause is confirmed this often, asked for or not
 _AGAIN_S = 0.2
 _LEAVE_S = 1.0
-_CONFIRMED, _TOO_OLD = 204, 409
+_CONFIRMED, _TOO_OLD = 200, 409
 
 
 class Frame(msgspec.Struct):

@@ -106,7 +106,10 @@ def _out(instance: Instance) -> InstanceOut:
 def start(world: TheWorld, actor: TheActor, name: str, body: StartIn | None = None) -> StartedOut:
     """Starts one run of an agent that is in staging or production."""
     how = body or StartIn()
-    wish = Wish(how.on_behalf_of, how.scopes, how.task)
+    person = how.on_behalf_of
+    if person is not None and "@" in person:
+        person = person.lower()  # as people's addresses are kept: what limits them is found by it
+    wish = Wish(person, how.scopes, how.task)
     started = service.start_instance(
         world, actor, name, ttl_s=how.ttl_s, wish=wish, confined=how.confined, renewed=how.renewed
     )

@@ -36,6 +36,7 @@ MORE = {
             "people:link",
             "services:manage",
             "tools:switch",
+            "limits:set",
         ),
         *("workspaces:create", "keys:rotate"),
     },

@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"base", "client"}),
     frozenset({"sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
-    frozenset({"oauth", "policy", "approvals", "tools", "memory", "runtime", "discovery", "secrets"}),
+    frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "secrets"}),
     frozenset({"evaluation", "drift", "breaker", "economics", "credentials"}),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

@@ -168,6 +168,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         public = ECKey.generate_key("P-256").as_dict(private=False)
         agent_key = client.post(f"/v1/agents/{agent}/keys", dict, {"jwk": public, "name": MARK})
         program, login = _let_in(console, client, agent)
+        cap = {"of": "calls", "amount": 10**6, "per": "day", "only": "", "reason": f"{MARK} must not run away"}
+        client.put(f"/v1/limits/{MARK}-cap", dict, cap)
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
@@ -199,6 +201,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "key": key["id"],
         "login": login,
         "program": program,
+        "limit": f"{MARK}-cap",
         "passkey": passkey,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",

@@ -30,6 +30,7 @@ AFTER = {
     "external-agents": "external",
     "decisions": "call",
     "instances": "instance",
+    "limits": "limit",
     "people": "email",
     "passkeys": "passkey",
     "releases": "digest",
@@ -49,7 +50,7 @@ AFTER = {
     "versions": "version",
     "workspaces": "workspace",
 }
-BY_NAME = {"agent": "agent", "session": "session", "name": "agent"}  # query parameters
+BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "jwk": {"kty": "EC"},
@@ -96,6 +97,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/stop": _BREAKER,
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
+    "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }
 QUERY = {"scope": "agent"}
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing

@@ -15,6 +15,7 @@ from tenure.breaker import cli as breaker
 from tenure.credentials import cli as credentials
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
+from tenure.limits import cli as limits
 from tenure.oauth import cli as oauth
 from tenure.policy import cli as policy
 from tenure.registry import cli as registry
@@ -32,6 +33,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     approvals.register,
     breaker.register,
     credentials.register,
+    limits.register,
     tools.register,
     secrets.register,
     policy.register,

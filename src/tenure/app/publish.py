@@ -17,6 +17,7 @@ from tenure.breaker.model import Scope
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed
 from tenure.kernel.snapshot import AgentFact, BreakerFact, SecretFact, Snapshot, difference, is_empty
+from tenure.limits import service as limits
 from tenure.oauth import service as oauth
 from tenure.policy import service as policy
 from tenure.registry import service as registry
@@ -31,7 +32,7 @@ _LOOK = 5000  # Events; when more are new, the facts are built without reading t
 
 # Events of these families change no fact, and they are most of what happens.
 _WITHOUT_FACTS = (
-    *("call.completed", "import.", "otlp.", "instance.", "token.", "secret.used"),
+    *("call.completed", "limits.reached", "import.", "otlp.", "instance.", "token.", "secret.used"),
     *("person.logged_in", "person.entered"),
 )
 
@@ -69,7 +70,7 @@ class Publisher:
                 keys=identity.public_keys(connection),
                 issuer=identity.issuer(world.config),
                 workspaces=workspaces,
-                agents=tools.governed(connection, agents),
+                agents=limits.governed(world, connection, tools.governed(connection, agents)),
                 approvals=approvals.facts(connection, now),
                 peers=registry.peer_facts(
                     connection, world.config.gateway_url, identity.card_signer(world, connection)
@@ -80,7 +81,13 @@ class Publisher:
                 audiences=oauth.resources(world.config),
                 people=identity.person_facts(connection),
                 credentials=secrets.facts(connection, agents, now),
+                leases=limits.facts(connection, now),
             )
+
+    def _with_leases(self) -> Snapshot:
+        """The facts with leases as they are now and all else as it was: gateways ask for leases often, and wait."""
+        with self._world.read() as connection:
+            return replace(self.snapshot, leases=limits.facts(connection, self._world.clock()))
 
     def refresh(self) -> bool:
         """Builds anew if the log tells of anything that may have changed a fact; says whether a fact did change.
@@ -112,7 +119,8 @@ class Publisher:
         if not first and len(news) < _LOOK and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
             self._seq = news[-1].seq if news else self._seq
             return False
-        changed = self._built(always=first)
+        only_leases = not first and len(news) < _LOOK and all(_of_leases(logged.event.type) for logged in news)
+        changed = self._take(self._with_leases()) if only_leases else self._built(always=first)
         self._seq = passed
         return changed
 
@@ -191,6 +199,10 @@ class Publisher:
             problem = error.message if isinstance(error, Failed) else "it takes too long"
             _log.warning("secrets_not_sent", problem=problem, secrets=len(wanted))
             return None, dict(wanted)
+
+
+def _of_leases(kind: str) -> bool:
+    return kind == "limits.asked" or kind.startswith(_WITHOUT_FACTS)
 
 
 def _news(known: AgentFact | None, fact: AgentFact) -> bool:

@@ -9,6 +9,7 @@ from tenure.breaker.room import ROOM as BREAKER
 from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
+from tenure.limits.room import ROOM as LIMITS
 from tenure.oauth.room import ROOM as OAUTH
 from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
@@ -31,6 +32,7 @@ ROOMS: tuple[Room, ...] = (
     TOOLS,
     SECRETS,
     APPROVALS,
+    LIMITS,
     BREAKER,
     RUNTIME,
     CREDENTIALS,

@@ -46,6 +46,8 @@ ACTIONS: Mapping[str, str] = {
     "breakers:trip": "Stop an agent, a tool, a release, a chain or the whole workspace at once",
     "breakers:reset": "Let go on again what a breaker has stopped",
     "breakers:limit": "Set what trips breakers",
+    "limits:read": "Read rate limits and budgets, and what was used of them",
+    "limits:set": "Set a limit of the workspace, or take it back",
     "tools:read": "Read which tools agents were granted, their definitions, and what is switched off",
     "tools:decide": "Accept or reject the definition of a tool that waits",
     "tools:switch": "Switch a tool or a server off, or on again",

@@ -102,6 +102,10 @@ class Client:
         """POST with a JSON body."""
         return self.request("POST", path, kind, json=json, **params)
 
+    def delete(self, path: str, kind: type[T], **params: Any) -> T:
+        """DELETE; the body as ``kind``."""
+        return self.request("DELETE", path, kind, **params)
+
     def put(self, path: str, kind: type[T], json: Any = None, **params: Any) -> T:
         """PUT with a JSON body."""
         return self.request("PUT", path, kind, json=json, **params)

@@ -89,6 +89,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._link.run()))
         self._tasks.append(asyncio.create_task(self._mcp.look_ahead()))
         self._tasks.append(asyncio.create_task(self._tell_used()))
+        self._tasks.append(asyncio.create_task(self._pipeline.leases.run()))
         self.spool.start(self._ship)
         return port
 

@@ -18,6 +18,8 @@ EVENTS: Mapping[str, str] = {
     "definition (JSON as text)",
     "secret.used": "A secret of the workspace, or a person's token (`connector/address`), was sent since this was told "
     "last; data: secret",
+    "limits.asked": "A gateway says what it used under a lease and how much more it wants; data: lease, account, "
+    "limit, serial, used, ceiling, need, want, final",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 

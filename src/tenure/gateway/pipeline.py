@@ -10,7 +10,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,16 +17,19 @@ from msgspec.structs import replace
 from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
 from tenure.gateway.breakers import Breakers, Standing, half_open_denial
+from tenure.gateway.correlation import of_session, of_traceparent
 from tenure.gateway.credentials import TOKENS_KEPT, Credentials
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request
 from tenure.gateway.keyring import Keyring
+from tenure.gateway.leases import Leases
 from tenure.gateway.returned import Returned
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
+from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
-from tenure.kernel.ids import new_id, session_trace
+from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
@@ -60,6 +62,7 @@ class Pipeline:
         self._dead_noted: dict[str, float] = {}
         self._breakers = Breakers(facts, spool, self.judge, wall)
         self._approvals = Approvals(facts, spool, self.judge, wall)
+        self.leases = Leases(facts, spool)
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
@@ -156,14 +159,17 @@ class Pipeline:
         """A Call with its correlation ids: from ``traceparent`` (W3C Trace Context) when it was sent, else those of
         the call by which the work was handed on, else those of the session, so that all its calls share one trace."""
         sent = headers.get("traceparent") or principal.handed_by
-        ids = _traceparent(sent) if sent else None
-        trace_id, parent = ids or _session_trace(principal.workspace, principal.session)
+        ids = of_traceparent(sent) if sent else None
+        trace_id, parent = ids or of_session(principal.workspace, principal.session)
         call_id = new_id()
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
         return Call(call_id, kind, resource, arguments, trace_id, call_id[16:], parent, end_user, content)
 
-    def judge(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict:
-        """The decision from the facts of this moment; waits for nobody, counts nothing."""
+    def judge(
+        self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
+    ) -> Verdict:
+        """The decision from the facts of this moment; waits for nobody, counts nothing. ``spent``: of a call that is
+        decided on again, how much of its limits was used when it was first."""
         begun = time.perf_counter_ns()
         facts = self.facts
         snapshot = facts.current
@@ -177,6 +183,10 @@ class Pipeline:
             revoked = snapshot.revocations.get(principal.workspace)
             if agent is not None:
                 standing = self._breakers.standing(call, principal, agent, snapshot)
+                if spent is None and (agent.limits or principal.chain):
+                    spent = share(self.leases, call, principal, agent, bundle)
+                if spent is not None:
+                    call = dataclasses.replace(call, spent=spent)
         decision = decide(
             call,
             principal,
@@ -197,7 +207,15 @@ class Pipeline:
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
         basis = (snapshot, self._breakers.trips)
-        verdict = Verdict(decision, agent, breaker_epoch=standing.epoch, decide_us=took, basis=basis, approved=approved)
+        verdict = Verdict(
+            decision,
+            agent,
+            breaker_epoch=standing.epoch,
+            decide_us=took,
+            basis=basis,
+            approved=approved,
+            spent=spent,
+        )
         if standing.half_open and decision.effect is Effect.ALLOW:
             return half_open_denial(verdict, standing.half_open)
         return verdict
@@ -237,12 +255,23 @@ class Pipeline:
         call that this one follows. When the Verdict is a hold, the approval is still pending.
         """
         verdict = self.judge(call, principal, approved=approved)
+        agent = verdict.agent
+        if agent is not None and (agent.limits or principal.chain):
+            if verdict.spent is not None and await self.leases.learn(call, principal, agent):
+                verdict = self.judge(call, principal, approved=approved)
+            verdict = await within(self.leases, call, principal, verdict, len(content))
         if verdict.decision.effect is Effect.HOLD:
-            agent = verdict.agent
             wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
-            verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
+            if verdict.spent is not None:
+                call = dataclasses.replace(call, spent=verdict.spent)  # which does not count its own reservation
+            with self.leases.kept(verdict.charge) as keep:
+                verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
+                if verdict.allowed:
+                    verdict = replace(verdict, charge=keep())
         if verdict.half_open:
             verdict = await self._breakers.on_trial(call, principal, verdict)
+            if agent is not None and (agent.limits or principal.chain):
+                verdict = await within(self.leases, call, principal, verdict, len(content))
         if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
             verdict = replace(verdict, violation=True)
             self._breakers.count(call, principal, verdict)
@@ -261,7 +290,8 @@ class Pipeline:
         if verdict.basis[0] is facts.current and verdict.basis[1] == self._breakers.trips and not facts.stale:
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
-        newer = replace(self.judge(call, principal, approved=approved), approval_id=verdict.approval_id)
+        newer = self.judge(call, principal, approved=approved, spent=verdict.spent)
+        newer = replace(newer, approval_id=verdict.approval_id, charge=verdict.charge)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(newer)
         return newer
@@ -313,6 +343,8 @@ class Pipeline:
             facts |= delegation.attributes(principal, verdict.agent, person)
             facts |= delegation.link(call, principal)
         facts.update(data)
+        if verdict.charge is not None or verdict.spent is not None:
+            facts |= charged(self.leases, verdict, facts)
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)
         if first:
             facts["tenure.first_use"] = True
@@ -355,21 +387,3 @@ class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfun
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.decision.reason)
         self.verdict = verdict
-
-
-_session_trace = lru_cache(maxsize=4096)(session_trace)
-
-
-@lru_cache(maxsize=4096)
-def _traceparent(value: str) -> tuple[str, str] | None:
-    """(trace id, parent span id) of a W3C ``traceparent``; None for one that must be ignored (section 3.2)."""
-    parts = value.strip().split("-")
-    if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4):
-        return None
-    sizes = (2, 32, 16, 2)
-    for part, size in zip(parts, sizes, strict=False):
-        if len(part) != size or any(letter not in "0123456789abcdef" for letter in part):
-            return None
-    if not parts[1].strip("0") or not parts[2].strip("0"):
-        return None
-    return parts[1], parts[2]

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from tenure.breaker.model import Place
+from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
@@ -20,6 +21,9 @@ class Verdict(msgspec.Struct, frozen=True):
     misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is the deciding
     itself, ``waited_us`` the wait for a person. ``approved``: it was decided as if a person had approved it.
     ``half_open``: breakers for which alone it was refused, and which it may pass on trial.
+
+    ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
+    ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``).
     """
 
     decision: Decision
@@ -33,6 +37,9 @@ class Verdict(msgspec.Struct, frozen=True):
     basis: tuple[Snapshot | None, int] = (None, 0)
     approved: bool = False
     half_open: tuple[Place, ...] = ()
+    charge: Charge | None = None
+    retry_s: float = 0.0
+    spent: tuple[int, int, int] | None = None
 
     @property
     def allowed(self) -> bool:

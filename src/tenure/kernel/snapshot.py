@@ -48,10 +48,22 @@ class Concurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceFact:
+    """What a model's tokens cost: nano-dollars (1e-9 US dollars) for a thousand of each kind. ``cached`` are those read
+    from the provider's cache and ``written`` those put into it, both parts of the input."""
+
+    input: int
+    output: int
+    cached: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFact:
     """A model the agent may ask for, and the upstream that serves it. ``name`` is the provider's, and the resource that
     policies speak of; ``asked`` is what the agent calls it. ``provider`` is what the manifest calls it, ``wire`` which
-    API it speaks (empty: its provider's). ``fallbacks`` are ``asked`` of others, in the order to try them."""
+    API it speaks (empty: its provider's). ``fallbacks`` are ``asked`` of others, in the order to try them. ``price`` is
+    known where a limit in dollars is about it."""
 
     name: str
     upstream: Upstream
@@ -61,6 +73,7 @@ class ModelFact:
     fallbacks: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()
     concurrency: Concurrency | None = None
+    price: PriceFact | None = None
 
     @property
     def asked(self) -> str:
@@ -178,6 +191,45 @@ class BreakerFact:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitFact:
+    """At most ``amount`` of ``of`` in each ``per``: calls, tokens, input_tokens, output_tokens, or usd in nano-dollars.
+
+    ``each`` says whose account a call is charged to: that of the ``agent``, the ``person`` it is made for, the
+    ``chain`` (whoever is at its root), the ``tool`` or ``model`` that is called, or the one of the ``workspace``.
+    ``only`` is a pattern that limits it to some of them; empty: each has an account of its own. The window is that of
+    the calendar in time zone ``zone``, or else ``sliding``."""
+
+    id: str
+    of: str
+    amount: int
+    per: str
+    each: str
+    only: str = ""
+    sliding: bool = False
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFact:
+    """What a gateway may use up of one account. Keyed by ``id``, which the gateway gave it.
+
+    ``granted`` is the sum of all it was ever granted under this id, after its request number ``serial``; it holds for
+    ``ttl_s`` seconds from when that request was made. ``others`` is what was used of the account beside this lease.
+    ``short``: there is less left than somebody wants, so what is not needed should be given back; ``retry_s`` is when
+    more can be hoped for."""
+
+    id: str
+    workspace: str
+    account: str
+    serial: int
+    granted: int
+    ttl_s: float
+    others: int = 0
+    short: bool = False
+    retry_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFact:
     """What the gateway knows of one agent. Keyed ``<workspace>/<name>`` in the Snapshot."""
 
@@ -197,6 +249,7 @@ class AgentFact:
     hold_timeout_s: float = 300.0
     agents: tuple[PeerGrant, ...] = ()
     callbacks: tuple[str, ...] = ()
+    limits: tuple[LimitFact, ...] = ()
 
     @property
     def granted(self) -> tuple[ToolFact, ...]:
@@ -331,6 +384,7 @@ class Snapshot:
     audiences: Mapping[str, str] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact] = field(default_factory=dict)
+    leases: Mapping[str, LeaseFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +406,7 @@ class Delta:
     audiences: Mapping[str, str | None] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact | None] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact | None] = field(default_factory=dict)
+    leases: Mapping[str, LeaseFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -398,13 +453,14 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         audiences=_changed(old.audiences, new.audiences),
         breakers=_changed(old.breakers, new.breakers),
         credentials=_changed(old.credentials, new.credentials),
+        leases=_changed(old.leases, new.leases),
     )
 
 
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    more = (delta.revoked, delta.audiences, delta.breakers, delta.revocations, delta.credentials)
+    more = (delta.revoked, delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
     return not (any(facts) or any(more))
 
 
@@ -429,4 +485,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         audiences=_merged(snapshot.audiences, delta.audiences),
         breakers=_merged(snapshot.breakers, delta.breakers),
         credentials=_merged(snapshot.credentials, delta.credentials),
+        leases=_merged(snapshot.leases, delta.leases),
     )

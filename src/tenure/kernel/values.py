@@ -130,7 +130,8 @@ class Call:
 
     ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
-    the tool, as its server gives it now."""
+    the tool, as its server gives it now. ``spent``: how much of the fullest of its limits on calls, on tokens and on
+    dollars is used, in percent; zeros where no limit or no policy asks."""
 
     id: str
     kind: CallKind
@@ -143,6 +144,7 @@ class Call:
     content: Json = None
     returned: Json = None
     definition: Fingerprint | None = None
+    spent: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

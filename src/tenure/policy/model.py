@@ -13,7 +13,6 @@ from typing import Any
 
 import cedarpy
 
-from tenure.base.scan.rules import CLASSES
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, digest
@@ -22,7 +21,6 @@ from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
 from tenure.policy.cedar import (
-    REDACT,
     SCHEMA,
     Fault,
     Rule,
@@ -45,6 +43,7 @@ from tenure.policy.system import (
     DELEGATION_ENDED,
     GRANT,
     LIFECYCLE,
+    LIMIT,
     NO_POLICY,
     NOT_VIOLATIONS,
     PERSON,
@@ -53,11 +52,11 @@ from tenure.policy.system import (
     SYSTEM_RULES,
     UNKNOWN_AGENT,
 )
-from tenure.policy.withheld import withheld
+from tenure.policy.withheld import redactions, withheld
 
-__all__ = ["ARGUMENTS", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "NOT_VIOLATIONS", "PERSON"]
-__all__ += ["BREAKER", "CREDENTIAL", "SCHEMA", "SYSTEM_RULES", "Bundle", "Fault", "Rule"]
-__all__ += ["bundle_version", "compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
+__all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
+__all__ += ["NOT_VIOLATIONS", "PERSON", "SCHEMA", "SPENT", "SYSTEM_RULES", "Bundle", "Fault", "Rule", "bundle_version"]
+__all__ += ["compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -65,22 +64,13 @@ _ACTIONS = {
     CallKind.LLM: ("call_model", "Model"),
     CallKind.AGENT: ("call_agent", "Peer"),
 }
-_MEMO_LIMIT = 10_000  # entries per agent; then its memo is emptied
-_MEMO_TEXT = 256  # a longer argument is not worth keeping in a key
+SPENT = frozenset(_SPENT := ("spent_calls", "spent_tokens", "spent_usd"))  # percent of the fullest limit on a call
+_MEMO_LIMIT, _MEMO_TEXT = 10_000, 256  # entries per agent, then it is emptied; a longer argument is not kept in a key
 
 
 def is_violation(decision: Decision) -> bool:
     """Whether a refusal counts toward the breaker: true for denials by policy, grant or argument type only."""
     return decision.effect is Effect.DENY and not NOT_VIOLATIONS.intersection(decision.policies)
-
-
-def redactions(decision: Decision) -> frozenset[str]:
-    """The classes and rules whose findings a decision wants taken out of what is sent."""
-    return frozenset(
-        name
-        for word in decision.obligations
-        for name in (CLASSES if word == "redact" else (word.removeprefix(REDACT),) if word.startswith(REDACT) else ())
-    )
 
 
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
@@ -363,6 +353,7 @@ def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str, found
         "findings": _found([call.arguments, call.content]) if "findings" in reads and found is None else (),
         "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),
     }
+    attempt |= {name: percent if name in reads else 0 for name, percent in zip(_SPENT, call.spent, strict=True)}
     if found is not None:
         attempt["findings"] = found.findings if "findings" in reads else ()
         attempt["returned"] = found.returned if "returned" in reads else ()

@@ -46,6 +46,7 @@ class _Attributes(msgspec.Struct):
     approval: str | None = msgspec.field(name="tenure.approval.id", default=None)
     on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
+    spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
 
@@ -125,7 +126,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         at=at,
         agent=agent,
         session=session,
-        call=Call(ident, seen.kind, seen.resource, arguments if isinstance(arguments, dict) else {}),
+        call=Call(ident, seen.kind, seen.resource, arguments if isinstance(arguments, dict) else {}, spent=seen.spent),
         on_behalf_of=seen.on_behalf_of,
         facts=seen.facts,
         found=_found(seen.findings) if seen.findings else _NOTHING,

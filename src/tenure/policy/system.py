@@ -10,7 +10,7 @@ TOOL_DISABLED, TOOL_CHANGED = "system/tool-disabled", "system/tool-changed"
 DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
 PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
-DEFAULT_DENY = "system/default-deny"
+DEFAULT_DENY, LIMIT = "system/default-deny", "system/limit"
 SYSTEM_RULES: Mapping[str, str] = {
     STALE: "The gateway has heard nothing from the control plane for too long",
     UNKNOWN_AGENT: "The agent is not in the Snapshot",
@@ -27,10 +27,11 @@ SYSTEM_RULES: Mapping[str, str] = {
     ARGUMENTS: "A policy reads an argument that the call gives in another type",
     POLICY_ERROR: "A policy failed while it was asked",
     DEFAULT_DENY: "No policy permits the call",
+    LIMIT: "A rate limit or a budget has no room for the call",
 }
 """Every id a Decision can name that is not in a policy file."""
 NOT_VIOLATIONS = frozenset(
     {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY}
-    | {POLICY_ERROR, PERSON}  # PERSON: else one person who is limited could trip an agent that works for many
+    | {POLICY_ERROR, LIMIT, PERSON}  # PERSON: else one person who is limited could trip an agent that works for many
 )
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

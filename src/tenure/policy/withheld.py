@@ -1,9 +1,13 @@
-"""Granted tools that are withheld all the same: switched off, or described as nobody has accepted it."""
+"""What is withheld all the same: granted tools that are switched off, or described as nobody has accepted it; and what
+is taken out of calls that go on."""
 
 from __future__ import annotations
 
+from tenure.base.scan.rules import CLASSES
 from tenure.kernel.fingerprint import Fingerprint, changed
 from tenure.kernel.snapshot import ToolFact
+from tenure.kernel.values import Decision
+from tenure.policy.cedar import REDACT
 from tenure.policy.system import TOOL_CHANGED, TOOL_DISABLED
 
 
@@ -32,3 +36,12 @@ def withheld(grant: ToolFact, definition: Fingerprint | None) -> tuple[str, str]
 
 def _listed(words: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def redactions(decision: Decision) -> frozenset[str]:
+    """The classes and rules whose findings a decision wants taken out of what is sent."""
+    return frozenset(
+        name
+        for word in decision.obligations
+        for name in (CLASSES if word == "redact" else (word.removeprefix(REDACT),) if word.startswith(REDACT) else ())
+    )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from tenure.kernel.json import JsonObject
@@ -51,6 +52,13 @@ def _web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _zone(value: str) -> str:
+    try:
+        return value if value == "UTC" else ZoneInfo(value).key
+    except (KeyError, ValueError, OSError):
+        raise PydanticCustomError("zone", "must be a time zone such as UTC or Europe/Berlin") from None
+
+
 def _money(value: Any) -> Any:
     """To the one spelling that amounts have: a decimal number of dollars, as text, with two digits for cents."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -80,6 +88,12 @@ Money = Annotated[
     BeforeValidator(_money),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,2})?$"}]}),
 ]
+
+
+Tokens = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+LIMITED = ("calls", "tokens", "input_tokens", "output_tokens", "usd")
+"""What a limit can be about."""
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 
 
 class _Part(BaseModel):
@@ -326,7 +340,41 @@ class Budgets(_Part):
 
     usd_per_day: Money | None = Field(None, description="US dollars a day, in whole cents")
     calls_per_hour: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = Field(None, description="Calls an hour")
-    tokens_per_day: Annotated[int, Field(ge=0, le=1_000_000_000_000)] | None = Field(None, description="Tokens a day")
+    tokens_per_day: Tokens | None = Field(None, description="Tokens a day")
+
+
+class Limit(_Part):
+    """At most so much in a window of time; what is over it is refused until there is room again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [name]} for name in LIMITED]},
+    )
+
+    calls: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = Field(None, description="Calls of any kind")
+    tokens: Tokens | None = Field(None, description="Tokens of models, those that go in and those that come out")
+    input_tokens: Tokens | None = Field(None, description="Tokens that go into models")
+    output_tokens: Tokens | None = Field(None, description="Tokens that come out of models")
+    usd: Money | None = Field(None, description="US dollars that models cost, in whole cents")
+    per: Literal["minute", "hour", "day", "month"] = Field(description="How long the window is")
+    each: Literal["agent", "person", "chain", "tool", "model"] = Field(
+        "agent",
+        description="Whose account is charged: the agent's own, or one for each person it works for, each chain of "
+        "delegation, each tool or each model",
+    )
+    only: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Only this one of them (a * stands for any letters), as in crm/refund"
+    )
+    sliding: bool = Field(False, description="Any such stretch of time instead of the calendar's own")
+    zone: Zone = Field("UTC", description="Time zone in which days and months begin, as in Europe/Berlin")
+
+    @model_validator(mode="after")
+    def _counts_one_thing(self) -> Limit:
+        counted = [name for name in LIMITED if getattr(self, name) is not None]
+        if len(counted) != 1:
+            raise PydanticCustomError("limit", f"must name exactly one of {', '.join(LIMITED)}")
+        if self.each == "tool" and counted != ["calls"]:
+            raise PydanticCustomError("limit", "a tool has calls only; tokens and dollars are used up by models")
+        return self
 
 
 class Breaker(_Part):
@@ -392,6 +440,9 @@ class Spec(_Part):
     data_classes: list[Label] = Field(default_factory=list, max_length=100, description="Data it may meet")
     risk: Risk = Field(description="Where it can do harm")
     budgets: Budgets = Field(default_factory=Budgets, description="What it may use up")
+    limits: list[Limit] = Field(
+        default_factory=list, max_length=50, description="Further limits, for other windows and other accounts"
+    )
     breaker: Breaker = Field(default_factory=Breaker, description="When it is stopped")
     approvals: Approvals = Field(default_factory=Approvals, description="How held calls wait")
     process: Process | None = Field(None, description="How its processes are started")

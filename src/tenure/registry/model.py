@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -12,10 +13,12 @@ from tenure.base.access import Thing, permit
 from tenure.kernel.errors import Refused
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
+from tenure.kernel.money import nano
 from tenure.kernel.snapshot import (
     AgentFact,
     BreakerFact,
     Concurrency,
+    LimitFact,
     ModelFact,
     PeerGrant,
     ServerFact,
@@ -24,7 +27,7 @@ from tenure.kernel.snapshot import (
     Upstream,
 )
 from tenure.kernel.values import Actor, Autonomy, LifecycleState
-from tenure.registry.manifest import Manifest, manifest_schema
+from tenure.registry.manifest import LIMITED, Manifest, manifest_schema
 
 __all__ = [
     "ACTING",
@@ -289,7 +292,29 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
         agents=tuple(_peer(peer) for peer in spec.get("agents", ())),
         callbacks=tuple(spec.get("callbacks", ())),
+        limits=tuple(_limits(manifest["metadata"]["name"], spec)),
     )
+
+
+def _limits(name: str, spec: JsonObject) -> Iterator[LimitFact]:
+    """The budgets, then the further limits, each under an id that says whose it is and what it counts: it stays the
+    same when another is added, and so do the accounts under it."""
+    for field, value in spec.get("budgets", {}).items():
+        of, _, per = field.partition("_per_")
+        yield LimitFact(f"{name}/{of}-{per}", of, _amount(of, value), per, "agent")
+    seen: Counter[str] = Counter()
+    for limit in spec.get("limits", ()):
+        of = next(of for of in LIMITED if of in limit)
+        sliding, only = limit.get("sliding", False), limit.get("only", "")
+        ident = f"{name}/{of}-{limit['per']}-each-{limit['each']}{'-sliding' * sliding}{only and ':' + only}"
+        seen[ident] += 1
+        again = f"#{seen[ident]}" if seen[ident] > 1 else ""
+        amount = _amount(of, limit[of])
+        yield LimitFact(ident + again, of, amount, limit["per"], limit["each"], only, sliding, limit["zone"])
+
+
+def _amount(of: str, value: Any) -> int:
+    return nano(value) if of == "usd" else int(value)
 
 
 def _model(model: JsonObject) -> ModelFact:

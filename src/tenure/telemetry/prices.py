@@ -83,6 +83,16 @@ class Prices:
                 return replace(event, data={**data, **known})
         return event
 
+    def of_thousand(self, provider: str, model: str, at: datetime) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
+        """US dollars for a thousand tokens of a model: input, output, read from the cache, written to it. None where
+        no price is known. Of a model whose price grows with the length of what goes in, that of short calls."""
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        kinds = (Usage(1000), Usage(0, 1000), Usage(1000, 0, cached=1000), Usage(1000, 0, written=1000))
+        first, second, third, fourth = (self._cost(provider, model, kind, hour) for kind in kinds)
+        if first is None or second is None:
+            return None
+        return first, second, first if third is None else third, first if fourth is None else fourth
+
     def _cost(self, provider: str, model: str, usage: Usage, at: datetime) -> Decimal | None:
         own = self.own.get(f"{provider}/{model}")
         if own is None:

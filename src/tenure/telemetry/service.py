@@ -14,6 +14,8 @@ from tenure.base.scan.kept import ALWAYS, kept
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
+from tenure.kernel.money import nano
+from tenure.kernel.snapshot import PriceFact
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.model import (
@@ -68,6 +70,13 @@ def open_store(world: World) -> None:
         )
     _stores[world.config.data_dir.resolve()] = opened
     _prices[world.config.data_dir.resolve()] = prices
+
+
+def price(world: World, provider: str, model: str) -> PriceFact | None:
+    """What a model's tokens cost now, as far as it is known."""
+    prices = _prices.get(world.config.data_dir.resolve(), Prices())
+    found = prices.of_thousand(provider, model, world.clock())
+    return PriceFact(*map(nano, found)) if found is not None else None
 
 
 def _own_prices(path: str) -> Prices:

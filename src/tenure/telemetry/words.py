@@ -118,7 +118,18 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             change = " → ".join(str(data[end]) for end in ("from", "to") if data.get(end))
             return _because(change, data.get("reason"))
         case _:
-            return _other(event)
+            return _limit(event) if event.type.startswith("limits.") else _other(event)
+
+
+def _limit(event: Event) -> str:
+    data = event.data
+    match event.type:
+        case "limits.reached":
+            return f"{data.get('percent')} % used of {data.get('allowed')} ({data.get('account')})"
+        case "limits.asked":
+            return f"a gateway asks for {data.get('want')} more of {data.get('account')}"
+    word = f"{event.type.rpartition('.')[2]} by {_by(event)}"
+    return _because(f"limit {data.get('name')} {word}: {data.get('allowed')}", data.get("reason"))
 
 
 def _breaker(event: Event) -> str:

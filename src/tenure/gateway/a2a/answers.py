@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from tenure.gateway.a2a.wire import Ask, Fault, error_body, fault_of
 from tenure.gateway.http import Response
@@ -24,8 +25,15 @@ def denied(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
         return Fault("APPROVAL_PENDING", text, more)
     if "system/stale-snapshot" in decision.policies:
         return Fault("UNAVAILABLE", decision.reason, more)
+    if "system/limit" in decision.policies:
+        return Fault("RATE_LIMITED", decision.reason, more)
     text = decision.reason if not decision.policies else f"{decision.reason} [{', '.join(decision.policies)}]"
     return Fault("PERMISSION_DENIED", text, more)
+
+
+def retry_after(seconds: float) -> tuple[tuple[str, str], ...]:
+    """The header that says when to try again, where that may help."""
+    return (("retry-after", str(ceil(seconds))),) if seconds else ()
 
 
 def withheld(name: str, decision: Decision, call_id: str) -> Fault:

@@ -23,6 +23,7 @@ from tenure.gateway.a2a.answers import (
     longer,
     refuse_redirect,
     refused,
+    retry_after,
     returned,
     upstream_fault,
     withheld,
@@ -414,7 +415,7 @@ class A2aHandler:
     def _refusal(self, run: _Run) -> Response:
         verdict = run.decided
         fault = denied(verdict.decision, run.call.id, verdict.approval_id)
-        more: tuple[tuple[str, str], ...] = (("retry-after", str(_RETRY_AFTER_S)),) if verdict.pending else ()
+        more = retry_after(_RETRY_AFTER_S if verdict.pending else verdict.retry_s)
         return faulty(fault, run.ask, run.call.id, more, done=lambda: self._tell(run, {}))
 
     def _failed(self, run: _Run, fault: Fault, kind: str) -> Response:

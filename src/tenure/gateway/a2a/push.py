@@ -78,8 +78,8 @@ class Notifications:
         started, begun = datetime.now(UTC), time.perf_counter()
         arguments = {"method": "notification", "stream": False, "notify": callback.url}
         call = self._pipeline.call(CallKind.AGENT, peer, arguments, principal, {"traceparent": callback.tp})
-        # The message that led to it was decided on, by a person too where one was asked.
-        verdict = await self._pipeline.decide(call, principal, prefer_wait=0.0, approved=True)
+        # The message that led to it was decided on, by a person too where one was asked, and counted under its limits.
+        verdict = self._pipeline.judge(call, principal, approved=True)
         agent = verdict.agent
         problem, status = "", 0
         body = codec.answered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from math import ceil
 from typing import Any
 
 from tenure.gateway.http import Response
@@ -22,6 +23,7 @@ from tenure.kernel.errors import Refused
 from tenure.policy.model import redactions
 
 _RETRY_AFTER_S = 2
+_RETRY_MAX_S = 60.0  # what clients wait for by themselves
 _WAIT_MAX_S = 600.0
 _STATUS = {"timeout": 504, "connect_timeout": 504, "too_long": 504, "busy": 503, "no_credential": 503}
 
@@ -120,7 +122,9 @@ class Answers:
         headers: tuple[tuple[str, str], ...] = (("x-tenure-call-id", run.call.id),)
         if verdict.pending:
             headers += (("retry-after", str(_RETRY_AFTER_S)),)
-        elif fault.status == 403:
+        elif verdict.retry_s:
+            headers += (("retry-after", str(ceil(verdict.retry_s))),)
+        if fault.status == 403 or (fault.status == 429 and not 0 < verdict.retry_s <= _RETRY_MAX_S):
             headers += (("x-should-retry", "false"),)
         return Response(fault.status, run.route.wire.error(fault), headers, done=lambda: self.tell(run, {}))
 

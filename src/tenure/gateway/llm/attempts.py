@@ -92,6 +92,12 @@ class Attempts:
         verdict = self._pipeline.judge(call, run.principal)
         decision = verdict.decision
         if decision.effect is Effect.ALLOW:
+            charge, agent = run.decided.charge, run.decided.agent
+            if charge is not None and agent is not None:
+                short = self._pipeline.leases.moved(charge, call, run.principal, agent, run.size)
+                if short is not None:
+                    _note(run, fact, "limited", error=short.reason)
+                    return False
             run.acting, run.permit = call, verdict
             return True
         outcome = "denied" if decision.effect is Effect.DENY else "needs_approval"

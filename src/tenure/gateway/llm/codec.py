@@ -279,7 +279,8 @@ def provider(base_url: str, declared: str, default: str) -> tuple[str, str]:
 
 
 def refusal(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
-    """A call that was not allowed: 409 while it waits for a person, 503 without valid facts, 403 otherwise."""
+    """A call that was not allowed: 409 while it waits for a person, 503 without valid facts, 429 when a limit has no
+    room for it, 403 otherwise."""
     more: dict[str, Any] = {"policies": decision.policies, "decision_id": call_id}
     if decision.effect is Effect.HOLD:
         text = f"{decision.reason} It waits as approval {approval_id}; send the same request again to pick it up."
@@ -288,6 +289,8 @@ def refusal(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
         more["approval_id"] = approval_id
     if "system/stale-snapshot" in decision.policies:
         return Fault(503, "service_unavailable", "stale_snapshot", decision.reason, more)
+    if "system/limit" in decision.policies:
+        return Fault(429, "rate_limit_error", "rate_limit_exceeded", decision.reason, more)
     code = next((rule.removeprefix("system/") for rule in decision.policies if rule.startswith("system/")), "policy")
     text = decision.reason if not decision.policies else f"{decision.reason} [{', '.join(decision.policies)}]"
     return Fault(403, "permission_denied", f"denied_{code}".replace("-", "_"), text, more)

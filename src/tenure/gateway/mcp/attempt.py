@@ -180,7 +180,7 @@ class Attempts:
         attempt.call = replace(attempt.call, definition=definition)
         newer = self.pipeline.judge(attempt.call, attempt.principal, approved=verdict.approval_id is not None)
         if not newer.allowed:
-            raise NoLongerAllowed(newer)
+            raise NoLongerAllowed(msgspec.structs.replace(newer, charge=verdict.charge))
 
     @staticmethod
     def _check_asks(attempt: Attempt, server: Server, result: JsonObject) -> None:

@@ -241,7 +241,7 @@ class ToolCalls:
         if verdict.pending and verdict.approval_id is not None:
             result = codec.pending_result(attempt.call.resource, verdict.approval_id, decision.reason)
         else:
-            result = codec.denied_result(attempt.call.resource, decision)
+            result = codec.denied_result(attempt.call.resource, decision, verdict.retry_s)
         return answered(attempt.message, result)
 
     def _failed(self, attempt: Attempt, error: Failed) -> bytes:

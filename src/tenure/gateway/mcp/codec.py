@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
@@ -274,20 +275,22 @@ def error_result(text: str, meta: JsonObject) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": True, "_meta": dict(meta)}
 
 
-def denied_result(resource: str, decision: Decision) -> dict[str, Any]:
-    """The result of a denied call: the reason and the policies that determined it."""
+def denied_result(resource: str, decision: Decision, retry_s: float = 0.0) -> dict[str, Any]:
+    """The result of a denied call: the reason and the policies that determined it, and in how many seconds to try again
+    where that may help."""
     by = f" (policy {', '.join(decision.policies)})" if decision.policies else ""
     text = f"Denied: {resource} was not called. {decision.reason}{by}"
-    return error_result(text, {META_DECISION: decision_meta(decision)})
+    return error_result(text, {META_DECISION: decision_meta(decision, retry_s)})
 
 
-def decision_meta(decision: Decision) -> dict[str, Any]:
+def decision_meta(decision: Decision, retry_s: float = 0.0) -> dict[str, Any]:
     """A decision as programs are told it."""
     return {
         "effect": str(decision.effect),
         "reason": decision.reason,
         "policies": list(decision.policies),
         "policy_version": decision.policy_version,
+        **({"retry_after_s": ceil(retry_s)} if retry_s else {}),
     }
 
 

@@ -186,7 +186,7 @@ class Offers:
                 fix="Only what the agent's manifest grants can be asked for.",
                 details={"id": attempt.message.id, "data": {key: name[:500], **codec.decision_meta(decision)}},
             )
-        data: dict[str, Any] = {codec.META_DECISION: codec.decision_meta(decision)}
+        data: dict[str, Any] = {codec.META_DECISION: codec.decision_meta(decision, verdict.retry_s)}
         text = f"Denied: {attempt.call.resource} was not asked for. {decision.reason}"
         if verdict.pending and verdict.approval_id is not None:
             data = {codec.META_APPROVAL: verdict.approval_id}

@@ -11,7 +11,8 @@ import httpx2
 import openai
 import pytest
 
-from tenure.kernel.snapshot import LimitFact, ModelFact, PriceFact, Upstream
+from tenure.kernel.budgets import LimitFact, PriceFact
+from tenure.kernel.snapshot import ModelFact, Upstream
 from tests.sim.gateway import agent_fact
 from tests.sim.ledger import Ledger
 

@@ -11,10 +11,10 @@ import pytest
 
 from tenure.base import events
 from tenure.base.room import World
+from tenure.kernel.budgets import LeaseFact, LimitFact
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.money import nano
-from tenure.kernel.snapshot import LeaseFact, LimitFact
 from tenure.kernel.values import PEOPLE, Actor, Call, CallKind, Event, Principal, Role
 from tenure.limits import service, store
 from tenure.limits.api import router

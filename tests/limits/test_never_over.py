@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tenure.gateway.leases import Charge, Leases
 from tenure.gateway.snapshot import Facts
-from tenure.kernel.snapshot import AgentFact, LimitFact, Snapshot
+from tenure.kernel.budgets import LimitFact
+from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Event, LifecycleState, Principal
 from tenure.limits.ledger import Lease
 from tenure.limits.model import counted

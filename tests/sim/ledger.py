@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.kernel.snapshot import LeaseFact, LimitFact
+from tenure.kernel.budgets import LeaseFact, LimitFact
 from tenure.limits.ledger import Account, Ask, Lease, Sum, answer
 from tenure.limits.model import counted, period
 

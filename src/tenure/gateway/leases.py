@@ -18,9 +18,10 @@ from typing import Any
 
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
+from tenure.kernel.budgets import LeaseFact, LimitFact, PriceFact
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
-from tenure.kernel.snapshot import AgentFact, LeaseFact, LimitFact, PriceFact, Snapshot
+from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, Event, Principal
 from tenure.limits.model import TTL_S, Usage, accounts, reserved, shown, used, words
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from tenure.kernel.budgets import LeaseFact, LimitFact, PriceFact
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.values import Autonomy, LifecycleState, Principal
@@ -45,17 +46,6 @@ class Concurrency:
     calls: int
     queue: int = 100
     wait_s: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class PriceFact:
-    """What a model's tokens cost: nano-dollars (1e-9 US dollars) for a thousand of each kind. ``cached`` are those read
-    from the provider's cache and ``written`` those put into it, both parts of the input."""
-
-    input: int
-    output: int
-    cached: int
-    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,45 +178,6 @@ class BreakerFact:
     window_s: float = 300.0
     trials: int = 0
     tried: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LimitFact:
-    """At most ``amount`` of ``of`` in each ``per``: calls, tokens, input_tokens, output_tokens, or usd in nano-dollars.
-
-    ``each`` says whose account a call is charged to: that of the ``agent``, the ``person`` it is made for, the
-    ``chain`` (whoever is at its root), the ``tool`` or ``model`` that is called, or the one of the ``workspace``.
-    ``only`` is a pattern that limits it to some of them; empty: each has an account of its own. The window is that of
-    the calendar in time zone ``zone``, or else ``sliding``."""
-
-    id: str
-    of: str
-    amount: int
-    per: str
-    each: str
-    only: str = ""
-    sliding: bool = False
-    zone: str = "UTC"
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseFact:
-    """What a gateway may use up of one account. Keyed by ``id``, which the gateway gave it.
-
-    ``granted`` is the sum of all it was ever granted under this id, after its request number ``serial``; it holds for
-    ``ttl_s`` seconds from when that request was made. ``others`` is what was used of the account beside this lease.
-    ``short``: there is less left than somebody wants, so what is not needed should be given back; ``retry_s`` is when
-    more can be hoped for."""
-
-    id: str
-    workspace: str
-    account: str
-    serial: int
-    granted: int
-    ttl_s: float
-    others: int = 0
-    short: bool = False
-    retry_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.budgets import LimitFact
 from tenure.kernel.errors import Refused
 from tenure.kernel.money import nano, of_nano
-from tenure.kernel.snapshot import LimitFact
 from tenure.limits import service
 from tenure.limits.model import shown, words
 from tenure.limits.store import Rule

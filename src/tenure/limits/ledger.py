@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tenure.kernel.snapshot import LimitFact
+from tenure.kernel.budgets import LimitFact
 from tenure.limits.model import GRACE_S, TTL_S, period, slice_of
 
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from tenure.kernel.budgets import LimitFact, PriceFact
 from tenure.kernel.json import JsonObject
 from tenure.kernel.money import dollars, of_nano
 from tenure.kernel.naming import uri_matches
-from tenure.kernel.snapshot import LimitFact, PriceFact
 from tenure.kernel.values import Call, CallKind, Principal
 
 TTL_S = 30.0

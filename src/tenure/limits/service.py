@@ -12,9 +12,10 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import permit
 from tenure.base.room import World
+from tenure.kernel.budgets import LeaseFact, LimitFact
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, stable_id
-from tenure.kernel.snapshot import AgentFact, LeaseFact, LimitFact
+from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.limits import store
 from tenure.limits.ledger import Account, Ask, Lease, answer, reached

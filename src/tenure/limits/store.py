@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.kernel.snapshot import LimitFact
+from tenure.kernel.budgets import LimitFact
 from tenure.limits.ledger import Lease, Sum
 
 limit_rule = sa.Table(

@@ -346,9 +346,7 @@ class Budgets(_Part):
 class Limit(_Part):
     """At most so much in a window of time; what is over it is refused until there is room again."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [name]} for name in LIMITED]},
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in LIMITED]})
 
     calls: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = Field(None, description="Calls of any kind")
     tokens: Tokens | None = Field(None, description="Tokens of models, those that go in and those that come out")

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from tenure.base.access import Thing, permit
+from tenure.kernel.budgets import LimitFact
 from tenure.kernel.errors import Refused
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import JsonObject, digest
@@ -18,7 +19,6 @@ from tenure.kernel.snapshot import (
     AgentFact,
     BreakerFact,
     Concurrency,
-    LimitFact,
     ModelFact,
     PeerGrant,
     ServerFact,

@@ -11,11 +11,11 @@ from tenure.base import events as log
 from tenure.base.events import Logged
 from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
+from tenure.kernel.budgets import PriceFact
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
-from tenure.kernel.snapshot import PriceFact
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.model import (

@@ -17,7 +17,7 @@ from tenure.kernel.values import LifecycleState
 from tenure.registry import externals, service
 from tenure.registry.cards import ExternalAgent
 from tenure.registry.faults import refuse
-from tenure.registry.manifest import VARIABLE
+from tenure.registry.fields import VARIABLE
 from tenure.registry.model import DRAIN_S, TRANSITIONS, AgentRecord, Applied, Change, Release, manifest_schema, thing
 
 router = APIRouter(tags=["registry"])

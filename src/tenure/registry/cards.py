@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import PeerFact
-from tenure.registry.manifest import LABEL
+from tenure.registry.fields import LABEL
 
 JSONRPC, HTTP_JSON = "JSONRPC", "HTTP+JSON"
 MAX_CARD = 256 << 10

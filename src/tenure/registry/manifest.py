@@ -5,29 +5,37 @@ Reading one is ``reading.read_manifest``.
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Autonomy
 from tenure.kernel.wires import Wire, wire_of
+from tenure.registry.fields import (
+    FINGERPRINT,
+    HOST,
+    LIMITED,
+    PREFIX,
+    SKILL,
+    TOOL,
+    Address,
+    Email,
+    Label,
+    Level,
+    Line,
+    Media,
+    Money,
+    Part,
+    Seconds,
+    Text,
+    Tokens,
+    Variable,
+    Zone,
+)
 
 API_VERSION = "tenure/v1"
-
-LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
-EMAIL = r"^[^@\s<>\",;:]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
-PREFIX = r"^[A-Za-z0-9_-]{0,32}$"
-HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
-MEDIA = r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+*-]+$"
-SKILL = r"^[A-Za-z0-9_.-]{1,64}$"
-FINGERPRINT = r"^sha256:[0-9a-f]{64}$"
-TOOL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9_.-]{1,128}$"
 
 DEFAULT_URL = {
     "openai": "https://api.openai.com/v1",
@@ -37,77 +45,14 @@ DEFAULT_URL = {
 }
 
 
-def _one_line(value: str) -> str:
-    if "\n" in value or "\r" in value:
-        raise PydanticCustomError("one_line", "must be one line")
-    return value
-
-
-def _web_address(value: str) -> str:
-    match = re.match(r"https?://([^/?#\s]+)(/[^\s?#]*)?\Z", value)
-    if not match:
-        raise PydanticCustomError("web_address", "must be an address such as https://host/path, without ? or #")
-    if "@" in match[1]:
-        raise PydanticCustomError("secret", "carries a credential; name a secret in credential_secret instead")
-    return value.rstrip("/")
-
-
-def _zone(value: str) -> str:
-    try:
-        return value if value == "UTC" else ZoneInfo(value).key
-    except (KeyError, ValueError, OSError):
-        raise PydanticCustomError("zone", "must be a time zone such as UTC or Europe/Berlin") from None
-
-
-def _money(value: Any) -> Any:
-    """To the one spelling that amounts have: a decimal number of dollars, as text, with two digits for cents."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise PydanticCustomError("money", "must be an amount such as 25 or 2.50")
-    try:
-        amount = Decimal(str(value))
-        cents = amount * 100
-        exact = amount.is_finite() and cents == cents.to_integral_value() and 0 <= amount <= 1_000_000_000
-    except InvalidOperation:
-        exact = False
-    if not exact:
-        raise PydanticCustomError("money", "must be an amount such as 25 or 2.50, in whole cents and not negative")
-    return f"{amount:.2f}"
-
-
-Label = Annotated[str, Field(pattern=LABEL)]
-Variable = Annotated[str, Field(pattern=VARIABLE)]
-Email = Annotated[str, Field(pattern=EMAIL, max_length=254)]
-Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)]
-Text = Annotated[str, Field(min_length=1, max_length=8_000)]
-Address = Annotated[str, Field(min_length=8, max_length=2_000), AfterValidator(_web_address)]
-Level = Annotated[int, Field(ge=1, le=4)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Media = Annotated[str, Field(pattern=MEDIA, max_length=127)]
-Money = Annotated[
-    str,
-    BeforeValidator(_money),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,2})?$"}]}),
-]
-
-
-Tokens = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
-LIMITED = ("calls", "tokens", "input_tokens", "output_tokens", "usd")
-"""What a limit can be about."""
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Metadata(_Part):
+class Metadata(Part):
     """Who it is."""
 
     name: Label = Field(description="Name of the agent: lower-case letters, digits and hyphens, at most 63")
     workspace: Label | None = Field(None, description="Workspace; the one you work in when left out")
 
 
-class Timeouts(_Part):
+class Timeouts(Part):
     """How long an answer may take; what is left out is as long as the gateway grants to any model."""
 
     connect_s: Seconds | None = Field(None, description="Seconds until its upstream accepts the connection")
@@ -116,7 +61,7 @@ class Timeouts(_Part):
     total_s: Seconds | None = Field(None, description="Seconds until the answer is whole, however it comes")
 
 
-class Concurrency(_Part):
+class Concurrency(Part):
     """How many calls one gateway has under way at the upstream at once: those of all agents with such a limit for it
     are counted together."""
 
@@ -125,7 +70,7 @@ class Concurrency(_Part):
     wait_s: Seconds = Field(10.0, description="Seconds that a call waits at most")
 
 
-class Model(_Part):
+class Model(Part):
     """A model the agent may ask for, and the address of the model API that serves it."""
 
     # The address of a provider that has a known one is filled in before this class sees it.
@@ -167,7 +112,7 @@ class Model(_Part):
         return self.wire or wire_of(self.provider)
 
 
-class Sandbox(_Part):
+class Sandbox(Part):
     """What a command may do outside of itself."""
 
     network: bool = Field(True, description="Whether it reaches the network")
@@ -179,7 +124,7 @@ class Sandbox(_Part):
     )
 
 
-class Server(_Part):
+class Server(Part):
     """Where tools are: an upstream MCP server that the gateway starts (``command``) or reaches (``url``), or the
     agent's own process (``in_process``)."""
 
@@ -243,7 +188,7 @@ class Server(_Part):
     )
 
 
-class Tool(_Part):
+class Tool(Part):
     """A granted tool, and how far the agent may go with it alone."""
 
     name: Annotated[str, Field(pattern=TOOL)] = Field(description="server/tool")
@@ -258,7 +203,7 @@ class Tool(_Part):
     )
 
 
-class Peer(_Part):
+class Peer(Part):
     """Another agent that it may call, and how far that agent may go for it."""
 
     name: Label = Field(description="Name of the agent, here or imported from elsewhere")
@@ -282,7 +227,7 @@ class Peer(_Part):
     )
 
 
-class Skill(_Part):
+class Skill(Part):
     """One thing that it can be asked for."""
 
     id: Annotated[str, Field(pattern=SKILL)] = Field(description="Its name for programs")
@@ -294,7 +239,7 @@ class Skill(_Part):
     output_modes: list[Media] = Field(default_factory=list, max_length=50, description="Media types it answers with")
 
 
-class A2a(_Part):
+class A2a(Part):
     """How other agents reach it: where it serves A2A itself, and what its agent card says."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["url"]}, {"required": ["rest_url"]}]})
@@ -321,7 +266,7 @@ class A2a(_Part):
     extended_card: bool = Field(False, description="Whether it shows a longer card to those who call it")
 
 
-class Risk(_Part):
+class Risk(Part):
     """Four dimensions, each 1 (least) to 4. The tier is the highest: a high dimension is not averaged away."""
 
     data_sensitivity: Level = Field(description="1 public, 2 internal, 3 confidential, 4 regulated or personal")
@@ -335,7 +280,7 @@ class Risk(_Part):
         return max(self.data_sensitivity, self.decision_authority, self.blast_radius, self.regulatory_exposure)
 
 
-class Budgets(_Part):
+class Budgets(Part):
     """What it may use up."""
 
     usd_per_day: Money | None = Field(None, description="US dollars a day, in whole cents")
@@ -343,7 +288,7 @@ class Budgets(_Part):
     tokens_per_day: Tokens | None = Field(None, description="Tokens a day")
 
 
-class Limit(_Part):
+class Limit(Part):
     """At most so much in a window of time; what is over it is refused until there is room again."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in LIMITED]})
@@ -375,20 +320,20 @@ class Limit(_Part):
         return self
 
 
-class Breaker(_Part):
+class Breaker(Part):
     """So many violations within so many seconds block every further call."""
 
     threshold: Annotated[int, Field(ge=1, le=10_000)] = Field(5, description="Violations that trip it")
     window_s: Annotated[int, Field(ge=1, le=86_400)] = Field(300, description="Seconds they must fall into")
 
 
-class Approvals(_Part):
+class Approvals(Part):
     """How long a held call waits."""
 
     hold_timeout_s: Annotated[int, Field(ge=0, le=86_400)] = Field(300, description="Seconds a held call waits")
 
 
-class Process(_Part):
+class Process(Part):
     """How its processes are started."""
 
     confined: bool = Field(
@@ -403,7 +348,7 @@ class Process(_Part):
     )
 
 
-class Dependency(_Part):
+class Dependency(Part):
     """What it cannot work without: another agent here, or a system elsewhere; exactly one of them."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["agent"]}, {"required": ["system"]}]})
@@ -412,7 +357,7 @@ class Dependency(_Part):
     system: Line | None = Field(None, description="Name of anything else")
 
 
-class Spec(_Part):
+class Spec(Part):
     """What it is for, who answers for it, and all that decides how it behaves."""
 
     purpose: Text = Field(description="What it is for, in a sentence or two")
@@ -447,7 +392,7 @@ class Spec(_Part):
     dependencies: list[Dependency] = Field(default_factory=list, max_length=100, description="What it relies on")
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """An agent, declared."""
 
     model_config = ConfigDict(

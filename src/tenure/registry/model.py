@@ -27,7 +27,8 @@ from tenure.kernel.snapshot import (
     Upstream,
 )
 from tenure.kernel.values import Actor, Autonomy, LifecycleState
-from tenure.registry.manifest import LIMITED, Manifest, manifest_schema
+from tenure.registry.fields import LIMITED
+from tenure.registry.manifest import Manifest, manifest_schema
 
 __all__ = [
     "ACTING",

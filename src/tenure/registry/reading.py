@@ -14,23 +14,8 @@ from tenure.base.faults import Fault, nearest, path_of
 from tenure.kernel.naming import exposed_name
 from tenure.kernel.values import Autonomy
 from tenure.registry.faults import refuse
-from tenure.registry.manifest import (
-    API_VERSION,
-    DEFAULT_URL,
-    EMAIL,
-    FINGERPRINT,
-    HOST,
-    LABEL,
-    MEDIA,
-    PREFIX,
-    SKILL,
-    TOOL,
-    VARIABLE,
-    Manifest,
-    Model,
-    Server,
-    Spec,
-)
+from tenure.registry.fields import EMAIL, FINGERPRINT, HOST, LABEL, MEDIA, PREFIX, SKILL, TOOL, VARIABLE
+from tenure.registry.manifest import API_VERSION, DEFAULT_URL, Manifest, Model, Server, Spec
 
 MAX_DEPTH = 32
 

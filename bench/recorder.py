@@ -82,7 +82,7 @@ def running(control: ControlSim, folder: Path, provider: int, one: Sickness) -> 
     """A gateway with that recorder."""
     with GatewayProcess(folder, control.port, one.env, **one.settings) as gateway:
         control.agent(agent_fact(f"http://127.0.0.1:{provider}/v1", (MODEL,)))
-        while gateway.health()[1]["snapshot"] != control.snapshot.version:
+        while not gateway.acts_on(control.snapshot.version):
             time.sleep(0.01)
         port = int(gateway.url.rsplit(":", 1)[1])
         yield gateway, Way("tenure", port, control.token("clerk", ttl_s=7200.0), "", lambda: ())

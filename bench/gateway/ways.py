@@ -171,7 +171,7 @@ def tenure(provider: int, folder: Path, checkout: Path = ROOT, name: str = "tenu
         path = {"PYTHONPATH": f"{checkout / 'src'}:{os.environ.get('PYTHONPATH', '')}"}
         with GatewayProcess(folder, control.port, path) as gateway:
             end = time.monotonic() + _READY_S
-            while gateway.health()[1]["snapshot"] != control.snapshot.version:
+            while not gateway.acts_on(control.snapshot.version):
                 assert time.monotonic() < end, "the gateway did not get the facts"
                 time.sleep(0.01)
             port = int(gateway.url.rsplit(":", 1)[1])

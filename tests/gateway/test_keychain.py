@@ -99,7 +99,7 @@ def _replaced_under_load(house: House, second: GatewayProcess, upstream: KeyedUp
     upstream.believe("one")
     house.control.secrets({"m1": "one"}, {"default/openai": SecretFact(1, "m1", HERE)})
     _named(house, upstream.url)
-    wait_for(lambda: second.health()[1]["snapshot"] == house.control.snapshot.version)
+    wait_for(lambda: second.acts_on(house.control.snapshot.version))
     answers: list[tuple[float, int]] = []
     over = threading.Event()
 
@@ -121,7 +121,7 @@ def _replaced_under_load(house: House, second: GatewayProcess, upstream: KeyedUp
     wait_for(lambda: len(answers) > before + 40)
     house.control.secrets({}, {"default/openai": SecretFact(2, "m2", HERE)})
     house.settle()
-    wait_for(lambda: second.health()[1]["snapshot"] == house.control.snapshot.version)
+    wait_for(lambda: second.acts_on(house.control.snapshot.version))
     old = upstream.seen()["one"]
     before = len(answers)
     wait_for(lambda: len(answers) > before + 40)

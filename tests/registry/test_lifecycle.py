@@ -125,7 +125,7 @@ WHO = {
     "agents:promote": {Role.APPROVER},
     "agents:provision": {Role.SYSTEM},
     "agents:resume": {Role.APPROVER, Role.OPERATOR},
-    "agents:retire": {Role.OWNER, Role.OPERATOR},
+    "agents:retire": {Role.OWNER, Role.OPERATOR, Role.SYSTEM},
     "agents:suspend": {Role.OWNER, Role.APPROVER, Role.OPERATOR, Role.SYSTEM},
     "agents:try": {Role.OWNER, Role.OPERATOR},
 }

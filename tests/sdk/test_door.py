@@ -79,7 +79,7 @@ class Site:
 
     def settle(self) -> None:
         end = time.monotonic() + 10
-        while self.gateway.health()[1]["snapshot"] != self.control.snapshot.version:
+        while not self.gateway.acts_on(self.control.snapshot.version):
             assert time.monotonic() < end
             time.sleep(0.005)
 

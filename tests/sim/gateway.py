@@ -117,6 +117,11 @@ class GatewayProcess(Process):
         variables = {**environment(config), "PROVIDER_KEY": "provider-secret", **(env or {})}
         super().__init__(["tenure.gateway"], variables, data_dir / "gateway.log")
 
+    def acts_on(self, version: int) -> bool:
+        """Whether it has the facts of that version, and they are confirmed."""
+        status, health = self.health()
+        return status == 200 and health["snapshot"] == version
+
     def health(self) -> tuple[int, dict[str, Any]]:
         """(HTTP status, body) of ``/healthz``."""
         return _get_json(self.url + "/healthz")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import yaml
@@ -51,6 +52,9 @@ class Story:
             "TENURE_GATEWAY_PORT": str(self.ports["gateway"]),
             "COLUMNS": "120",
         }
+        if self.real_model:  # whoever runs the demonstration is its operator: their key may go to their provider
+            host = urlsplit(self._env.setdefault("OPENAI_BASE_URL", "https://api.openai.com/v1")).netloc
+            self._env.setdefault("TENURE_ENV_CREDENTIALS", f"OPENAI_API_KEY={host}")
         self.control = f"http://127.0.0.1:{self.ports['control']}"
         self.gateway = f"http://127.0.0.1:{self.ports['gateway']}"
         self.login_link = ""
@@ -148,11 +152,10 @@ class Story:
             files = {"command": [sys.executable, "-m", "demo.servers.files", inbox], "sandbox": {"write": [inbox]}}
             spec["servers"]["files"] = {**files, "cwd": str(HERE.parent)}
         if self.real_model:
-            base = self._env.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
             spec["model"] = {
                 "provider": "openai",
                 "name": self._env.get("OPENAI_MODEL", "gpt-4o-mini"),
-                "base_url": base,
+                "base_url": self._env["OPENAI_BASE_URL"],
             }
             spec["model"]["credential_env"] = "OPENAI_API_KEY"
         else:

@@ -70,7 +70,7 @@ def test_an_open_page_does_not_keep_a_session_that_nobody_uses(tls: TestClient, 
     for _ in range(3):
         turned.advance(3000)
         statuses = [tls.get(path).status_code for path in sorted(BACKGROUND - {"/v1/feed"})]
-    assert statuses == [401, 401, 401]
+    assert set(statuses) == {401}
 
 
 def test_how_long_a_session_lives_is_a_setting(tmp_path: Path, turned: FakeClock) -> None:

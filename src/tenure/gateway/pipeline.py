@@ -71,7 +71,7 @@ class Pipeline:
         same instance. ``surface``: what is called (llm, mcp, a2a/<agent>), for which the token must have been made out.
         Raises Refused: 401 for a missing, bad, expired or revoked credential, 503 when no Snapshot has arrived yet."""
         snapshot, headers = self.facts.current, request.headers
-        if snapshot is None:
+        if snapshot is None or not self.facts.confirmed:
             raise Refused(
                 "no_snapshot", "The gateway has not heard from the control plane yet.", fix="Try again.", status=503
             )

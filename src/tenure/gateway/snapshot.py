@@ -29,6 +29,7 @@ _CONFIRM_S = 1.0  # a stream of changes without a pause is confirmed this often,
 _AGAIN_S = 0.2
 _LEAVE_S = 1.0
 _CONFIRMED, _TOO_OLD = 200, 409
+_NEVER = float("-inf")
 
 
 class Frame(msgspec.Struct):
@@ -60,7 +61,7 @@ class Facts:
         self.bundles: Mapping[str, Bundle] = {}
         self.stopping: frozenset[str] = frozenset()
         self._clock = clock
-        self._heard = float("-inf")
+        self._heard = _NEVER
         self._bell: asyncio.Future[None] | None = None
         self._digests: dict[str, tuple[AgentFact, str]] = {}
 
@@ -71,6 +72,11 @@ class Facts:
         if kept is None or kept[0] is not agent:
             kept = self._digests[key] = (agent, fact_digest(agent))
         return kept[1]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether there are facts, and were ever good: not in the moment between the first ones and their answer."""
+        return self.current is not None and self._heard != _NEVER
 
     @property
     def age_s(self) -> float:

@@ -115,6 +115,8 @@ def _replaced_under_load(house: House, second: GatewayProcess, upstream: KeyedUp
     house.control.secrets({"m2": "two"}, {"default/openai": SecretFact(2, "m2", HERE, previous="m1")})
     told = time.monotonic()
     wait_for(lambda: upstream.seen().get("two", 0) > 5)
+    house.settle()
+    wait_for(lambda: second.acts_on(house.control.snapshot.version))
     assert time.monotonic() - told < 10, "both gateways have it"
     upstream.believe("two")
     before = len(answers)

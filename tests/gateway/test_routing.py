@@ -285,16 +285,16 @@ def wait_until(house: Any, model: str, count: int) -> None:
 
 
 def test_an_upstream_gets_no_more_calls_at_once_than_was_said(house: Any, model: Any) -> None:
-    house.publish_models(model("wait-200", concurrency=Concurrency(2, queue=2)), model("echo"))
-    before = house.provider.seen()["models"].get("wait-200", 0)
+    house.publish_models(model("wait-700", concurrency=Concurrency(2, queue=2)), model("echo"))
+    before = house.provider.seen()["models"].get("wait-700", 0)
     begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda _: ask(house, "wait-200"), range(5)))
-    assert time.monotonic() - begun > 0.4  # four in two turns
+        answers = list(pool.map(lambda _: ask(house, "wait-700"), range(5)))
+    assert time.monotonic() - begun > 1.4  # four in two turns
     refused = [answer for answer in answers if isinstance(answer, openai.APIStatusError)]
     assert [(error.status_code, error.response.headers["retry-after"]) for error in refused] == [(503, "2")]
     assert "2 calls are under way" in str(refused[0])
-    assert house.provider.seen()["models"]["wait-200"] == before + 4
+    assert house.provider.seen()["models"]["wait-700"] == before + 4
     assert sorted(str(event["data"].get("error.type")) for event in house.calls(5)) == ["None"] * 4 + ["busy"]
 
 

@@ -16,6 +16,7 @@ from tenure.kernel.snapshot import SecretFact, ServerFact
 
 _UNKNOWN_KEY = frozenset({401, 403})
 """How an upstream says that it does not know a credential; it has not acted then."""
+_AGAIN = 2
 _KEPT = 10_000  # places worked out; far more than manifests name
 
 
@@ -42,19 +43,36 @@ class NoCredentialError(UpstreamError):
 async def sent(
     send: Callable[..., Awaitable[Reply]],
     headers: Iterable[tuple[str, str]],
-    credential: Credential | None,
+    present: Callable[[], Credential | None],
     name: str = "authorization",
     prefix: str = "Bearer ",
 ) -> Reply:
-    """What ``send`` replies to ``headers`` and the credential in the header ``name``. An upstream that does not know a
-    new value yet is asked again with the one before."""
+    """What ``send`` replies to ``headers`` and the ``present`` credential in the header ``name``. While a value is
+    being replaced, an upstream that does not know it is asked again: with the one before, or with the one that has come
+    since, and with the new one once more, because the upstream may change its mind between two questions."""
+    credential = present()
     if credential is None:
         return await send(list(headers))
-    reply = await send([*headers, (name, prefix + credential.value)])
-    if credential.before and reply.status in _UNKNOWN_KEY:
+    shown = credential.value
+    reply = await send([*headers, (name, prefix + shown)])
+    for _ in range(_AGAIN):
+        if reply.status not in _UNKNOWN_KEY or not (other := _other(shown, present)):
+            break
         reply.close()
-        reply = await send([*headers, (name, prefix + credential.before)])
+        shown = other
+        reply = await send([*headers, (name, prefix + shown)])
     return reply
+
+
+def _other(shown: str, present: Callable[[], Credential | None]) -> str:
+    """Another value that the upstream may know; empty when there is none."""
+    try:
+        now = present()
+    except NoCredentialError:
+        return ""
+    if now is None:
+        return ""
+    return now.value if now.value != shown else now.before
 
 
 class Keychain:

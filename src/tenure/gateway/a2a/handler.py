@@ -243,12 +243,11 @@ class A2aHandler:
         except Refused as error:
             return self._failed(run, fault_of(error), error.code.lower())
         try:
-            found = self._pipeline.facts.credentials.to_send(
-                peer.workspace, peer.credential_secret, peer.credential_env, url
-            )
-            if found is None and peer.credential_env:
+            keys = self._pipeline.facts.credentials
+            present = partial(keys.to_send, peer.workspace, peer.credential_secret, peer.credential_env, url)
+            if peer.credential_env and present() is None:
                 _log.warning("upstream_key_missing", variable=peer.credential_env)
-            reply = await sent(send, headers, found)
+            reply = await sent(send, headers, present)
             refuse_redirect(reply)
             if reply.status < 300 and reply.header("content-type").partition(";")[0].strip() == EVENTS:
                 return self._streaming(run, reply, owns)

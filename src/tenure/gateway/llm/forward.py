@@ -109,10 +109,14 @@ class Forwarder:
             timeouts=served.timeouts,
             admit=admit,
         )
-        credential = self._credentials.to_send(
-            run.principal.workspace, upstream.credential_secret, upstream.credential_env, upstream.base_url
+        credential = partial(
+            self._credentials.to_send,
+            run.principal.workspace,
+            upstream.credential_secret,
+            upstream.credential_env,
+            upstream.base_url,
         )
-        if credential is None and upstream.credential_env:
+        if upstream.credential_env and credential() is None:
             _log.warning("upstream_key_missing", variable=upstream.credential_env)
         reply = await sent(send, headers, credential, wire.key_header, wire.key_prefix)
         _refuse_redirect(reply)

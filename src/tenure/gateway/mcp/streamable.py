@@ -226,7 +226,7 @@ class StreamableConnection:
             timeout_s=timeout_s,
             replay=replay,
         )
-        return await sent(send, headers.items(), self._bearer())
+        return await sent(send, headers.items(), self._bearer)
 
     def _cancel(self, identity: int, reason: str) -> None:
         """Closing the stream is the cancellation at 2026-07-28; older revisions want to be told."""

@@ -10,10 +10,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tenure.base import log
 from tenure.base.bounds import Bounds
 from tenure.gateway.wire import Reply, UpstreamError
 from tenure.kernel.snapshot import SecretFact, ServerFact
 
+_log = log.get("gateway")
 _UNKNOWN_KEY = frozenset({401, 403})
 """How an upstream says that it does not know a credential; it has not acted then."""
 _AGAIN = 2
@@ -115,6 +117,7 @@ class Keychain:
         if not bounds.send_to(url):
             raise NoCredentialError(f"{_named(secret, key)} may not be sent to {url}")
         if not secret and key not in self._environ:
+            _log.warning("upstream_key_missing", variable=variable)
             return None
         return self._keep((key, url), self._credential(key, secret))
 

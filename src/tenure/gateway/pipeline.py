@@ -80,7 +80,7 @@ class Pipeline:
         agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}")
         if agent is None or agent.credential_epoch != principal.credential_epoch:
             raise self._dead_credential(principal, agent, now)
-        if snapshot.revoked and _revoked(principal, snapshot):
+        if _revoked(principal, snapshot):
             raise self._dead_credential(principal, agent, now)
         revoked = snapshot.revocations.get(principal.workspace)
         if revoked is not None and (why := revoked.refuses(principal)):
@@ -256,7 +256,8 @@ class Pipeline:
         """
         verdict = self.judge(call, principal, approved=approved)
         agent = verdict.agent
-        if agent is not None and (agent.limits or principal.chain):
+        limited = agent is not None and bool(agent.limits or principal.chain)
+        if agent is not None and limited:
             if verdict.spent is not None and await self.leases.learn(call, principal, agent):
                 verdict = self.judge(call, principal, approved=approved)
             verdict = await within(self.leases, call, principal, verdict, len(content))
@@ -270,7 +271,7 @@ class Pipeline:
                     verdict = replace(verdict, charge=keep())
         if verdict.half_open:
             verdict = await self._breakers.on_trial(call, principal, verdict)
-            if agent is not None and (agent.limits or principal.chain):
+            if limited:
                 verdict = await within(self.leases, call, principal, verdict, len(content))
         if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
             verdict = replace(verdict, violation=True)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tenure.base import log
 from tenure.base.scan.texts import clean
 from tenure.gateway import delegation
 from tenure.gateway.a2a import codec, messages
@@ -44,7 +43,6 @@ from tenure.kernel.snapshot import AgentFact, PeerFact, PeerGrant
 from tenure.kernel.values import Call, CallKind, Principal
 from tenure.policy.model import redactions
 
-_log = log.get("gateway.a2a")
 WELL_KNOWN = "/.well-known/agent-card.json"
 _ANSWER_MAX = 64 << 20
 _MAX_WAIT_S = 600.0
@@ -245,8 +243,6 @@ class A2aHandler:
         try:
             keys = self._pipeline.facts.credentials
             present = partial(keys.to_send, peer.workspace, peer.credential_secret, peer.credential_env, url)
-            if peer.credential_env and present() is None:
-                _log.warning("upstream_key_missing", variable=peer.credential_env)
             reply = await sent(send, headers, present)
             refuse_redirect(reply)
             if reply.status < 300 and reply.header("content-type").partition(";")[0].strip() == EVENTS:

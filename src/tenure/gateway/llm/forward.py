@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tenure.base import log
 from tenure.base.scan.texts import clean
 from tenure.gateway.http import Request
 from tenure.gateway.keychain import Keychain, sent
@@ -18,7 +17,6 @@ from tenure.gateway.upstream import Client, Reply, UpstreamError
 from tenure.kernel.snapshot import ModelFact
 from tenure.policy.model import redactions
 
-_log = log.get("gateway")
 # Hop by hop (RFC 9110 section 7.6.1), the agent's credential, and what is Tenure's own. Content coding is left out so
 # that what is captured can be read.
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -116,8 +114,6 @@ class Forwarder:
             upstream.credential_env,
             upstream.base_url,
         )
-        if upstream.credential_env and credential() is None:
-            _log.warning("upstream_key_missing", variable=upstream.credential_env)
         reply = await sent(send, headers, credential, wire.key_header, wire.key_prefix)
         _refuse_redirect(reply)
         if _is_stream(run, reply):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.kernel.budgets import LeaseFact, LimitFact
-from tenure.limits.ledger import Account, Ask, Lease, Sum, answer
+from tenure.limits.ledger import Account, Ask, Lease, Sum, answer, lease_facts
 from tenure.limits.model import counted, period
 
 
@@ -69,19 +69,4 @@ class Ledger:
 
     def facts(self) -> dict[str, LeaseFact]:
         """The leases that hold."""
-        running = [one for one in self.leases.values() if self.clock < one.until]
-        short = {one.account for one in running if one.short}
-        return {
-            one.id: LeaseFact(
-                id=one.id,
-                workspace=one.workspace,
-                account=one.account,
-                serial=one.serial,
-                granted=one.granted,
-                ttl_s=one.ttl_s,
-                others=one.others,
-                short=one.account in short,
-                retry_s=one.retry_s,
-            )
-            for one in running
-        }
+        return lease_facts([one for one in self.leases.values() if self.clock < one.until])

@@ -7,11 +7,11 @@ told later is added all the same: nothing is lost, and nothing counts twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tenure.kernel.budgets import LimitFact
+from tenure.kernel.budgets import LeaseFact, LimitFact
 from tenure.limits.model import GRACE_S, TTL_S, period, slice_of
 
 
@@ -120,3 +120,23 @@ def reached(account: Account, alerted: Iterable[int], alerts: Iterable[int]) -> 
     done = max(alerted, default=0)
     amount = max(account.limit.amount, 1)
     return max((mark for mark in alerts if mark > done and account.spent * 100 >= mark * amount), default=0)
+
+
+def lease_facts(running: Sequence[Lease]) -> dict[str, LeaseFact]:
+    """What gateways hear of the leases that hold, by their ids. Of an account that somebody could not have enough of,
+    each is short."""
+    short = {(one.workspace, one.account) for one in running if one.short}
+    return {
+        one.id: LeaseFact(
+            id=one.id,
+            workspace=one.workspace,
+            account=one.account,
+            serial=one.serial,
+            granted=one.granted,
+            ttl_s=one.ttl_s,
+            others=one.others,
+            short=(one.workspace, one.account) in short,
+            retry_s=one.retry_s,
+        )
+        for one in running
+    }

@@ -18,7 +18,7 @@ from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.limits import store
-from tenure.limits.ledger import Account, Ask, Lease, answer, reached
+from tenure.limits.ledger import Account, Ask, Lease, answer, lease_facts, reached
 from tenure.limits.model import ALERTS, WINDOW_S, counted, period, shown, words
 from tenure.limits.store import Rule, Total
 from tenure.registry import service as registry
@@ -78,22 +78,7 @@ def governed(world: World, connection: Connection, agents: Mapping[str, AgentFac
 
 def facts(connection: Connection, now: datetime) -> dict[str, LeaseFact]:
     """The leases that hold, by their ids."""
-    running = store.running(connection, now)
-    short = {(one.workspace, one.account) for one in running if one.short}
-    return {
-        one.id: LeaseFact(
-            id=one.id,
-            workspace=one.workspace,
-            account=one.account,
-            serial=one.serial,
-            granted=one.granted,
-            ttl_s=one.ttl_s,
-            others=one.others,
-            short=(one.workspace, one.account) in short,
-            retry_s=one.retry_s,
-        )
-        for one in running
-    }
+    return lease_facts(store.running(connection, now))
 
 
 # --- what gateways tell -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tenure.base.bounds import Bounds
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
-from tenure.kernel.snapshot import AgentFact
+from tenure.kernel.snapshot import AgentFact, ServerFact, Upstream
 
 NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 MAX_VALUE = 64 << 10
@@ -170,18 +171,7 @@ def wipe(*buffers: bytearray) -> None:
 
 def uses(agent: AgentFact) -> list[Use]:
     """Every secret that an agent's models and servers name."""
-    found = [
-        Use(model.upstream.credential_secret, agent.name, f"model {model.asked}", send=model.upstream.base_url)
-        for model in agent.models
-        if model.upstream.credential_secret
-    ]
-    for server in agent.servers:
-        if server.credential_secret and server.url:
-            found.append(Use(server.credential_secret, agent.name, f"server {server.name}", send=server.url))
-        found += [
-            Use(name, agent.name, f"server {server.name}", start=server.command) for name in server.env_secrets.values()
-        ]
-    return found
+    return _named(agent, lambda place: place.credential_secret, lambda server: server.env_secrets.values())
 
 
 def uses_of_others(agent: str, manifest: JsonObject) -> list[Use]:
@@ -193,13 +183,22 @@ def uses_of_others(agent: str, manifest: JsonObject) -> list[Use]:
 
 def variables_of(agent: AgentFact) -> list[Use]:
     """Every variable of the gateway's environment that an agent's models and servers name, as ``uses``."""
+    return _named(agent, lambda place: place.credential_env, lambda server: server.env_from)
+
+
+def _named(
+    agent: AgentFact,
+    sent: Callable[[Upstream | ServerFact], str | None],
+    started_with: Callable[[ServerFact], Iterable[str]],
+) -> list[Use]:
+    """The uses of what is ``sent`` to an agent's models and servers, and of what its servers are ``started_with``."""
     found = [
-        Use(model.upstream.credential_env, agent.name, f"model {model.asked}", send=model.upstream.base_url)
+        Use(name, agent.name, f"model {model.asked}", send=model.upstream.base_url)
         for model in agent.models
-        if model.upstream.credential_env
+        if (name := sent(model.upstream))
     ]
     for server in agent.servers:
-        if server.credential_env and server.url:
-            found.append(Use(server.credential_env, agent.name, f"server {server.name}", send=server.url))
-        found += [Use(name, agent.name, f"server {server.name}", start=server.command) for name in server.env_from]
+        if server.url and (name := sent(server)):
+            found.append(Use(name, agent.name, f"server {server.name}", send=server.url))
+        found += [Use(name, agent.name, f"server {server.name}", start=server.command) for name in started_with(server)]
     return found

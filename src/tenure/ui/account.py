@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tenure.identity.model import DEVICE_COOKIE, OIDC_COOKIE, cookie_name
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, render, stranger
+from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, render, send_away, stranger
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -37,19 +37,7 @@ async def begin_elsewhere(request: Request, issuer: str, back: str = "/") -> Res
     """Sends the browser to an issuer to log in there."""
     api = api_of(request)
     sent, _ = await api.post(f"/v1/login/oidc/{quote(issuer, safe='')}/begin", {"back": local(back)})
-    secure = request.url.scheme == "https"
-    answer = RedirectResponse(str(sent["url"]), 303)
-    # Lax: the issuer sends the browser back from its own site.
-    answer.set_cookie(
-        cookie_name(OIDC_COOKIE, secure),
-        str(sent["binding"]),
-        max_age=600,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=secure,
-    )
-    return answer
+    return send_away(request, str(sent["url"]), OIDC_COOKIE, str(sent["binding"]))
 
 
 @router.get("/login/from/{issuer}")

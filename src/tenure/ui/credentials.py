@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tenure.identity.model import cookie_name
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, cookie_of, form, frame, go, render
+from tenure.ui.gate import PageRoute, api_of, cookie_of, form, frame, go, render, send_away
 from tenure.ui.model import items
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -88,19 +88,7 @@ async def connect(request: Request, name: str) -> Response:
     """Sends the browser to an upstream to consent there."""
     begun, _ = await api_of(request).post(f"{_at('connectors', name)}/begin")
     facts = begun if isinstance(begun, dict) else {}
-    secure = request.url.scheme == "https"
-    answer = RedirectResponse(str(facts["url"]), 303)
-    # Lax: the upstream sends the browser back from its own site.
-    answer.set_cookie(
-        cookie_name(BINDING, secure),
-        str(facts["binding"]),
-        max_age=600,
-        path="/",
-        httponly=True,
-        samesite="lax",
-        secure=secure,
-    )
-    return answer
+    return send_away(request, str(facts["url"]), BINDING, str(facts["binding"]))
 
 
 @router.get("/connectors/{name}/back")

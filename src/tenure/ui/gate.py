@@ -123,6 +123,18 @@ def cookie_of(request: Request, name: str) -> str:
     return request.cookies.get(cookie_name(name, request.url.scheme == "https"), "")
 
 
+def send_away(request: Request, address: str, cookie: str, binding: str) -> Response:
+    """Sends the browser to another site that will send it back within ten minutes; ``binding`` proves then that it is
+    the same browser."""
+    secure = request.url.scheme == "https"
+    answer = RedirectResponse(address, 303)
+    # Lax: the other site sends the browser back from its own.
+    answer.set_cookie(
+        cookie_name(cookie, secure), binding, max_age=600, path="/", httponly=True, samesite="lax", secure=secure
+    )
+    return answer
+
+
 def is_fragment(request: Request) -> bool:
     """Whether htmx asks for a piece of a page."""
     return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"

@@ -110,6 +110,7 @@ CONSOLE_FORMS = {
         "reason": "mine now",
     },  # of addresses whose form says more
     "/tools/switch": {"resource": "files/read_file", "to": "off", "reason": "mine now"},
+    "/revoke": {"kind": "agent", "subject": "{agent}", "agent": "{agent}", "reason": "mine now"},
     "/tools/decision": {"resource": "files/read_file", "fingerprint": "x", "decision": "accept", "reason": "mine now"},
 }
 

@@ -15,7 +15,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
-from tenure.ui import actions, assets, consent, credentials, externals, lifecycle, services, waterfall
+from tenure.ui import actions, assets, consent, credentials, externals, lifecycle, revocations, services, waterfall
 from tenure.ui import breakers as stops
 from tenure.ui import people as members
 from tenure.ui import tools as granted
@@ -149,6 +149,7 @@ async def one_agent(request: Request, name: str) -> Response:
         feed=newest_first(items(feed, "events", "items"))[:20],
         box=(lifecycle.BOX_W, lifecycle.BOX_H),
         done=request.query_params.get("done", ""),
+        force=request.query_params.get("force", ""),
     )
 
 
@@ -371,6 +372,7 @@ def create_router() -> APIRouter:
     console.include_router(members.router)
     console.include_router(stops.router)
     console.include_router(credentials.router)
+    console.include_router(revocations.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

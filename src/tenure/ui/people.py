@@ -26,14 +26,14 @@ async def people(request: Request, done: str = "") -> Response:
 
 
 @router.get("/people/{email}")
-async def person(request: Request, email: str, done: str = "") -> Response:
+async def person(request: Request, email: str, done: str = "", force: str = "") -> Response:
     """One person, and what agents may do on their behalf."""
     api = api_of(request)
     around, answer = await asyncio.gather(frame(api), api.get("/v1/people"))
     one = next((one for one in items(answer, "people", "items") if one["email"] == email), None)
     if one is None:
         raise Refused("no_such_person", f"There is no {email}.", fix="See who there is: People.", status=404)
-    return render(request, "person.html", frame=around, person=one, done=done)
+    return render(request, "person.html", frame=around, person=one, done=done, force=force)
 
 
 @router.post("/people/{email}/scopes")

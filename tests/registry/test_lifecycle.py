@@ -178,6 +178,23 @@ def test_every_step_is_an_event_and_a_line_of_history(world: World, clock: Any) 
     assert (told[-1]["actor"], told[-1]["reason"], told[-1]["time"]) == (ANYBODY.name, "it strayed", clock())
 
 
+@pytest.mark.req("R188")
+def test_a_step_is_answered_when_the_gateways_decide_by_it(world: World) -> None:
+    heard: list[str] = []
+
+    def announce() -> None:
+        with world.read() as conn:
+            heard.append(service.the_agent(conn, "default", "clerk").state)
+        assert world.replicas.confirm("gateway-1", "run", len(heard))
+
+    agent_in(world, S.STAGING)
+    world.replicas.publisher = (lambda: len(heard) + 1, announce)
+    world.replicas.confirm("gateway-1", "run", 0)
+    for to in (S.SUSPENDED, S.STAGING, S.SUSPENDED, S.RETIRED):
+        service.transition(world, ANYBODY, "clerk", to, "it must")
+    assert heard == [S.SUSPENDED, S.STAGING, S.SUSPENDED, S.RETIRED]
+
+
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 2001, "a\x00b"])
 def test_a_step_needs_a_reason(world: World, reason: str) -> None:
     agent_in(world, S.REQUESTED)

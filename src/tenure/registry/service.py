@@ -44,6 +44,7 @@ S = LifecycleState
 
 revoke_credentials = epochs.revoke
 
+_HEARD_S = 5.0
 _MAX_REASON = 2_000
 
 
@@ -353,9 +354,13 @@ def transition(
     drain_s: int = DRAIN_S,
 ) -> AgentRecord:
     """One step of the lifecycle table. ``force`` retires an agent that others depend on; ``drain_s`` is how long, in
-    seconds, a draining agent may finish. Raises Refused as ``model.check``, and when no reason is given."""
+    seconds, a draining agent may finish. Returns when the gateways decide by it, so that who has seen the answer is
+    never met by the state before: a suspension or retirement is in force everywhere then, any other step is waited
+    for ``_HEARD_S`` seconds at most. Raises Refused as ``model.check``, and when no reason is given."""
     with world.begin() as tx:
-        return transition_in(world, tx, actor, name, to=to, reason=reason, force=force, drain_s=drain_s)
+        moved = transition_in(world, tx, actor, name, to=to, reason=reason, force=force, drain_s=drain_s)
+    world.replicas.settle(None if to in (S.SUSPENDED, S.RETIRED) else _HEARD_S)
+    return moved
 
 
 def transition_in(

@@ -7,7 +7,8 @@ from typing import Any
 import cedarpy
 import pytest
 
-from tenure.kernel.snapshot import BreakerFact, WorkspaceFact
+from tenure.kernel.errors import Refused
+from tenure.kernel.snapshot import BreakerFact
 from tenure.kernel.values import Autonomy, Call, CallKind, Effect, LifecycleState
 from tenure.policy import model, system
 from tenure.policy.model import SYSTEM_RULES, compile_bundle, decide, is_violation
@@ -135,12 +136,39 @@ def test_the_system_rules() -> None:
     assert named == set(SYSTEM_RULES)
 
 
-def test_a_declared_fail_open_resource_goes_on_without_the_control_plane_and_says_so() -> None:
-    workspace = WorkspaceFact("default", "v", (), fail_open=("shop/list",))
-    assert ask("", "shop/list", stale=True, workspace=workspace).obligations == ("fail_open",)
-    assert ask("", "shop/refund", stale=True, workspace=workspace).policies == ("system/stale-snapshot",)
+LIST_GOES_ON = """
+@id("list-goes-on") @fail_mode("open")
+permit(principal == Agent::"clerk", action == Action::"call_tool", resource == Tool::"shop/list");
+"""
+
+
+@pytest.mark.req("R048")
+def test_what_a_policy_lets_go_on_goes_on_without_the_control_plane_and_says_so() -> None:
+    assert ask(LIST_GOES_ON, "shop/list", stale=True).obligations == ("fail_open",)
+    assert ask(LIST_GOES_ON, "shop/list").obligations == ()
+    assert ask(LIST_GOES_ON, stale=True).policies == ("system/stale-snapshot",)
     suspended = an_agent(state=LifecycleState.SUSPENDED)
-    assert ask("", "shop/list", agent=suspended, stale=True, workspace=workspace).effect is Effect.DENY
+    assert ask(LIST_GOES_ON, "shop/list", agent=suspended, stale=True).effect is Effect.DENY
+    another = an_agent(name="another")
+    assert ask(LIST_GOES_ON, "shop/list", agent=another).effect is Effect.ALLOW
+    assert ask(LIST_GOES_ON, "shop/list", agent=another, stale=True).policies == ("system/stale-snapshot",)
+    held = LIST_GOES_ON + LIMIT.replace("shop/refund", "shop/list")
+    assert ask(held, "shop/list", stale=True).policies == ("system/stale-snapshot",), "nobody can be asked"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '@fail_mode("open") permit(principal, action, resource);',
+        '@fail_mode("open") permit(principal, action, resource in Server::"shop");',
+        '@fail_mode("open") permit(principal, action, resource == Tool::"shop/list") when { context.approved };',
+        '@fail_mode("open") forbid(principal, action, resource == Tool::"shop/list");',
+        '@fail_mode("ajar") permit(principal, action, resource == Tool::"shop/list");',
+    ],
+)
+def test_a_fail_mode_that_nobody_could_foresee_is_a_fault(text: str) -> None:
+    with pytest.raises(Refused, match="a permit that names one resource and has no conditions"):
+        compile_bundle([("p.cedar", text)])
 
 
 def test_a_forbid_that_errors_denies() -> None:

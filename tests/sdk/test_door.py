@@ -32,7 +32,8 @@ from pydantic_ai.messages import ModelMessage, TextPart, ToolCallPart
 from pydantic_ai.messages import ModelResponse as AiResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from tenure.kernel.snapshot import BreakerFact, ServerFact, ToolFact
+from tenure.kernel.snapshot import BreakerFact, ServerFact, ToolFact, WorkspaceFact
+from tenure.policy.model import bundle_version
 from tenure.sdk import Denied, Door, Held, Unreachable
 from tenure.sdk.for_langgraph import governing
 from tenure.sdk.for_openai_agents import governed
@@ -216,7 +217,9 @@ def _port(url: str) -> int:
 
 def test_without_a_gateway_the_declared_fail_mode_holds_and_is_told_later(site: Site) -> None:
     workspace = site.control.snapshot.workspaces["default"]
-    site.control.change(workspaces={"default": replace(workspace, fail_open=("local/refund",))})
+    goes_on = '@fail_mode("open") permit(principal, action, resource == Tool::"local/refund");'
+    policies = (*workspace.policies, ("goes-on.cedar", goes_on))
+    site.control.change(workspaces={"default": WorkspaceFact("default", bundle_version(policies), policies)})
     site.settle()
     door = site.door()
     door.record(door.decide("local/refund", {"amount": 1}), result="paid")

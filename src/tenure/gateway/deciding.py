@@ -25,7 +25,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Principal
-from tenure.policy.model import redactions
+from tenure.policy.model import may_fail_open, redactions
 
 PATHS = frozenset({"/v1/decide", "/v1/record"})
 MAX_WAIT_S = 600.0
@@ -97,9 +97,8 @@ class Deciding:
         return self._answer(opened)
 
     def _answer(self, opened: _Open) -> JsonObject:
-        decision, snapshot = opened.verdict.decision, self._pipeline.facts.current
-        workspace = snapshot.workspaces.get(opened.principal.workspace) if snapshot is not None else None
-        can_go_on = workspace is not None and opened.call.resource in workspace.fail_open
+        decision = opened.verdict.decision
+        can_go_on = may_fail_open(decision, self._pipeline.facts.bundles.get(opened.principal.workspace))
         out: dict[str, Any] = {
             "call": opened.call.id,
             "effect": decision.effect.value,

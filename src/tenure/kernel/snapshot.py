@@ -234,15 +234,11 @@ class ApprovalFact:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFact:
-    """The policies of a workspace: (file name, Cedar text) in the order they were loaded, and their version.
-
-    ``fail_open`` names the resources for which this workspace declared ``fail_mode: open`` (D1).
-    """
+    """The policies of a workspace: (file name, Cedar text) in the order they were loaded, and their version."""
 
     name: str
     policy_version: str
     policies: tuple[tuple[str, str], ...]
-    fail_open: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

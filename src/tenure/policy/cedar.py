@@ -106,7 +106,8 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without."""
+    """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without. ``fail_open``: what it permits
+    goes on when the control plane cannot be reached (D1)."""
 
     id: str
     file: str
@@ -116,6 +117,7 @@ class Rule:
     reads: Reads
     reason: str
     obligation: str
+    fail_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         reads=reads,
         reason=node.annotations.get("reason", ""),
         obligation=node.annotations.get("obligation", ""),
+        fail_open=node.annotations.get("fail_mode") == "open",
     )
 
 
@@ -259,6 +262,16 @@ def _annotation_problems(rule: Rule) -> list[str]:
     unknown = sorted(name for clause in rule.node.clauses for name in _looked_for(clause.expr) if name not in NAMES)
     if unknown:
         problems.append(f"looks for {', '.join(unknown)}, which is no class of findings and no rule (docs/findings.md)")
+    if (mode := rule.node.annotations.get("fail_mode")) is not None and (
+        mode != "open"
+        or str(rule.node.effect) != "permit"
+        or rule.node.clauses
+        or rule.scope.resource.inside
+        or rule.scope.resource.entity is None
+    ):
+        problems.append(
+            f'@fail_mode("{mode}"): only "open" is known, on a permit that names one resource and has no conditions'
+        )
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
             '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'

@@ -65,6 +65,7 @@ _ACTIONS = {
     CallKind.AGENT: ("call_agent", "Peer"),
 }
 SPENT = frozenset(_SPENT := ("spent_calls", "spent_tokens", "spent_usd"))  # percent of the fullest limit on a call
+_LOST = "The gateway has lost the control plane for longer than allowed, so it acts as told to stop."
 _MEMO_LIMIT, _MEMO_TEXT = 10_000, 256  # entries per agent, then it is emptied; a longer argument is not kept in a key
 
 
@@ -103,6 +104,7 @@ class _Known:
 class Bundle:
     """The compiled policies of one workspace. Immutable but for its caches, which never change an answer.
 
+    ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
     ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
     """
 
@@ -110,6 +112,7 @@ class Bundle:
     files: tuple[tuple[str, str], ...]
     rules: tuple[Rule, ...]
     index: Index[Rule] = field(repr=False, compare=False)
+    fail_open: frozenset[str] = frozenset()
     memoise: bool = True
     sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
@@ -130,7 +133,9 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
             status=422,
             details={"faults": [asdict(fault) for fault in faults]},
         )
-    return Bundle(bundle_version(files), tuple((name, text) for name, text in files), rules, Index(rules))
+    kept = tuple((name, text) for name, text in files)
+    fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
+    return Bundle(bundle_version(files), kept, rules, Index(rules), fail_open)
 
 
 def decide(
@@ -148,17 +153,12 @@ def decide(
 ) -> Decision:
     """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
     own knowledge when newer than the fact; ``stopped``: why a breaker of more than this agent stops the
-    call. ``stale``: the Snapshot is older than allowed; only a resource for which the workspace declared ``fail_mode:
-    open`` goes on, with the obligation ``fail_open`` to record it. ``found``: what was found in
+    call. ``stale``: the Snapshot is older than allowed; only what a policy with ``@fail_mode("open")`` permits goes on,
+    with the obligation ``fail_open`` to record it. ``found``: what was found in
     a call of the past, in place of looking into it. Never raises."""
     version = bundle.version if bundle else workspace.policy_version if workspace else ""
-    open_anyway = stale and workspace is not None and call.resource in workspace.fail_open
-    if stale and not open_anyway:
-        return _deny(
-            STALE,
-            "The gateway has lost the control plane for longer than allowed, so it acts as told to stop.",
-            version,
-        )
+    if stale and not (bundle and bundle.fail_open):
+        return _deny(STALE, _LOST, version)
     tripped = breaker_tripped if breaker_tripped is not None else agent is not None and agent.breaker.tripped
     refusal = _standing(principal, agent, tripped, version) or (_deny(BREAKER, stopped, version) if stopped else None)
     if refusal is not None:
@@ -172,9 +172,17 @@ def decide(
         decision = _judge(call, principal, agent, bundle, approved=approved, found=found)
     except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
         decision = _deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
-    if open_anyway and decision.effect is Effect.ALLOW:
+    if not stale:
+        return decision
+    if decision.effect is Effect.ALLOW and may_fail_open(decision, bundle):
         return replace(decision, obligations=(*decision.obligations, "fail_open"))
-    return decision
+    return _deny(STALE, _LOST, version)
+
+
+def may_fail_open(decision: Decision, bundle: Bundle | None) -> bool:
+    """Whether a policy with ``@fail_mode("open")`` is among those that determined it: then the same call goes on when
+    the control plane cannot be reached (D1)."""
+    return bundle is not None and not bundle.fail_open.isdisjoint(decision.policies)
 
 
 def _deny(rule: str, reason: str, version: str) -> Decision:

@@ -54,6 +54,7 @@ BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "a
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "jwk": {"kty": "EC"},
+    "chosen": [{"id": "{approval}", "digest": "sha256:0"}],
     "token": "nonsense",
     "grant_type": "client_credentials",
     "request": "client_id=nonsense",
@@ -162,9 +163,13 @@ def _named(body: Any, ids: dict[str, str]) -> Any:
     """The body with ids where braces name their kind."""
     if not isinstance(body, dict):
         return body
-    return {
-        name: ids[value[1:-1]] if isinstance(value, str) and value[:1] == "{" else value for name, value in body.items()
-    }
+    return {name: _placed(value, ids) for name, value in body.items()}
+
+
+def _placed(value: Any, ids: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_named(one, ids) for one in value]
+    return ids[value[1:-1]] if isinstance(value, str) and value[:1] == "{" else value
 
 
 def _alike(answer: httpx2.Response, asked: dict[str, str]) -> tuple[int, str]:

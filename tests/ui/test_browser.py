@@ -112,7 +112,7 @@ def test_an_approval_appears_by_itself_and_is_decided_by_keys(browser: Browser, 
         enter(opened, console, session)
         opened.page.goto(f"{console.url}/approvals")
         opened.page.wait_for_timeout(500)
-        console.send(held(system_clock(), {"invoice": "K-1", "amount_cents": 77}, agent="clerk"))
+        console.send(held(system_clock(), {"invoice": "K-1", "amount_cents": 77}, agent="newcomer"))
         card = opened.page.locator("[data-approval]", has_text="K-1")
         expect(card).to_be_visible()
         for _ in range(20):
@@ -126,6 +126,34 @@ def test_an_approval_appears_by_itself_and_is_decided_by_keys(browser: Browser, 
         expect(opened.page.get_by_text("Approved: the call may go on, once.")).to_be_visible()
         found = [one for one in console.client.get("/v1/approvals", list) if one["arguments"].get("invoice") == "K-1"]
         assert (found[0]["state"], found[0]["reason"]) == ("granted", "checked with the bank")
+
+
+@pytest.mark.req("R065")
+def test_a_call_that_joins_its_like_by_itself_is_not_ticked(browser: Browser, console: Console, session: str) -> None:
+    def send(*names: str) -> None:
+        console.send(*(held(system_clock(), {"invoice": name}, agent="heron") for name in names))
+        until(
+            lambda: set(names) <= {one["arguments"].get("invoice") for one in console.client.get("/v1/approvals", list)}
+        )
+
+    with window(browser) as opened:
+        enter(opened, console, session)
+        send("N-1", "N-2")
+        opened.page.goto(f"{console.url}/approvals")
+        card = opened.page.locator("[data-approval]", has_text="N-1")
+        boxes = card.locator("[type=checkbox]")
+        expect(boxes).to_have_count(2)
+        boxes.nth(1).uncheck()
+        opened.page.locator("h1").click()
+        send("N-3")
+        expect(boxes).to_have_count(3)
+        assert [boxes.nth(index).is_checked() for index in range(3)] == [True, False, False]
+        card.get_by_role("button", name="Approve the ticked").click()
+        expect(opened.page.get_by_text("1 call approved")).to_be_visible()
+        states = {one["arguments"].get("invoice"): one["state"] for one in console.client.get("/v1/approvals", list)}
+        assert {name: states[name] for name in ("N-1", "N-2", "N-3")} == {
+            "N-1": "granted", "N-2": "pending", "N-3": "pending",
+        }  # fmt: skip
 
 
 @pytest.mark.req("R070")

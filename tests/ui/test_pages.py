@@ -263,6 +263,30 @@ def test_everything_is_stopped_and_started_here(console: Console, person: httpx2
     assert person.post("/breakers/change", data=tried | {"to": "nonsense"}).status_code == 422
 
 
+@pytest.mark.req("R065")
+def test_alike_calls_are_answered_at_once_and_what_was_decided_meanwhile_is_told(
+    console: Console, person: httpx2.Client
+) -> None:
+    console.register("otter", "approved")
+    console.send(*[held(system_clock(), {"invoice": name, "to": "otter"}, agent="otter") for name in ("O-1", "O-2")])
+    batch = until(
+        lambda: [
+            one for one in console.client.get("/v1/approvals/batches", list, agent="otter") if len(one["calls"]) == 2
+        ]
+    )[0]
+    page = person.get("/approvals").text
+    chosen = {f"call-{call['id']}": call["digest"] for call in batch["calls"]}
+    for field, value in chosen.items():
+        assert f'name="{field}" value="{value}"' in page
+    console.client.post(f"/v1/approvals/{batch['calls'][0]['id']}/decision", dict, {"decision": "approve"})
+    answer = person.post("/approvals/answer", data={"decision": "approve", "reason": "fine", **chosen})
+    told = text(person.get(answer.headers["location"]))
+    assert "1 call approved" in told
+    assert "1 call could not be decided any more" in told
+    nothing = person.post("/approvals/answer", data={"decision": "approve"})
+    assert (nothing.status_code, "No call was chosen" in nothing.text) == (422, True)
+
+
 @pytest.mark.req("R070")
 def test_a_held_call_is_decided_with_its_exact_arguments(console: Console, person: httpx2.Client) -> None:
     console.send(held(system_clock(), {"invoice": "X-9", "amount_cents": 5}, agent="clerk"))

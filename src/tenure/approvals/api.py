@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from tenure.approvals import service
-from tenure.approvals.model import Approval, State
+from tenure.approvals.batches import Batch
+from tenure.approvals.model import MAX_ANSWERED, Approval, State
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
 
@@ -51,6 +52,48 @@ class DecisionIn(BaseModel):
     reason: str = Field("", max_length=2000)
 
 
+class BatchOut(BaseModel):
+    """Alike held calls. ``same``: the arguments that all give alike, by path, as JSON text; ``differs``: the paths of
+    those that they do not; ``rows``: for each call of ``calls``, in their order, its JSON texts of them, "" for an
+    argument that it does not give."""
+
+    id: str
+    agent: str
+    release: str
+    purpose: str
+    resource: str
+    why: str
+    policies: list[str]
+    same: dict[str, str]
+    differs: list[str]
+    rows: list[list[str]]
+    calls: list[ApprovalOut]
+
+
+class ChosenIn(BaseModel):
+    """A call of a batch, with the digest that was shown with it."""
+
+    id: str = Field(max_length=64)
+    digest: str = Field(max_length=200)
+
+
+class AnswerIn(BaseModel):
+    """One answer for alike calls; a rejection needs a reason."""
+
+    decision: Literal["approve", "reject"]
+    chosen: list[ChosenIn] = Field(max_length=MAX_ANSWERED)
+    reason: str = Field("", max_length=2000)
+
+
+class AnsweredOut(BaseModel):
+    """What came of one of them. ``code`` and ``message`` say why it was not decided; empty when it was."""
+
+    id: str
+    state: State | None
+    code: str
+    message: str
+
+
 def _out(item: Approval) -> ApprovalOut:
     return ApprovalOut.model_validate(item, from_attributes=True)
 
@@ -66,6 +109,39 @@ def find(
     """Approvals, newest first."""
     permit(actor, "approvals:read")
     return [_out(item) for item in service.find(world, actor.workspace, state=state, agent=agent, limit=limit)]
+
+
+def _batch(batch: Batch) -> BatchOut:
+    first = batch.calls[0]
+    return BatchOut(
+        id=batch.id,
+        agent=first.agent,
+        release=first.release,
+        purpose=first.purpose,
+        resource=first.resource,
+        why=first.why,
+        policies=list(first.policies),
+        same=dict(batch.same),
+        differs=list(batch.differs),
+        rows=[list(row) for row in batch.rows],
+        calls=[_out(call) for call in batch.calls],
+    )
+
+
+@router.get("/v1/approvals/batches")
+def find_batches(world: TheWorld, actor: TheActor, agent: str | None = None) -> list[BatchOut]:
+    """The calls that wait for a person, alike ones together, with what differs between them."""
+    permit(actor, "approvals:read")
+    return [_batch(batch) for batch in service.waiting(world, actor.workspace, agent)]
+
+
+@router.post("/v1/approvals/answer")
+def answer(world: TheWorld, actor: TheActor, body: AnswerIn) -> list[AnsweredOut]:
+    """One answer for several alike calls. Each is decided by itself; what came of each is told. 422 when they are not
+    alike."""
+    chosen = [(one.id, one.digest) for one in body.chosen]
+    answered = service.answer(world, actor, chosen, body.decision == "approve", body.reason)
+    return [AnsweredOut.model_validate(one, from_attributes=True) for one in answered]
 
 
 @router.get("/v1/approvals/{ident}")

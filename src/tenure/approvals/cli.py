@@ -8,11 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from tenure.client.cli import connect, console, emit, handle_errors, table
+from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
+from tenure.kernel.errors import Refused
 
 commands = typer.Typer(name="approvals", help="Held calls: list, show, approve, reject.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Ident = Annotated[str, typer.Argument(help="The approval's id, as `tenure approvals list` shows it.")]
+
+
+class Decision(StrEnum):
+    """What a person says."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
 
 
 class Wanted(StrEnum):
@@ -123,3 +131,73 @@ def _decide(ident: str, decision: str, reason: str, as_json: bool) -> None:
         item = client.post(f"/v1/approvals/{ident}/decision", dict[str, Any], body)
     done = f"{item['state']}: {item['agent']} {item['resource']}"
     emit(item, as_json, lambda: console.print(done, markup=False))
+
+
+@commands.command()
+@handle_errors
+def batches(
+    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None, as_json: Json = False
+) -> None:
+    """List the calls that wait, alike ones together, with the arguments that differ between them."""
+    with connect() as client:
+        found = client.get("/v1/approvals/batches", list[dict[str, Any]], agent=agent)
+
+    def render() -> None:
+        if not found:
+            console.print("Nothing waits.")
+        for batch in found:
+            _batch(batch, [call["id"] for call in batch["calls"]])
+
+    emit(found, as_json, render)
+
+
+def _batch(batch: dict[str, Any], chosen: list[str]) -> None:
+    count = len(batch["calls"])
+    what = f"{batch['agent']} {batch['resource']}: {count} {'call' if count == 1 else 'alike calls'}"
+    console.print(f"batch {batch['id']}  {what}", markup=False, soft_wrap=True)
+    console.print(f"  held because {batch['why']} ({', '.join(batch['policies'])})", markup=False, soft_wrap=True)
+    for path, value in batch["same"].items():
+        console.print(f"  {path} = {value}", markup=False, soft_wrap=True)
+    rows = [
+        (call["id"], *row, call["expires_at"] or "")
+        for call, row in zip(batch["calls"], batch["rows"], strict=True)
+        if call["id"] in chosen
+    ]
+    table(("id", *batch["differs"], "runs out at"), rows)
+
+
+@commands.command()
+@handle_errors
+def answer(
+    batch: Annotated[str, typer.Argument(help="The batch, as `tenure approvals batches` shows it.")],
+    decision: Annotated[Decision, typer.Argument(help="What to say to its calls.")],
+    *,
+    only: Annotated[list[str] | None, typer.Option(help="Only to the call of this approval; may be repeated.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit, and told to the agent by a rejection.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give one answer to alike calls: each of those that were shown, once; none that is held from now on."""
+    with connect() as client:
+        found = client.get("/v1/approvals/batches", list[dict[str, Any]])
+        shown = next((one for one in found if one["id"] == batch), None)
+        if shown is None:
+            raise Refused("unknown_batch", f"No batch {batch} waits.", fix="`tenure approvals batches` lists them.")
+        chosen = [call for call in shown["calls"] if not only or call["id"] in only]
+        if not as_json and not yes:
+            _batch(shown, [call["id"] for call in chosen])
+        confirm(f"{decision.value.capitalize()} {len(chosen)} of these {len(shown['calls'])} calls.", yes)
+        body = {
+            "decision": decision.value,
+            "chosen": [{"id": call["id"], "digest": call["digest"]} for call in chosen],
+            "reason": reason,
+        }
+        answered = client.post("/v1/approvals/answer", list[dict[str, Any]], body)
+
+    def render() -> None:
+        for one in answered:
+            console.print(f"{one['id']}  {one['message'] or one['state']}", markup=False, soft_wrap=True)
+
+    emit(answered, as_json, render)
+    if any(one["code"] for one in answered):
+        raise typer.Exit(1)

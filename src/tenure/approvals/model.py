@@ -19,6 +19,9 @@ FACT_LIFE = timedelta(minutes=10)
 DEFAULT_HOLD_S = 300.0
 """How long a request waits for a person when the agent's manifest is not known any more."""
 
+MAX_ANSWERED = 500
+"""How many calls one answer may be for."""
+
 
 class State(StrEnum):
     """pending -> granted | rejected | expired; granted -> claimed | expired."""
@@ -36,6 +39,7 @@ class Approval:
 
     ``why`` and ``policies`` say why it was held; ``reason`` is the word of the person who decided. ``expires_at`` is
     when the present state runs out by itself, None for a settled one. ``claim`` is the id of the one Call that used it.
+    ``answer`` is the same for all that were decided by one answer, None for one that was decided by itself.
     """
 
     id: str
@@ -63,6 +67,18 @@ class Approval:
     reason: str = ""
     claim: str | None = None
     settled_at: datetime | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of one of several calls that a person answered at once. ``code`` and ``message`` say why it was not
+    decided; both are empty when it was. ``state`` is the one that it is in, None for an approval that there is not."""
+
+    id: str
+    state: State | None
+    code: str
+    message: str
 
 
 def fact(approval: Approval) -> ApprovalFact:

@@ -10,7 +10,8 @@ from tenure.base.room import Room
 ROOM = Room(
     name="approvals",
     events={
-        "approval.granted": "A person approved a held call; data: approval_id, call_id, resource, policies, reason",
+        "approval.granted": "A person approved a held call; data: approval_id, call_id, resource, policies, reason, "
+        "answer (the same for all calls that one answer was for)",
         "approval.rejected": "A person rejected a held call; data as approval.granted",
         "approval.expired": "Nobody decided a held call, or its call never came, in time; data as approval.granted",
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tenure.approvals import store
+from tenure.approvals.batches import Batch, batch_id, batches
 from tenure.approvals.model import (
     DEFAULT_HOLD_S,
     FACT_LIFE,
     GRANT_LIFE,
+    MAX_ANSWERED,
+    Answered,
     Approval,
     State,
     check_decider,
@@ -23,7 +26,7 @@ from tenure.approvals.model import (
 from tenure.base import events, log
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
-from tenure.kernel.ids import stable_id
+from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Actor, Event, Status
 from tenure.registry import service as registry
@@ -108,26 +111,84 @@ def decide(world: World, actor: Actor, ident: str, grant: bool, reason: str = ""
     """A person's answer. Raises Refused: 403 for whoever may not, 404, 409 when it does not wait any more, 400 for a
     rejection without a reason."""
     check_decider(actor, grant, reason)
-    now = world.clock()
-    after = State.GRANTED if grant else State.REJECTED
     with world.begin() as tx:
-        before = store.get(tx, ident, actor.workspace)
-        if before is None:
-            raise _unknown(ident)
-        check_pending(before, now)
-        values: dict[str, Any] = {
-            "decided_at": now,
-            "decided_by": actor.name,
-            "reason": reason.strip(),
-            "expires_at": now + GRANT_LIFE if grant else None,
-            "settled_at": None if grant else now,
-        }
-        if not store.change(tx, ident, State.PENDING, after, **values):
-            current = store.get(tx, ident, actor.workspace)  # PostgreSQL: another decision committed in between
-            check_pending(current or before, now)
-        decided = replace(before, state=after, **values)
-        events.append(tx, [_event(decided, actor.name, now)])
+        return _decide(tx, actor, ident, grant, reason, world.clock())
+
+
+def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
+    tx: Connection,
+    actor: Actor,
+    ident: str,
+    grant: bool,
+    reason: str,
+    now: datetime,
+    *,
+    shown: str | None = None,
+    answer: str | None = None,
+) -> Approval:
+    """``shown``: the digest of the call that the person was shown, where it may be another than the one that waits."""
+    before = store.get(tx, ident, actor.workspace)
+    if before is None:
+        raise _unknown(ident)
+    if shown is not None and before.digest != shown:
+        raise Refused("another_call", f"Approval {ident} is of another call than the one that was shown.", status=409)
+    check_pending(before, now)
+    after = State.GRANTED if grant else State.REJECTED
+    values: dict[str, Any] = {
+        "decided_at": now,
+        "decided_by": actor.name,
+        "reason": reason.strip(),
+        "expires_at": now + GRANT_LIFE if grant else None,
+        "settled_at": None if grant else now,
+        "answer": answer,
+    }
+    if not store.change(tx, ident, State.PENDING, after, **values):
+        current = store.get(tx, ident, actor.workspace)  # PostgreSQL: another decision committed in between
+        check_pending(current or before, now)
+    decided = replace(before, state=after, **values)
+    events.append(tx, [_event(decided, actor.name, now)])
     return decided
+
+
+def waiting(world: World, workspace: str, agent: str | None = None) -> list[Batch]:
+    """The calls that wait for a person, alike ones together; the batch with the oldest call first."""
+    now = world.clock()
+    with world.read() as connection:
+        found = store.pending(connection, workspace, agent, now)
+    return batches(found)
+
+
+def answer(world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant: bool, reason: str) -> list[Answered]:
+    """One answer of a person for several alike calls, ``chosen`` as (approval, the digest of the call that was shown).
+
+    Each is decided by itself, for exactly its own digest; what came of each is told, in the order of ``chosen``: one
+    that ran out or was decided meanwhile is left as it is and stops none of the others. Raises Refused: 403 for whoever
+    may not, 422 for none, too many, or calls that are not alike (nothing is decided then), 400 as ``decide``."""
+    check_decider(actor, grant, reason)
+    if not 0 < len(chosen) <= MAX_ANSWERED:
+        raise Refused(
+            "bad_choice", f"One answer is for 1 to {MAX_ANSWERED} calls.", fix="Choose fewer, or one.", status=422
+        )
+    now, ident = world.clock(), new_id()
+    out = []
+    with world.begin() as tx:
+        known = {item.id: item for item in store.several(tx, [one for one, _ in chosen], actor.workspace)}
+        if len({batch_id(item) for item in known.values()}) > 1:
+            raise Refused(
+                "not_alike",
+                "These calls are not alike: one answer is for calls of one agent to one resource, held by the same "
+                "policies.",
+                fix="`tenure approvals batches` shows what belongs together.",
+                status=422,
+            )
+        for one, digest in chosen:
+            try:
+                state = _decide(tx, actor, one, grant, reason, now, shown=digest, answer=ident).state
+                out.append(Answered(one, state, "", ""))
+            except Refused as refused:
+                was = known.get(one)
+                out.append(Answered(one, was.state if was else None, refused.code, refused.message))
+    return out
 
 
 def claim(connection: Connection, event: Event) -> None:
@@ -186,5 +247,6 @@ def _event(item: Approval, actor: str, now: datetime) -> Event:
             "digest": item.digest,
             "policies": list(item.policies),
             "reason": item.reason,
+            **({"answer": item.answer} if item.answer else {}),
         },
     )

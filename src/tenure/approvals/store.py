@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ approval = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, default=""),
     sa.Column("claim", sa.Text),
     sa.Column("settled_at", UtcTime),
+    sa.Column("answer", sa.String(32)),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
@@ -90,6 +92,22 @@ def find(connection: Connection, workspace: str, state: State | None, agent: str
     if agent is not None:
         query = query.where(approval.c.agent == agent)
     query = query.order_by(approval.c.requested_at.desc(), approval.c.id).limit(limit)
+    return [_read(row) for row in connection.execute(query)]
+
+
+def pending(connection: Connection, workspace: str, agent: str | None, now: datetime) -> list[Approval]:
+    """Those that wait for a person at ``now``."""
+    query = sa.select(approval).where(
+        approval.c.workspace == workspace, approval.c.state == State.PENDING.value, approval.c.expires_at > now
+    )
+    if agent is not None:
+        query = query.where(approval.c.agent == agent)
+    return [_read(row) for row in connection.execute(query.order_by(approval.c.requested_at, approval.c.id))]
+
+
+def several(connection: Connection, idents: Sequence[str], workspace: str) -> list[Approval]:
+    """Those of ``idents`` that there are."""
+    query = sa.select(approval).where(approval.c.id.in_(idents), approval.c.workspace == workspace)
     return [_read(row) for row in connection.execute(query)]
 
 

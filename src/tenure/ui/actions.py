@@ -15,7 +15,8 @@ from tenure.ui.gate import PageRoute, api_of, form, go, hand_on, local
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
-def _decision(fields: Mapping[str, str]) -> str:
+def decision_of(fields: Mapping[str, str]) -> str:
+    """The decision that a form gives. Raises Refused for none."""
     decision = fields.get("decision", "")
     if decision not in ("approve", "reject"):
         raise Refused("no_decision", "Say approve or reject.", status=422)
@@ -64,20 +65,10 @@ async def transition(request: Request, name: str, to: str) -> Response:
 async def decide_release(request: Request, name: str, digest: str) -> Response:
     """Makes a candidate release current, or drops it."""
     fields = await form(request)
-    decision = _decision(fields)
+    decision = decision_of(fields)
     where = f"/v1/agents/{quote(name, safe='')}/releases/{quote(digest, safe='')}/{decision}"
     await api_of(request).post(where, {"reason": fields.get("reason", "").strip()})
     return go(request, f"/agents/{quote(name, safe='')}?done={decision}")
-
-
-@router.post("/approvals/{ident}")
-async def decide(request: Request, ident: str) -> Response:
-    """Approves or rejects one held call."""
-    fields = await form(request)
-    decision = _decision(fields)
-    body = {"decision": decision, "reason": fields.get("reason", "").strip()}
-    await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
-    return go(request, f"/approvals?done={decision}")
 
 
 @router.post("/policies/reload")

@@ -179,8 +179,8 @@ async def waiting_tools(api: Api) -> int:
     return int(found.get("waiting", 0)) if isinstance(found, Mapping) else 0
 
 
-async def form(request: Request) -> dict[str, str]:
-    """The fields of a form of our own pages. Raises Refused for a form that came from elsewhere or is too long."""
+async def form(request: Request, most: int = 50) -> dict[str, str]:
+    """The fields of a form of our own pages, ``most`` of them. Raises Refused for a form from elsewhere or too long."""
     if not csrf_ok(request.method, dict(request.headers), request.headers.get("host", "")):
         raise Refused(
             "cross_site_request",
@@ -191,7 +191,7 @@ async def form(request: Request) -> dict[str, str]:
     body = await request.body()
     if len(body) > FORM_MAX_BYTES:
         raise Refused("form_too_large", f"A form may hold at most {FORM_MAX_BYTES} bytes.", status=413)
-    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=50))
+    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=most))
 
 
 def go(request: Request, address: str) -> Response:

@@ -15,7 +15,18 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import LifecycleState, Status
 from tenure.ui import account as own_account
-from tenure.ui import actions, assets, consent, credentials, externals, lifecycle, revocations, services, waterfall
+from tenure.ui import (
+    actions,
+    approvals,
+    assets,
+    consent,
+    credentials,
+    externals,
+    lifecycle,
+    revocations,
+    services,
+    waterfall,
+)
 from tenure.ui import breakers as stops
 from tenure.ui import people as members
 from tenure.ui import tools as granted
@@ -255,23 +266,6 @@ async def trace(request: Request, trace_id: str) -> Response:
     return render(request, "trace.html", frame=around, trace=drawn, open=request.query_params.get("span", ""))
 
 
-@router.get("/approvals")
-async def approvals(request: Request, done: str = "") -> Response:
-    """Held calls: those that wait for a person first."""
-    api = api_of(request)
-    around, answer, agents = await asyncio.gather(frame(api), api.get("/v1/approvals"), api.maybe("/v1/agents"))
-    found = items(answer, "approvals", "items")
-    purposes = {row.name: row for row in agent_rows(items(agents, "agents"), {}, {})}
-    facts: dict[str, Any] = {
-        "pending": [entry for entry in found if entry.get("state") == "pending"],
-        "decided": [entry for entry in found if entry.get("state") != "pending"][:50],
-        "agents": purposes,
-        "done": done,
-        "frame": around,
-    }
-    return render(request, "_approvals.html" if is_fragment(request) else "approvals.html", **facts)
-
-
 @router.get("/audit")
 async def audit(request: Request, after: int | None = None, verify: str = "") -> Response:
     """The chain of entries, newest first, and whether it holds."""
@@ -363,6 +357,7 @@ def create_router() -> APIRouter:
     console = APIRouter(include_in_schema=False)
     console.include_router(assets.create_router())
     console.include_router(router)
+    console.include_router(approvals.router)
     console.include_router(actions.router)
     console.include_router(own_account.router)
     console.include_router(consent.router)

@@ -260,7 +260,9 @@ function arm(decision) {
   $("[name=reason]", form).focus();
   const note = $(".armed", card);
   note.hidden = false;
-  note.textContent = decision === "approve" ? "Enter approves this call. Esc goes back." : "Enter rejects this call. Esc goes back.";
+  const count = $$("[type=checkbox]:checked", form).length;
+  const what = form.matches(".batch") ? `the ${count} ticked` : "this call";
+  note.textContent = decision === "approve" ? `Enter approves ${what}. Esc goes back.` : `Enter rejects ${what}. Esc goes back.`;
   return true;
 }
 function disarm(form) {
@@ -278,8 +280,15 @@ document.addEventListener("keydown", (event) => {
     form.parentElement.focus();
   }
 });
+/* What is ticked stays as it was; a call that appears by itself is not ticked, so that nobody approves it unseen. */
+const ticks = new Map();
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id !== "approvals") return;
+  for (const box of $$("[type=checkbox]", event.detail.target)) ticks.set(box.name, box.checked);
+});
 document.body.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id !== "approvals") return;
+  for (const box of $$("[type=checkbox]", event.detail.target)) box.checked = ticks.get(box.name) ?? false;
   if (chosen) document.getElementById(chosen)?.classList.add("chosen");
 });
 

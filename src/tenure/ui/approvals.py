@@ -1,0 +1,67 @@
+"""Held calls: those that wait, alike ones together, and what was decided. The API does it all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tenure.kernel.errors import Refused
+from tenure.ui.actions import decision_of
+from tenure.ui.gate import PageRoute, api_of, form, frame, go, is_fragment, render
+from tenure.ui.model import agent_rows, items
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+CHOSEN = "call-"
+"""Begins the name of a field that chooses a call of a batch; its value is the digest of the call that was shown."""
+MAX_FIELDS = 600
+DECIDED = 50
+
+
+@router.get("/approvals")
+async def approvals(request: Request, done: str = "", answered: int = 0, left: int = 0) -> Response:
+    """Held calls: those that wait for a person first. ``answered``, ``left``: what came of an answer to several."""
+    api = api_of(request)
+    around, batches, decided, agents = await asyncio.gather(
+        frame(api), api.get("/v1/approvals/batches"), api.get("/v1/approvals"), api.maybe("/v1/agents")
+    )
+    facts: dict[str, Any] = {
+        "batches": items(batches),
+        "decided": [one for one in items(decided) if one.get("state") != "pending"][:DECIDED],
+        "agents": {row.name: row for row in agent_rows(items(agents, "agents"), {}, {})},
+        "done": done,
+        "answered": answered,
+        "left": left,
+        "frame": around,
+    }
+    return render(request, "_approvals.html" if is_fragment(request) else "approvals.html", **facts)
+
+
+@router.post("/approvals/answer")
+async def answer(request: Request) -> Response:
+    """One answer to the chosen calls of a batch."""
+    fields = await form(request, MAX_FIELDS)
+    decision = decision_of(fields)
+    chosen = [
+        {"id": name.removeprefix(CHOSEN), "digest": value} for name, value in fields.items() if name.startswith(CHOSEN)
+    ]
+    if not chosen:
+        raise Refused("nothing_chosen", "No call was chosen, so nothing was decided.", fix="Tick some.", status=422)
+    body = {"decision": decision, "chosen": chosen, "reason": fields.get("reason", "").strip()}
+    told, _ = await api_of(request).post("/v1/approvals/answer", body)
+    left = sum(bool(one["code"]) for one in items(told))
+    return go(request, "/approvals?" + urlencode({"done": decision, "answered": len(chosen) - left, "left": left}))
+
+
+@router.post("/approvals/{ident}")
+async def decide(request: Request, ident: str) -> Response:
+    """Approves or rejects one held call."""
+    fields = await form(request)
+    decision = decision_of(fields)
+    body = {"decision": decision, "reason": fields.get("reason", "").strip()}
+    await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
+    return go(request, f"/approvals?done={decision}")

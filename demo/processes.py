@@ -65,7 +65,7 @@ class Process:
         self._reader.join(5)
 
 
-def until(true: Callable[[], bool], what: str, within: float = 30.0) -> None:
+def until(true: Callable[[], bool], what: str, within: float = 60.0) -> None:
     """Waits until ``true()`` holds. Raises TimeoutError naming ``what`` otherwise."""
     deadline = time.monotonic() + within
     while not true():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import socket
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import sqlalchemy as sa
 
@@ -37,6 +39,17 @@ def _sockets_only_to_loopback() -> Iterator[None]:
 
     patch = pytest.MonkeyPatch()
     patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patience() -> Iterator[None]:
+    """No request of a test gives up after five seconds: a busy machine is not a fault."""
+    default = inspect.signature(httpx2.Client).parameters["timeout"].default
+    patch = pytest.MonkeyPatch()
+    for phase in ("connect", "read", "write", "pool"):
+        patch.setattr(default, phase, 60.0)
     yield
     patch.undo()
 

@@ -129,7 +129,7 @@ def test_a_client_that_hangs_up_stops_the_upstream(house: Any, connect: Any, kin
     stream.close()
     client.close()
     assert house.calls()[0]["data"]["error.type"] == "client_disconnected"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while house.provider.seen()["broken_off"] <= before:
         assert time.monotonic() < end
         time.sleep(0.02)

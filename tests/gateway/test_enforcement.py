@@ -107,7 +107,7 @@ def test_a_trip_that_could_not_be_told_outlives_the_gateway(house: Any) -> None:
     house.publish(breaker=BreakerFact(threshold=1))
     house.control.intake_status = 503
     assert outcome(house.client(), "forbidden") == 403
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while house.gateway.health()[1]["events"]["durable"] < 2:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -170,7 +170,7 @@ def test_without_valid_facts_no_way_in_leads_to_an_upstream(build: Callable[...,
             pass
         headers = {"authorization": f"Bearer {house.control.token('clerk')}", "a2a-version": "1.0"}
         for path, body in WAYS_IN.items():
-            answer = httpx2.post(house.gateway.url + path, json=body, headers=headers, trust_env=False, timeout=10)
+            answer = httpx2.post(house.gateway.url + path, json=body, headers=headers, trust_env=False, timeout=60)
             assert "lost the control plane" in answer.text, (path, answer.text)
             assert answer.status_code == 503 or path == "/a2a/helper", (path, answer.status_code)
         with pytest.raises(TimeoutError):
@@ -240,7 +240,7 @@ def test_events_written_before_a_kill_reach_the_control_plane_after_it(house: An
     house.control.intake_status = 503
     for _ in range(30):
         assert outcome(house.client(), "echo") == 200
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while house.gateway.health()[1]["events"]["durable"] < 30:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -139,7 +139,7 @@ def test_a_client_that_hangs_up_cancels_the_upstream(house: Any) -> None:
     next(iter(stream))
     stream.close()
     assert house.calls(2)[1]["data"]["error.type"] == "client_disconnected"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while house.provider.seen()["broken_off"] < before + 2:
         assert time.monotonic() < end
         time.sleep(0.02)

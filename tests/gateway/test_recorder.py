@@ -30,7 +30,7 @@ class Agent:
         """So many calls, of which every one must succeed."""
         host = self._house.gateway.url.removeprefix("http://")
         body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": text}]})
-        with contextlib.closing(http.client.HTTPConnection(host, timeout=10)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(host, timeout=60)) as connection:
             for _ in range(count):
                 headers = {"authorization": f"Bearer {self._token}", "x-tenure-session": f"s{self.made}"}
                 connection.request("POST", "/v1/chat/completions", body, headers)
@@ -58,7 +58,7 @@ class Agent:
 
     def until(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What ``/healthz`` says, as soon as it is so."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             status, health = self._house.gateway.health()
             assert status == 200

@@ -95,7 +95,7 @@ def test_a_person_decides_on_exactly_the_answer_that_came_back(house: Any) -> No
         shown = asked["data"]["arguments"]["returned"]["choices"][0]["message"]["content"]
         assert shown == f"You said: {ORDER}"
         house.control.approval(asked["data"]["approval_id"], "granted")
-        assert said(waiting.result(10)) == f"You said: {ORDER}"
+        assert said(waiting.result(60)) == f"You said: {ORDER}"
     with pytest.raises(openai.PermissionDeniedError, match="in time"):
         ask(client, ORDER + " Now.", extra_headers=NOT_NOW)
 
@@ -111,14 +111,14 @@ def test_an_approval_of_a_call_is_none_of_its_answer(house: Any) -> None:
                 return found if len(found) >= wanted else []
 
             house.control.approval(house.control.wait(asked)[-1]["data"]["approval_id"], "granted")
-        assert said(waiting.result(10)) == f"You said: {ORDER}"
+        assert said(waiting.result(60)) == f"You said: {ORDER}"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(ask, client, "good morning", "held")
         approvals = house.control.wait(
             lambda events: [one for one in events if one["type"] == "approval.requested"][2:]
         )
         house.control.approval(approvals[0]["data"]["approval_id"], "granted")
-        assert said(waiting.result(10)) == "You said: good morning", "an answer without findings asks nobody again"
+        assert said(waiting.result(60)) == "You said: good morning", "an answer without findings asks nobody again"
 
 
 @pytest.mark.req("R092")

@@ -261,7 +261,7 @@ def test_a_client_that_hangs_up_stops_the_attempt_that_is_under_way(house: Any, 
     (event,) = house.calls()
     assert outcomes(event) == [("error-500", "500"), ("hang", "client_disconnected")]
     assert event["data"]["error.type"] == "client_disconnected"
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while house.provider.seen()["broken_off"] <= before:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -278,7 +278,7 @@ def ask(house: Any, model: str) -> Any:
 
 
 def wait_until(house: Any, model: str, count: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while house.provider.seen()["models"].get(model, 0) < count:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -47,7 +47,7 @@ class AgentProcess(Process):
     def seen(self) -> dict[str, Any]:
         """What has arrived there."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + "/_seen", timeout=10) as response:
+        with opener.open(self.url + "/_seen", timeout=60) as response:
             found: dict[str, Any] = json.load(response)
             return found
 
@@ -97,7 +97,7 @@ class House:
 
     def settle(self) -> None:
         """Returns when the gateway has the newest facts."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not self.gateway.acts_on(self.control.snapshot.version):
             assert time.monotonic() < end, "the gateway did not get the newest facts"
             time.sleep(0.005)
@@ -121,7 +121,7 @@ class House:
 
     def ended(self, name: str) -> None:
         """Returns when no stream of an agent is open any more."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self.agents[name].seen()["streams"]:
             assert time.monotonic() < end, "a stream is still open"
             time.sleep(0.02)

@@ -66,7 +66,7 @@ def _ask(gateway: GatewayProcess, control: ControlSim, *calls: tuple[str, dict[s
             results: list[Any] = [await client.call_tool(name, arguments) for name, arguments in calls]
             return [result.content[0].text for result in results]
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while gateway.health()[0] != 200:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -140,7 +140,7 @@ def test_what_a_server_has_started_ends_with_it(control: ControlSim, tmp_path: P
                 with suppress(psutil.NoSuchProcess):  # its sandbox ended with another one
                     if process.cmdline() == list(wild_command("hostile")):
                         process.kill()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while _alive(mark):
             assert time.monotonic() < deadline, "it outlived its server"
             time.sleep(0.02)

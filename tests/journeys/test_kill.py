@@ -52,7 +52,7 @@ class Worker(threading.Thread):
             session = f"{self._name}-{number}"
             headers = {"Authorization": f"Bearer {self._token}", "x-tenure-session": session}
             try:
-                answer = httpx2.post(url, json=body, headers=headers, timeout=10)
+                answer = httpx2.post(url, json=body, headers=headers, timeout=60)
             except httpx2.TransportError:
                 time.sleep(0.05)  # the gateway is being started again
                 continue
@@ -69,7 +69,7 @@ def _back(tenure: Installation, name: str, killed: int, port: int) -> bool:
 
 def _acknowledged(tenure: Installation) -> int:
     """How many Events the running gateway has on disk, as it says itself."""
-    return int(httpx2.get(f"{tenure.gateway}/healthz", timeout=10).json()["events"]["durable"])
+    return int(httpx2.get(f"{tenure.gateway}/healthz", timeout=60).json()["events"]["durable"])
 
 
 def _answered(workers: list[Worker]) -> int:

@@ -132,7 +132,7 @@ def test_an_mcp_client_logs_in_by_itself(tenure: Installation, documents: Site, 
         expect(opened.page.get_by_role("heading", name=f"{name} asks to act for you")).to_be_visible()
         expect(opened.page.get_by_label("reader")).to_be_checked()
         allow(opened.page, program)
-        assert text(answer.result(30)) == "hello"
+        assert text(answer.result(60)) == "hello"
         login = told(tenure, "login.begun")[-1]
         call = told(tenure, "call.completed", instance=login["instance"])[0]
         assert (call["agent"], call["data"]["tenure.on_behalf_of"]) == ("reader", PERSON)
@@ -140,7 +140,7 @@ def test_an_mcp_client_logs_in_by_itself(tenure: Installation, documents: Site, 
         # Its token grows old: the next one is fetched without anybody.
         first = program.kept.tokens
         program.expire()
-        assert text(program.call("files__read_file", {"name": "a.txt"}).result(30)) == "hello"
+        assert text(program.call("files__read_file", {"name": "a.txt"}).result(60)) == "hello"
         assert program.kept.tokens is not None
         assert first is not None
         assert program.kept.tokens.access_token != first.access_token
@@ -152,7 +152,7 @@ def test_what_a_program_was_not_allowed_it_cannot_do(tenure: Installation, opene
     answer = program.call("files__read_file", {"name": "a.txt"})
     opened.page.goto(program.asked.get(timeout=20))
     allow(opened.page, program)
-    answer.result(30)
+    answer.result(60)
     assert program.kept.tokens is not None
     headers = {"authorization": f"Bearer {program.kept.tokens.access_token}"}
     for method, path in (("GET", "/v1/models"), ("GET", "/a2a")):
@@ -171,7 +171,7 @@ def test_a_person_logs_in_on_the_way(browser: Browser, program: McpProgram) -> N
         fill_in(opened.page)
         expect(opened.page.get_by_role("heading", name="asks to act for you")).to_be_visible()
         allow(opened.page, program)
-        assert text(answer.result(30)) == "hello"
+        assert text(answer.result(60)) == "hello"
 
 
 def test_a_person_who_comes_from_another_site_is_known(opened: Window, program: McpProgram) -> None:
@@ -182,7 +182,7 @@ def test_a_person_who_comes_from_another_site_is_known(opened: Window, program: 
     opened.page.evaluate("url => { location.href = url }", url)
     expect(opened.page.get_by_role("heading", name="asks to act for you")).to_be_visible()
     allow(opened.page, program)
-    assert text(answer.result(30)) == "hello"
+    assert text(answer.result(60)) == "hello"
 
 
 def test_a_person_refuses(tenure: Installation, opened: Window, program: McpProgram) -> None:
@@ -201,7 +201,7 @@ def test_what_a_person_revokes_ends_at_the_next_call(tenure: Installation, opene
     answer = program.call("files__read_file", {"name": "a.txt"})
     opened.page.goto(program.asked.get(timeout=20))
     allow(opened.page, program)
-    answer.result(30)
+    answer.result(60)
     login = told(tenure, "login.begun")[-1]["data"]["login"]
     page = opened.page
     page.goto(f"{tenure.control}/account")
@@ -251,7 +251,7 @@ def test_a_code_that_two_people_show_is_good_for_neither(
     answer = program.call("files__read_file", {"name": "a.txt"})
     opened.page.goto(program.asked.get(timeout=20))
     allow(opened.page, program)
-    assert text(answer.result(30)) == "hello"
+    assert text(answer.result(60)) == "hello"
     code = parse_qs(urlsplit(opened.page.url).query)["code"][0]
     assert program.kept.client is not None
     again = token(tenure, grant_type="authorization_code", client_id=program.kept.client.client_id, code=code)
@@ -269,7 +269,7 @@ def test_a_refresh_token_that_was_stolen_ends_the_login(
     answer = program.call("files__read_file", {"name": "a.txt"})
     opened.page.goto(program.asked.get(timeout=20))
     allow(opened.page, program)
-    answer.result(30)
+    answer.result(60)
     assert program.kept.client is not None
     assert program.kept.tokens is not None
     client_id, stolen = program.kept.client.client_id, str(program.kept.tokens.refresh_token)

@@ -40,7 +40,7 @@ def helper(tmp_path: Path) -> Iterator[AgentProcess]:
 
 def keys(url: str) -> dict[str, Any]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as response:
+    with opener.open(url, timeout=60) as response:
         return {key["kid"]: PyJWK(key) for key in json.load(response)["keys"]}
 
 

@@ -27,7 +27,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 
 
 def metadata(console: Console) -> dict[str, Any]:
-    answer = requests.get(f"{console.url}/.well-known/oauth-authorization-server", timeout=10)
+    answer = requests.get(f"{console.url}/.well-known/oauth-authorization-server", timeout=60)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
     return found
@@ -43,7 +43,7 @@ def test_authlib_gets_a_token_by_the_standards_alone(console: Console, alg: str)
     client = session(made["client_id"], key, alg)
     token = client.fetch_token(server["token_endpoint"], grant_type="client_credentials")
     assert token["token_type"] == "Bearer"
-    keys = KeySet.import_key_set(requests.get(server["jwks_uri"], timeout=10).json())
+    keys = KeySet.import_key_set(requests.get(server["jwks_uri"], timeout=60).json())
     read = jwt.decode(token["access_token"], keys, algorithms=["ES256"])
     agent = console.client.get("/v1/agents/clerk", dict)
     claims = read.claims

@@ -41,7 +41,7 @@ async def tools():
 def sent(address, **headers):
     request = urllib.request.Request(address, b"{}", {"content-type": "application/json", **headers})
     try:
-        return urllib.request.urlopen(request, timeout=10).status
+        return urllib.request.urlopen(request, timeout=60).status
     except HTTPError as error:
         return error.code
 

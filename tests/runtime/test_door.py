@@ -106,7 +106,7 @@ def test_bodies_of_any_framing_pass_as_they_are(door: Door, wire: ThreadingHTTPS
 def test_requests_that_wait_on_one_connection_are_answered_in_their_order(door: Door) -> None:
     host, port = door.gateway.removeprefix("http://").split(":")
     head = f"POST /%d HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {door.key}\r\ncontent-length: 2\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(b"".join((head % number).encode() + b"%02d" % number for number in range(20)))
         read = b""
         while read.count(b"0\r\n\r\n") < 20:
@@ -133,10 +133,10 @@ def test_spans_pass_to_the_control_plane_and_nothing_else(door: Door, wire: Thre
 def test_what_is_no_request_and_a_gateway_that_is_not_there_are_said() -> None:
     door = Door("http://127.0.0.1:1", "http://127.0.0.1:1", "token")
     host, port = door.gateway.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(b"\x16\x03\x01\x00\xff")
         assert raw.recv(64).startswith(b"HTTP/1.1 400 ")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\n" + b"x: " + b"y" * 70_000 + b"\r\n\r\n")
         assert raw.recv(64).startswith(b"HTTP/1.1 400 ")
     answer = httpx2.get(door.gateway, headers={"x-api-key": door.key}, trust_env=False)

@@ -79,7 +79,7 @@ class Site:
         return result
 
     def settle(self) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not self.gateway.acts_on(self.control.snapshot.version):
             assert time.monotonic() < end
             time.sleep(0.005)
@@ -146,7 +146,7 @@ def test_a_held_call_waits_for_its_approval_and_uses_it_once(site: Site) -> None
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(door.decide, "local/delete", {"path": "a"}, 20)
         site.control.approval(approval, "granted", decided_by="person:a")
-        assert waiting.result(30).effect == "allow"
+        assert waiting.result(60).effect == "allow"
     with pytest.raises(Held):
         door.decide("local/delete", {"path": "a"}, wait_s=0)
     with pytest.raises(Held):
@@ -174,7 +174,8 @@ def test_a_gateway_killed_during_a_hold_makes_no_call_run_twice_or_without_its_a
 
     def again(path: str) -> str:
         """As an agent that does not give up: asks anew whenever its gateway is gone."""
-        for _ in range(200):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             try:
                 delete(path)
             except Held:
@@ -299,6 +300,17 @@ def test_bad_input_is_refused(site: Site, path: str, body: Any, status: int) -> 
 # --- real frameworks --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def loop() -> Iterator[None]:
+    """The event loop that a framework's synchronous way in would otherwise make, and leave open."""
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    yield
+    asyncio.set_event_loop(None)
+    made.close()
+
+
+@pytest.mark.usefixtures("loop")
 def test_pydantic_ai_is_governed(site: Site) -> None:
     ran: list[int] = []
 
@@ -370,6 +382,7 @@ class _Scripted(Model):
         raise AssertionError("nobody asked for a stream")
 
 
+@pytest.mark.usefixtures("loop")
 def test_the_openai_agents_sdk_is_governed(site: Site) -> None:
     ran: list[int] = []
 

@@ -178,7 +178,7 @@ def application(name: str, url: str) -> ASGIApp:
         task_store=InMemoryTaskStore(),
         agent_card=own,
         push_config_store=configs,
-        push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=10), configs),
+        push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=60), configs),
         extended_agent_card=longer,
     )
 

@@ -101,7 +101,7 @@ class ControlSim:
 
     def change(self, **facts: Any) -> None:
         """Publishes the Snapshot with ``facts`` replaced."""
-        asyncio.run_coroutine_threadsafe(self._change(facts), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._change(facts), self._loop).result(60)
 
     def secrets(self, values: Mapping[str, str], facts: Mapping[str, SecretFact]) -> None:
         """Publishes secrets: their values by mark, and their facts."""
@@ -110,7 +110,7 @@ class ControlSim:
 
     def cut(self) -> None:
         """Breaks off every Snapshot stream."""
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(60)
 
     def forget(self) -> None:
         """Skips a version, as if a Delta had been lost, so that the next one has a base the gateway does not have."""

@@ -118,7 +118,7 @@ class Fleet:
 
     def _all(self, after: float, allowed: bool) -> None:
         """Returns when every gateway has answered so after that moment."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while any(self.load.last.get((gateway, allowed), 0.0) <= after for gateway in range(GATEWAYS)):
             assert time.monotonic() < end, f"a gateway does not {'let pass' if allowed else 'refuse'}"
             time.sleep(_LOOK_S)

@@ -203,7 +203,7 @@ class Site:
     async def calls(self) -> list[Event]:
         """The Events of calls, once all are here."""
         await self.spool.flush()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while self.spool.backlog_bytes and time.monotonic() < deadline:  # noqa: ASYNC110 (the spool has no bell)
             await asyncio.sleep(0.01)
         return [event for event in self.events if event.type.startswith("call.")]

@@ -81,7 +81,7 @@ class McpProgram:
 
     def do(self, doing: Any) -> Any:
         """Runs a coroutine in the program's thread, and waits for it."""
-        return asyncio.run_coroutine_threadsafe(doing, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(doing, self._loop).result(60)
 
     def expire(self) -> None:
         """Its token is too old from now on, as far as it knows."""

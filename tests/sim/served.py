@@ -39,7 +39,7 @@ def served(world: World, routers: Sequence[APIRouter]) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(application(world, routers), port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.005)

@@ -73,6 +73,9 @@ class Tenants:
         return found
 
 
+_PATIENCE_S = 60
+
+
 def _of_the_full_one(table: sa.Table) -> sa.Select[Any]:
     """Every row of the full workspace, but for when its credentials were last used, because looking here uses one, and
     for the installation's key that its secrets are wrapped by."""
@@ -82,15 +85,18 @@ def _of_the_full_one(table: sa.Table) -> sa.Select[Any]:
 
 def body_of(name: str) -> dict[str, Any]:
     """A manifest with tools."""
-    return manifest(name, "http://127.0.0.1:9/v1", servers=_SERVERS, tools=TOOLS)
+    waits = {"hold_timeout_s": 86_400}  # on a slow machine, too, nothing expires while these tests run
+    return manifest(name, "http://127.0.0.1:9/v1", servers=_SERVERS, tools=TOOLS, approvals=waits)
 
 
 def _insider(console: Console, workspace: str, email: str, code: str) -> Insider:
-    answer = httpx2.post(f"{console.url}/v1/login", json={"code": code}, trust_env=False)
+    answer = httpx2.post(f"{console.url}/v1/login", json={"code": code}, trust_env=False, timeout=_PATIENCE_S)
     assert answer.status_code == 200, answer.text
     cookie = str(answer.cookies[COOKIE])
     headers = {"Cookie": f"{COOKIE}={cookie}", "x-tenure-csrf": "1"}
-    made = httpx2.post(f"{console.url}/v1/tokens", json={"name": "shell"}, headers=headers, trust_env=False)
+    made = httpx2.post(
+        f"{console.url}/v1/tokens", json={"name": "shell"}, headers=headers, trust_env=False, timeout=_PATIENCE_S
+    )
     return Insider(workspace, email, cookie, made.json()["token"])
 
 
@@ -110,7 +116,7 @@ def _founded(console: Console, workspace: str, email: str) -> Insider:
 def until(found: Callable[[], Any]) -> Any:
     """As soon as it is true; the background work of the control plane is what is waited for."""
     flag = threading.Event()
-    for _ in range(400):
+    for _ in range(2400):
         if result := found():
             return result
         flag.wait(0.05)
@@ -175,7 +181,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
-        own = httpx2.get(f"{console.url}/v1/account", headers=headers, trust_env=False).json()
+        own = httpx2.get(f"{console.url}/v1/account", headers=headers, trust_env=False, timeout=_PATIENCE_S).json()
         passkey = hashlib.sha256(MARK.encode()).hexdigest()
         with console.app.state.world.begin() as conn:
             kept_key = Passkey(passkey, FULL, zoe.email, MARK, "", 0, system_clock())

@@ -59,11 +59,11 @@ class ToolServer:
 
     def up(self) -> None:
         """Listens, on the port that it had before."""
-        asyncio.run_coroutine_threadsafe(self._up(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._up(), self._loop).result(60)
 
     def down(self) -> None:
         """Listens no more, breaks off what is open and forgets every session."""
-        asyncio.run_coroutine_threadsafe(self._down(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._down(), self._loop).result(60)
 
     def forget(self) -> None:
         """Knows none of its sessions any more, as after a restart behind a balancer."""

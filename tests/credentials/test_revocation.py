@@ -53,8 +53,7 @@ def start(running: House, name: str, **wish: Any) -> dict[str, Any]:
 def subject_of(running: House, kind: str, started: dict[str, Any]) -> str:
     """What names these credentials."""
     if kind == "key":
-        keys = httpx2.get(f"{running.tenure.control}/.well-known/jwks.json", trust_env=False).json()["keys"]
-        return str(keys[0]["kid"])
+        return running.signs()
     names = {"agent": "agent", "instance": "instance", "release": "release"}
     return str(started[names[kind]]) if kind in names else {"person": "zoe@example.com", "workspace": "default"}[kind]
 

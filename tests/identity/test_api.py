@@ -70,11 +70,15 @@ def test_tokens_are_told_once(world: World, http: TestClient) -> None:
 
 @pytest.mark.req("R024")
 def test_the_public_keys_are_open_and_only_public(world: World, http: TestClient) -> None:
-    keys = http.get("/.well-known/jwks.json").json()["keys"]
-    assert [sorted(key) for key in keys] == [["alg", "crv", "kid", "kty", "use", "x", "y"]]
+    answer = http.get("/.well-known/jwks.json")
+    keys = answer.json()["keys"]
+    assert answer.headers["cache-control"] == "public, max-age=60"
+    assert [sorted(key) for key in keys] == [["alg", "crv", "kid", "kty", "use", "x", "y"]] * 2
     made = http.post("/v1/keys/rotate", headers=_bearer(world)).json()
-    assert len(http.get("/.well-known/jwks.json").json()["keys"]) == 2
-    assert made["kid"] != keys[0]["kid"]
+    assert len(http.get("/.well-known/jwks.json").json()["keys"]) == 3
+    assert made["kid"] in {key["kid"] for key in keys}, "it was there before it signs"
+    listed = http.get("/v1/keys", headers=_bearer(world)).json()["keys"]
+    assert made in listed
 
 
 def test_a_gateway_is_no_person(world: World, http: TestClient) -> None:

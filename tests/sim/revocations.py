@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,12 @@ class House:
             wish = {"kind": kind, "subject": subject, "reason": "a test"}
             return client.post("/v1/revocations", dict[str, Any], wish)
 
+    def signs(self) -> str:
+        """The key that signs tokens now."""
+        with self.tenure.client() as client:
+            keys = client.get("/v1/keys", dict[str, Any])["keys"]
+        return next(str(key["kid"]) for key in keys if key["signs_at"] and not key["retires_at"])
+
     def gateway(self, name: str) -> GatewayProcess:
         """Another gateway, on a folder of its own (again)."""
         place = self.folder / name
@@ -62,9 +68,14 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, *, gateways: int = 3, **settings: Any) -> Iterator[House]:
-    """``settings`` are of the gateways and, by their variables, of the installation: ``snapshot_max_age_s``."""
-    variables = {"TENURE_SNAPSHOT_MAX_AGE": str(settings["snapshot_max_age_s"])} if settings else {}
+def house(
+    folder: Path, *, gateways: int = 3, variables: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[House]:
+    """``settings`` are of the gateways and, by their variables, of the installation: ``snapshot_max_age_s``;
+    ``variables`` are the installation's."""
+    variables = dict(variables or {})
+    if settings:
+        variables["TENURE_SNAPSHOT_MAX_AGE"] = str(settings["snapshot_max_age_s"])
     with ExitStack() as stack:
         provider = stack.enter_context(ProviderProcess())
         tenure = stack.enter_context(Installation(folder / "first", variables))

@@ -87,6 +87,7 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "api_token.created": ("token_id",),
     "api_token.revoked": ("token_id",),
     "key.created": ("kid",),
+    "key.rotated": ("kid", "signs_at"),
     "key.retired": ("kid",),
 }
 """The event types that leave an entry, and the attributes of each that are identifiers or a decision. Free text,

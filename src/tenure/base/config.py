@@ -51,6 +51,7 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "redact": (_Words(CLASSES), f"some of {', '.join(CLASSES)}, separated by commas"),
     "oauth_clients": (_Words(CLIENT_WAYS), f"some of {', '.join(CLIENT_WAYS)}, separated by commas"),
     "oauth_ttl_s": (range(60, 3601), "seconds from 60 to 3600"),
+    "jwks_max_age_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "token_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "env_credentials": (Variables(), "a list as KEY=api.example.com, OTHER=exec:npx -y server"),
@@ -114,6 +115,11 @@ class Config:
     )
     rotate_keys_h: float = _setting(
         720.0, "TENURE_ROTATE_KEYS", "Hours after which the keys that sign tokens are replaced by new ones; 0 for never"
+    )
+    jwks_max_age_s: int = _setting(
+        60,
+        "TENURE_JWKS_MAX_AGE",
+        "Seconds for which verifiers may keep the key set; a key is in it for as long before it signs; 1 to 86400",
     )
     rotate_agents_h: float = _setting(
         24.0, "TENURE_ROTATE_AGENTS", "Hours after which an agent's credentials are replaced by new ones; 0 for never"

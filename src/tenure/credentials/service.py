@@ -139,12 +139,13 @@ def _key(world: World, conn: Connection, actor: Actor, kid: str) -> Effects:
         raise Refused(
             "no_such_key",
             f"No key {kid} signs or is believed.",
-            fix="`/.well-known/jwks.json` shows those that are.",
+            fix="`tenure keys list` shows those that are.",
             status=404,
         )
     sentences = (
         "Every token that this key signed dies, of all agents of the installation; calls on their way are cut.",
         "What `tenure run` started gets new tokens by itself. Whoever holds a token of its own has to start again.",
+        "The next key signs, which everybody has already. It lay beside this one: if the folder leaked, revoke it too.",
         "Cards of agents that it signed are signed anew.",
     )
     return Effects(Kind.KEY, kid, sentences)

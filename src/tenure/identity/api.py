@@ -112,10 +112,20 @@ class KeySet(BaseModel):
     keys: list[dict[str, Any]]
 
 
-class NewKey(BaseModel):
-    """The key that signs from now on."""
+class KeyTurnOut(BaseModel):
+    """A key that signs agents' tokens from ``signs_at`` on (null: it comes next) and is believed until ``retires_at``
+    (null: it was not replaced)."""
 
     kid: str
+    created_at: datetime
+    signs_at: datetime | None
+    retires_at: datetime | None
+
+
+class KeyTurns(BaseModel):
+    """The keys that are believed, the newest first."""
+
+    keys: list[KeyTurnOut]
 
 
 class Done(BaseModel):
@@ -288,15 +298,25 @@ def enter_workspace(name: str, request: Request, response: Response, world: TheW
     return hand_over(logins.enter(world, cookie, name, visitor_of(request)), world, request, response)
 
 
+@router.get("/v1/keys")
+def signing_keys(actor: TheActor, world: TheWorld) -> KeyTurns:
+    """The keys of this installation that sign agents' tokens: which one does, which comes next, which are believed."""
+    with world.read() as conn:
+        found = service.list_keys(conn, actor)
+    return KeyTurns(keys=[KeyTurnOut.model_validate(key, from_attributes=True) for key in found])
+
+
 @router.post("/v1/keys/rotate")
-def rotate_key(actor: TheActor, world: TheWorld) -> NewKey:
-    """Signs agents' tokens with a new key from now on; those of the old key hold until they expire."""
-    return NewKey(kid=service.rotate_key(world, actor))
+def rotate_key(actor: TheActor, world: TheWorld) -> KeyTurnOut:
+    """Signs agents' tokens with the next key, as soon as nobody can have an older key set; tokens of the key before
+    hold until they expire."""
+    return KeyTurnOut.model_validate(service.rotate_key(world, actor), from_attributes=True)
 
 
 @router.get("/.well-known/jwks.json")
 def jwks(response: Response, world: TheWorld) -> KeySet:
-    """The public keys that agents' tokens are signed with (RFC 7517). Open to everybody."""
-    response.headers["Cache-Control"] = "public, max-age=60"
+    """The public keys that agents' tokens are signed with (RFC 7517), the one that comes next among them. Open to
+    everybody, and good for as long as it says: no key signs before that is over."""
+    response.headers["Cache-Control"] = f"public, max-age={world.config.jwks_max_age_s}"
     with world.read() as conn:
         return KeySet(keys=[dict(key) for key in service.public_keys(conn).values()])

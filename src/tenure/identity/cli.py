@@ -16,6 +16,7 @@ _people = typer.Typer(no_args_is_help=True, help="Who may log in.")
 _tokens = typer.Typer(no_args_is_help=True, help="Your API tokens, for programs of yours.")
 _services = typer.Typer(no_args_is_help=True, help="Service accounts: programs with roles and keys of their own.")
 _keys = typer.Typer(no_args_is_help=True, help="The keys that sign agents' tokens.")
+_TURN = ("created_at", "signs_at", "retires_at")
 
 
 def register(app: typer.Typer) -> None:
@@ -285,13 +286,24 @@ def people_roles(as_json: AsJson = False) -> None:
     emit(rows, as_json, lambda: table(("action", *names, "what it is"), cells))
 
 
+@_keys.command("list")
+@handle_errors
+def keys_list(as_json: AsJson = False) -> None:
+    """List the keys that sign agents' tokens: which one does, which comes next, which are believed yet."""
+    with connect() as client:
+        found = client.get("/v1/keys", dict[str, Any])["keys"]
+    rows = [[key["kid"], *((key[name] or "")[:19].replace("T", " ") for name in _TURN)] for key in found]
+    emit(found, as_json, lambda: table(("key", "published (UTC)", "signs from", "believed until"), rows))
+
+
 @_keys.command("rotate")
 @handle_errors
 def keys_rotate(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
 ) -> None:
-    """Sign agents' tokens with a new key from now on. Tokens that are out hold until they expire."""
-    confirm("A new key will sign agents' tokens. The old one is believed for another day.", yes)
+    """Sign agents' tokens with the next key. Tokens that are out hold until they expire."""
+    confirm("The next key will sign agents' tokens. The one before is believed for another day.", yes)
     with connect() as client:
         made = client.post("/v1/keys/rotate", dict[str, Any])
-    emit(made, as_json, lambda: console.print(f"key {made['kid']} signs from now on", markup=False))
+    since = made["signs_at"][:19].replace("T", " ")
+    emit(made, as_json, lambda: console.print(f"key {made['kid']} signs from {since} UTC on", markup=False))

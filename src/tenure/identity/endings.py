@@ -45,7 +45,7 @@ def end_key(  # noqa: PLR0917 (the parts of one fact)
         raise Refused(
             "no_such_key",
             f"No key {kid} signs or is believed.",
-            fix="`/.well-known/jwks.json` shows those that are.",
+            fix="`tenure keys list` shows those that are.",
             status=404,
         )
     path(kid).unlink(missing_ok=True)

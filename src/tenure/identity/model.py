@@ -54,6 +54,17 @@ class AgentToken:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs agents' tokens from ``signs_at`` on (None: it comes next, and nobody knows when) and is believed
+    until ``retires_at`` (None: it was not replaced)."""
+
+    kid: str
+    created_at: datetime
+    signs_at: datetime | None = None
+    retires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """A token that was believed: who bears it, what it is good for, and the thumbprint of the key whose possession must
     be shown with it (``jkt``, RFC 9449); empty for a plain bearer token."""

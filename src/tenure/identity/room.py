@@ -16,7 +16,8 @@ _router.include_router(federation.router)
 ROOM = Room(
     name="identity",
     events={
-        "key.created": "A key that signs agents' tokens was made. Data: kid.",
+        "key.created": "A key was published that will sign agents' tokens. Data: kid.",
+        "key.rotated": "The next key signs agents' tokens. Data: kid, signs_at.",
         "key.retired": "Tokens of a replaced signing key are no longer believed. Data: kid.",
         "token.issued": "An instance of an agent was given a token. Data: jti, kid, expires_at, epoch, on_behalf_of, "
         "scopes, chain, bounds, task, audience, jkt (the key it is bound to), and of what the authorization server "
@@ -43,5 +44,5 @@ ROOM = Room(
         "service.removed": "A service account and all its keys have ended. Data: name.",
     },
     router=_router,
-    flows=(flow.RETIRE_KEYS,),
+    flows=(flow.TEND_KEYS,),
 )

@@ -8,20 +8,16 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 
 import msgspec
-from joserfc.jwk import ECKey
 from sqlalchemy.engine import Connection
 
 from tenure.base import events, files
-from tenure.base.access import Thing, permit
 from tenure.base.config import Config
 from tenure.base.room import World
-from tenure.identity import account_store, endings, logins, people, shared, store, token_store, tokens
+from tenure.identity import account_store, endings, logins, people, shared, signing, store, token_store, tokens
 from tenure.identity.model import (
     AUDIENCE,
-    LEEWAY_S,
     MAX_TTL_S,
     AgentToken,
     ApiToken,
@@ -50,6 +46,11 @@ person_facts = people.facts
 end_person = endings.end_person
 end_workspace = endings.end_workspace
 person_limit = people.limit_of
+public_keys = signing.public_keys
+list_keys = signing.list_keys
+rotate_key = signing.rotate_key
+key_age = signing.key_age
+end_key = signing.end_key
 
 
 # -- keys and agents' tokens ----------------------------------------------------------------------------------------
@@ -59,105 +60,6 @@ def issuer(config: Config) -> str:
     """The ``iss`` of every token of this installation, under which its metadata are found (RFC 8414): the address that
     browsers use, when there is one."""
     return config.public_url.rstrip("/") or config.control_url
-
-
-def public_keys(conn: Connection) -> dict[str, JsonObject]:
-    """kid to public JWK of every key whose tokens are believed."""
-    return store.public_keys(conn)
-
-
-def _key_path(config: Config, kid: str) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", kid):
-        raise Failed("bad_key_id", "The control database names a signing key in a way that Tenure never does.")
-    return config.data_dir / "keys" / f"agents-{kid}.json"
-
-
-def _new_key(world: World, conn: Connection, actor_name: str) -> str:
-    """A key that signs from now on."""
-    private = _publish_key(world, conn, actor_name)
-    _write_key(world, private)
-    return str(private["kid"])
-
-
-def _publish_key(world: World, conn: Connection, actor_name: str) -> JsonObject:
-    """Makes a key whose tokens are believed; what signs with it is its file."""
-    key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)
-    public, now = key.as_dict(private=False), world.clock()
-    store.add_key(conn, world.config.workspace, public, now)
-    event = Event(
-        id=new_id(),
-        type="key.created",
-        time=now,
-        workspace=world.config.workspace,
-        actor=actor_name,
-        data={"kid": public["kid"]},
-    )
-    events.append(conn, [event])
-    return dict(key.as_dict(private=True))
-
-
-def _write_key(world: World, private: JsonObject) -> None:
-    files.private_folder(world.config.data_dir / "keys")
-    files.create(_key_path(world.config, str(private["kid"])), msgspec.json.encode(private))
-
-
-def _own_kids(world: World, conn: Connection) -> list[str]:
-    """Keys that this data folder can sign with: another control plane on the same database has its own."""
-    return [kid for kid in store.signing_kids(conn) if _key_path(world.config, kid).exists()]
-
-
-def rotate_key(world: World, actor: Actor) -> str:
-    """Signs with a new key from now on; returns its kid. Tokens of the old key are believed until the last of them has
-    expired, then ``flow`` stops believing it. The keys that gateways share are replaced with it.
-
-    Nothing is signed with a new key before every gateway has heard of it, or cannot act any more: no call meets one
-    that does not know it yet. Ended in between, an unused key is left over."""
-    permit(actor, "keys:rotate", Thing(workspace=world.config.workspace))
-    with world.begin() as conn:
-        store.alone(conn, store.key_table)
-        private = _publish_key(world, conn, actor.name)
-        shared.prepare(world.config)
-    world.replicas.settle()
-    with world.begin() as conn:
-        store.alone(conn, store.key_table)
-        old = _own_kids(world, conn)
-        _write_key(world, private)
-        store.schedule_retirement(conn, old, world.clock() + timedelta(seconds=MAX_TTL_S + LEEWAY_S))
-        shared.rotate(world.config, world.clock())
-    for name in old:
-        _key_path(world.config, name).unlink(missing_ok=True)
-    world.replicas.settle()  # the gateways sign with theirs
-    return str(private["kid"])
-
-
-def key_age(world: World) -> timedelta:
-    """How long the key that signs has been there, or the one that gateways share if that is older."""
-    now = world.clock()
-    with world.read() as conn:
-        made = [at for kid, at in store.signing_since(conn) if _key_path(world.config, kid).exists()]
-    return max(now - max(made, default=now), shared.age(world.config, now))
-
-
-def retire_key(world: World, kid: str) -> bool:
-    """Stops believing a key whose time is over; whether it did."""
-    with world.begin() as conn:
-        now = world.clock()
-        workspace = store.retire_key(conn, kid, now)
-        if workspace is None:
-            return False
-        event = Event(id=new_id(), type="key.retired", time=now, workspace=workspace, actor=_SELF, data={"kid": kid})
-        events.append(conn, [event])
-    return True
-
-
-def end_key(world: World, conn: Connection, actor: Actor, kid: str) -> None:
-    """Stops believing a signing key now, in the caller's transaction; what would sign with it signs with a new one.
-    Raises Refused (404) when none of this id is believed."""
-    store.alone(conn, store.key_table)
-    own = _own_kids(world, conn)
-    endings.end_key(conn, actor, world.config.workspace, kid, world.clock(), lambda name: _key_path(world.config, name))
-    if own == [kid]:
-        _new_key(world, conn, actor.name)
 
 
 def issue_agent_token(
@@ -192,7 +94,7 @@ def issue_agent_token(
             fix=f"Choose from 1 to {MAX_TTL_S} seconds (TENURE_TOKEN_TTL).",
             status=422,
         )
-    private = _signing_key(world, conn)
+    private = signing.signing_key(world, conn)
     now = world.clock()
     expires = now + timedelta(seconds=ttl_s)
     principal = Principal(
@@ -245,20 +147,6 @@ def issue_agent_token(
     return AgentToken(token, expires, jti)
 
 
-def _signing_key(world: World, conn: Connection) -> JsonObject:
-    for kid in store.signing_kids(conn):
-        try:
-            key: JsonObject = msgspec.json.decode(_key_path(world.config, kid).read_bytes())
-        except FileNotFoundError:
-            continue
-        except (OSError, msgspec.DecodeError) as error:
-            raise Failed(
-                "signing_key_unreadable", f"The signing key {kid} in the data folder cannot be read."
-            ) from error
-        return key
-    raise Failed("no_signing_key", "This data folder has no signing key: start the control plane, which makes one.")
-
-
 def gateway_secrets(config: Config, now: datetime) -> dict[str, str]:
     """The keys that gateways share, by id; the greatest id is the newest, which signs and seals."""
     return shared.gateway_secrets(config, now)
@@ -273,7 +161,7 @@ def card_signer(world: World, conn: Connection) -> Callable[[JsonObject], JsonOb
 
     def sign_card(content: JsonObject) -> JsonObject:
         if not keys:
-            keys.append(_signing_key(world, conn))
+            keys.append(signing.signing_key(world, conn))
         return _card_signature(canonical(content), keys[0]["kid"], jku, msgspec.json.encode(keys[0]))
 
     return sign_card
@@ -342,8 +230,7 @@ def bootstrap(world: World) -> Bootstrap:
     with world.begin() as conn:
         store.alone(conn, store.key_table)  # held to the end: two that start at once make one of everything
         people.ensure_workspace(conn, config.workspace, _SELF, now)
-        if not _own_kids(world, conn):
-            _new_key(world, conn, _SELF)
+        signing.ensure(world, conn)
         shared.ensure(config)
         # Whoever holds the data folder gets in, whatever an issuer says: somebody it speaks for may be gone tomorrow.
         everybody = [p for p in store.people(conn, config.workspace) if Role.OPERATOR in p.roles]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.identity.model import Person, Workspace
+from tenure.identity.model import Person, SigningKey, Workspace
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Role
 
@@ -23,6 +23,7 @@ key_table = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("retires_at", UtcTime),
     sa.Column("retired", sa.Boolean, nullable=False),
+    sa.Column("signs_at", UtcTime),
 )
 
 workspace_table = sa.Table(
@@ -64,15 +65,16 @@ def alone(connection: Connection, table: sa.Table) -> None:
 # -- keys -----------------------------------------------------------------------------------------------------------
 
 
-def add_key(connection: Connection, workspace: str, public: JsonObject, now: datetime) -> None:
-    """Publishes a public key."""
+def add_key(connection: Connection, workspace: str, key: SigningKey, public: JsonObject) -> None:
+    """Publishes a key."""
     connection.execute(
         sa.insert(key_table).values(
-            kid=public["kid"],
+            kid=key.kid,
             workspace=workspace,
             public=msgspec.json.encode(public).decode(),
-            created_at=now,
-            retires_at=None,
+            created_at=key.created_at,
+            retires_at=key.retires_at,
+            signs_at=key.signs_at,
             retired=False,
         )
     )
@@ -88,39 +90,27 @@ def public_keys(connection: Connection) -> dict[str, JsonObject]:
     return {row.kid: msgspec.json.decode(row.public) for row in rows}
 
 
-def signing_kids(connection: Connection) -> list[str]:
-    """The keys that new tokens may be signed with, the newest first."""
-    return list(
-        connection.execute(
-            sa.select(key_table.c.kid)
-            .where(key_table.c.retired.is_(False), key_table.c.retires_at.is_(None))
-            .order_by(key_table.c.created_at.desc(), key_table.c.kid)
-        ).scalars()
-    )
-
-
-def signing_since(connection: Connection) -> list[tuple[str, datetime]]:
-    """The keys that new tokens may be signed with, and when each was made."""
+def living_keys(connection: Connection) -> list[SigningKey]:
+    """Every key whose tokens are believed, and when it has its turn; the newest first, and of two that were made at
+    once the one that comes next."""
     rows = connection.execute(
-        sa.select(key_table.c.kid, key_table.c.created_at).where(
-            key_table.c.retired.is_(False), key_table.c.retires_at.is_(None)
-        )
+        sa.select(key_table)
+        .where(key_table.c.retired.is_(False))
+        .order_by(key_table.c.created_at.desc(), key_table.c.signs_at.is_not(None), key_table.c.kid)
     )
-    return [(row.kid, row.created_at) for row in rows]
+    return [SigningKey(row.kid, row.created_at, row.signs_at, row.retires_at) for row in rows]
 
 
-def schedule_retirement(connection: Connection, kids: list[str], at: datetime) -> None:
-    """From now on these sign nothing; from ``at`` on they are not believed either."""
-    connection.execute(sa.update(key_table).where(key_table.c.kid.in_(kids)).values(retires_at=at))
+def put_turn(connection: Connection, key: SigningKey) -> None:
+    """Since when a key signs, and until when it is believed."""
+    statement = sa.update(key_table).where(key_table.c.kid == key.kid)
+    connection.execute(statement.values(signs_at=key.signs_at, retires_at=key.retires_at))
 
 
-def keys_due(connection: Connection, now: datetime) -> list[str]:
-    """Keys whose time is over and that are still believed."""
-    return list(
-        connection.execute(
-            sa.select(key_table.c.kid).where(key_table.c.retired.is_(False), key_table.c.retires_at <= now)
-        ).scalars()
-    )
+def replaced_keys(connection: Connection, _now: datetime) -> list[str]:
+    """Keys that were replaced, or will be at a time that is set, and are still believed."""
+    query = sa.select(key_table.c.kid).where(key_table.c.retired.is_(False), key_table.c.retires_at.is_not(None))
+    return list(connection.execute(query).scalars())
 
 
 def retire_key(connection: Connection, kid: str, now: datetime) -> str | None:

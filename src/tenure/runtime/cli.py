@@ -18,7 +18,7 @@ from tenure.kernel.errors import Refused
 from tenure.runtime.confine import Wires, open_ways
 from tenure.runtime.confine import confine as confined
 from tenure.runtime.door import Door
-from tenure.runtime.drill import drill, keep
+from tenure.runtime.drill import Plan, drill, keep
 from tenure.runtime.model import MUST_BE_CONFINED
 from tenure.runtime.process import Group
 from tenure.runtime.renew import Renewer
@@ -163,20 +163,25 @@ def rotation(  # noqa: PLR0917 (Typer's: each is an option by its name)
     seconds: Annotated[float, typer.Option(help="How long.")] = 30.0,
     every: Annotated[float, typer.Option(help="Seconds between rotations.")] = 5.0,
     threads: Annotated[int, typer.Option(help="Calls at once.")] = 4,
+    secret: Annotated[str, typer.Option(help="Upstream secret to rotate as well.")] = "",
+    values: Annotated[str, typer.Option(help="Command that prints the secret's next value, once a turn.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Replace signing keys, gateways' keys and an agent's credentials under live load; exit 1 if a call failed."""
-    evidence = drill(connect, agent, model, seconds, every, threads)
+    """Replace signing keys, gateways' keys, an agent's credentials and a secret under live load, and issue tokens all
+    the while; exit 1 if a call failed or a token was refused."""
+    evidence = drill(connect, Plan(agent, model, seconds, every, threads, secret, values))
     path = keep(evidence, out)
 
     def render() -> None:
         counts = f"{evidence['calls']} calls, {evidence['failed']} failed"
-        turns = f"{len(evidence['rotations'])} rotations, {evidence['tokens_taken']} tokens"
-        console.print(f"{counts}; {turns}. Evidence: {path}", markup=False)
+        issued = f"{evidence['tokens_issued']} tokens issued, {evidence['tokens_refused']} refused"
+        turns = f"{len(evidence['rotations'])} rotations, {evidence['tokens_taken']} tokens taken"
+        console.print(f"{counts}; {issued}; {turns}. Evidence: {path}", markup=False)
 
     emit(evidence, as_json, render)
-    raise typer.Exit(_FAILED if evidence["failed"] or evidence["stopped_early"] else 0)
+    bad = evidence["failed"] or evidence["tokens_refused"] or evidence["stopped_early"]
+    raise typer.Exit(_FAILED if bad else 0)
 
 
 @handle_errors

@@ -63,4 +63,6 @@ def test_tokens_and_keys(shell: World) -> None:
     assert service.authenticate(shell, f"Bearer {token}", None) is None
     run("tokens", "revoke", made["id"], status=2)
     run("keys", "rotate", status=2)
-    assert "signs from now on" in run("keys", "rotate", "--yes")
+    made = json.loads(run("keys", "rotate", "--yes", "--json"))
+    assert made["kid"] in run("keys", "list")
+    assert f"key {made['kid']} signs from" in run("keys", "rotate", "--yes"), "the same one, whose turn comes"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 
 END_OF_STATEMENT = "\n;;\n"
 

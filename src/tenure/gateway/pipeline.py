@@ -33,10 +33,11 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
-from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON, decide, is_violation
+from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON, decide, in_force, is_violation
 
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _NOTHING_STOPPED = Standing()
+_NO_END = float("inf")
 
 
 class Pipeline:
@@ -187,6 +188,11 @@ class Pipeline:
                     spent = share(self.leases, call, principal, agent, bundle)
                 if spent is not None:
                     call = dataclasses.replace(call, spent=spent)
+        at, until = 0.0, _NO_END
+        if bundle is not None and bundle.ends:
+            at = self._wall()
+            bundle = in_force(bundle, at)
+            until = bundle.ends[0] if bundle.ends else _NO_END
         decision = decide(
             call,
             principal,
@@ -197,6 +203,7 @@ class Pipeline:
             breaker_tripped=standing.tripped,
             stopped=standing.stopped,
             stale=facts.stale,
+            at=at,
         )
         if snapshot is not None and _revoked(principal, snapshot) and decision.effect is not Effect.DENY:
             reason = "The credential of this call was revoked."
@@ -206,7 +213,7 @@ class Pipeline:
         if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
-        basis = (snapshot, self._breakers.trips)
+        basis = (snapshot, self._breakers.trips, until)
         verdict = Verdict(
             decision,
             agent,
@@ -288,7 +295,9 @@ class Pipeline:
         """The Verdict under which an allowed call goes on now: the same one while no fact has changed. A call that is
         long on its way (a stream) asks before each piece. Raises ``NoLongerAllowed``."""
         facts = self.facts
-        if verdict.basis[0] is facts.current and verdict.basis[1] == self._breakers.trips and not facts.stale:
+        snapshot, trips, until = verdict.basis
+        unchanged = snapshot is facts.current and trips == self._breakers.trips and not facts.stale
+        if unchanged and (until == _NO_END or self._wall() < until):
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
         newer = self.judge(call, principal, approved=approved, spent=verdict.spent)

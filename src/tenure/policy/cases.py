@@ -13,7 +13,8 @@
         policies: [large-refunds]
 
 A test that names no agent is of one that was granted exactly what it calls. ``content`` is what goes out besides the
-arguments (a prompt), ``returned`` what came back, for policies that read what is found in them.
+arguments (a prompt), ``returned`` what came back, for policies that read what is found in them. ``at`` is the moment of
+the call, for policies that end by themselves; left out, it is before the end of any.
 
 Pure: text in, verdicts out.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -82,6 +84,7 @@ class _Test(_Part):
     session: str = "test"
     on_behalf_of: str | None = None
     approved: bool = False
+    at: Annotated[datetime, Field(strict=False)] | None = None
     expect: Annotated[Effect, Field(strict=False)]
     policies: list[Name] = Field(default_factory=list)
     obligations: list[Name] = Field(default_factory=list)
@@ -94,6 +97,8 @@ class _Test(_Part):
             raise PydanticCustomError(
                 "autonomy", "gives an autonomy, which is for a tool or peer of a test without agent"
             )
+        if self.at is not None and self.at.tzinfo is None:
+            raise PydanticCustomError("at", "is a moment without its zone: write it as 2026-12-21T12:00:00Z")
         return self
 
 
@@ -117,6 +122,7 @@ class Case:
     expect: Effect
     policies: frozenset[str]
     obligations: frozenset[str]
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,7 @@ def run_cases(bundle: Bundle, cases: Sequence[Case]) -> Report:
     results = []
     tested: set[str] = set()
     for case in cases:
-        decision = decide(case.call, case.principal, case.agent, None, bundle, approved=case.approved)
+        decision = decide(case.call, case.principal, case.agent, None, bundle, approved=case.approved, at=case.at)
         problem = _problem(case, decision)
         results.append(Result(case, decision, problem))
         if not problem:
@@ -259,6 +265,7 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
         expect=test.expect,
         policies=frozenset(test.policies),
         obligations=frozenset(test.obligations),
+        at=test.at.timestamp() if test.at else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ from cedarpy import pst
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.json import JsonObject
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
+from tenure.policy.endings import NEVER, PRECEDENT, end_of, lifted, problems_of
 from tenure.policy.scopes import Scope, scope_of
 
 SCHEMA = """
@@ -64,7 +65,7 @@ action call_tool appliesTo { principal: [Agent], resource: [Tool], context: Atte
 action call_model appliesTo { principal: [Agent], resource: [Model], context: Attempt };
 action call_agent appliesTo { principal: [Agent], resource: [Peer], context: Attempt };
 """
-OBLIGATIONS = frozenset({"approve", "notify", "redact"})
+OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT})
 REDACT = "redact:"
 """Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
 FINDINGS = ("findings", "returned")
@@ -107,7 +108,8 @@ class Reads:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without. ``fail_open``: what it permits
-    goes on when the control plane cannot be reached (D1)."""
+    goes on when the control plane cannot be reached (D1). ``ends``: Unix seconds from which on it is as if it were not
+    there. ``lifts``: of a precedent, the policies whose hold it stands in for (``endings``)."""
 
     id: str
     file: str
@@ -118,6 +120,8 @@ class Rule:
     reason: str
     obligation: str
     fail_open: bool
+    ends: float = NEVER
+    lifts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,8 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         reason=node.annotations.get("reason", ""),
         obligation=node.annotations.get("obligation", ""),
         fail_open=node.annotations.get("fail_mode") == "open",
+        ends=NEVER if (end := end_of(node.annotations)) is None else end,
+        lifts=lifted(node.annotations),
     )
 
 
@@ -272,6 +278,7 @@ def _annotation_problems(rule: Rule) -> list[str]:
         problems.append(
             f'@fail_mode("{mode}"): only "open" is known, on a permit that names one resource and has no conditions'
         )
+    problems += problems_of(rule)
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
             '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
@@ -328,12 +335,14 @@ def _bag(node: Any) -> str | None:
 @dataclass(frozen=True, slots=True)
 class Slice:
     """The rules that can match one (agent, action, resource), ready to be asked. A rule whose scope does not match is
-    neither satisfied nor in error, so leaving it out changes no decision."""
+    neither satisfied nor in error, so leaving it out changes no decision. ``precedents`` are asked by themselves, and
+    only about a call that would be held; None when there are none."""
 
     policies: Any
     rules: dict[str, Rule]
     reads: Reads
     paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it is read from
+    precedents: Any = None
 
 
 def build_slice(rules: Sequence[Rule]) -> Slice:
@@ -344,12 +353,19 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
     bags: dict[str, set[str]] = {}
     for bag, path in reads.arguments:
         bags.setdefault(path, set()).add(bag)
+    ordinary = [rule for rule in rules if rule.obligation != PRECEDENT]
+    precedents = [rule for rule in rules if rule.obligation == PRECEDENT]
     return Slice(
-        policies=cedarpy.PolicySet.from_pst(pst.PolicySet({}, {rule.id: rule.node for rule in rules}, ())),
+        policies=_policy_set(ordinary),
         rules={rule.id: rule for rule in rules},
         reads=reads,
         paths=tuple((path, segments(path), frozenset(kinds)) for path, kinds in sorted(bags.items())),
+        precedents=_policy_set(precedents) if precedents else None,
     )
+
+
+def _policy_set(rules: Sequence[Rule]) -> Any:
+    return cedarpy.PolicySet.from_pst(pst.PolicySet({}, {rule.id: rule.node for rule in rules}, ()))
 
 
 def uid_json(kind: str, ident: str) -> dict[str, str]:

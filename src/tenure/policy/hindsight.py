@@ -88,7 +88,8 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     if bundle is None:
         return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
     again = decide_again(past, agent, bundle)
-    rules = in_scope(past.call, principal_of(past, agent), agent, bundle, approved=past.approved, found=past.found)
+    who, at = principal_of(past, agent), past.at.timestamp()
+    rules = in_scope(past.call, who, agent, bundle, approved=past.approved, found=past.found, at=at)
     missing = "" if past.exact else "something was taken out of its arguments before they were kept"
     return Explained(past, agent, again, tuple(rules), missing)
 

@@ -33,6 +33,7 @@ from tenure.policy.cedar import (
     schema,
     uid_json,
 )
+from tenure.policy.endings import NEVER, PRECEDENT, ends_of, passed
 from tenure.policy.scopes import Index, Uid
 from tenure.policy.system import (
     ARGUMENTS,
@@ -56,7 +57,7 @@ from tenure.policy.withheld import redactions, withheld
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "PERSON", "SCHEMA", "SPENT", "SYSTEM_RULES", "Bundle", "Fault", "Rule", "bundle_version"]
-__all__ += ["compile_bundle", "decide", "facts_read", "is_violation", "redactions", "withheld"]
+__all__ += ["compile_bundle", "decide", "facts_read", "in_force", "is_violation", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -104,6 +105,7 @@ class _Known:
 class Bundle:
     """The compiled policies of one workspace. Immutable but for its caches, which never change an answer.
 
+    ``ends``: Unix seconds at which a policy of it ends by itself, in order; what is left then is ``in_force``.
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
     ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
     """
@@ -113,10 +115,12 @@ class Bundle:
     rules: tuple[Rule, ...]
     index: Index[Rule] = field(repr=False, compare=False)
     fail_open: frozenset[str] = frozenset()
+    ends: tuple[float, ...] = ()
     memoise: bool = True
     sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
     _slices: dict[tuple[str, ...], Slice] = field(default_factory=dict, repr=False, compare=False)
+    _later: dict[int, Bundle] = field(default_factory=dict, repr=False, compare=False)
 
 
 def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
@@ -135,7 +139,21 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
         )
     kept = tuple((name, text) for name, text in files)
     fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
-    return Bundle(bundle_version(files), kept, rules, Index(rules), fail_open)
+    return Bundle(bundle_version(files), kept, rules, Index(rules), fail_open, ends_of(rules))
+
+
+def in_force(bundle: Bundle, at: float) -> Bundle:
+    """What holds of ``bundle`` at a moment (Unix seconds): the same version, without the policies that have ended."""
+    over = passed(bundle.ends, at)
+    if not over:
+        return bundle
+    later = bundle._later.get(over)
+    if later is None:
+        rules = tuple(rule for rule in bundle.rules if rule.ends == NEVER or rule.ends > at)
+        fresh: dict[str, Any] = {"_known": {}, "_slices": {}, "_later": {}}
+        later = replace(bundle, rules=rules, index=Index(rules), ends=bundle.ends[over:], **fresh)
+        bundle._later[over] = later
+    return later
 
 
 def decide(
@@ -150,13 +168,17 @@ def decide(
     stopped: str = "",
     stale: bool = False,
     found: Found | None = None,
+    at: float = NEVER,
 ) -> Decision:
     """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
     own knowledge when newer than the fact; ``stopped``: why a breaker of more than this agent stops the
     call. ``stale``: the Snapshot is older than allowed; only what a policy with ``@fail_mode("open")`` permits goes on,
     with the obligation ``fail_open`` to record it. ``found``: what was found in
-    a call of the past, in place of looking into it. Never raises."""
+    a call of the past, in place of looking into it. ``at``: the moment, in Unix seconds; left out, it is after the end
+    of every policy that ends. Never raises."""
     version = bundle.version if bundle else workspace.policy_version if workspace else ""
+    if bundle is not None and bundle.ends:
+        bundle = in_force(bundle, at)
     if stale and not (bundle and bundle.fail_open):
         return _deny(STALE, _LOST, version)
     tripped = breaker_tripped if breaker_tripped is not None else agent is not None and agent.breaker.tripped
@@ -265,10 +287,18 @@ def facts_read(call: Call, agent: AgentFact | None, bundle: Bundle | None) -> fr
 
 
 def in_scope(
-    call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, *, approved: bool, found: Found | None = None
+    call: Call,
+    principal: Principal,
+    agent: AgentFact,
+    bundle: Bundle,
+    *,
+    approved: bool,
+    found: Found | None = None,
+    at: float = NEVER,
 ) -> list[tuple[Rule, bool]]:
     """The rules in scope of a Call, each with whether its conditions hold: what an explanation is made of. Empty for a
-    Call that is not granted, or that gives an argument in a type no policy reads it as."""
+    Call that is not granted, or that gives an argument in a type no policy reads it as. ``at`` as of ``decide``."""
+    bundle = in_force(bundle, at)
     known = _known(bundle, agent)
     grant = known.grants.get((call.kind, call.resource))
     if grant is None or call.kind not in _ACTIONS:
@@ -284,7 +314,7 @@ def in_scope(
         alone = build_slice([rule])
         attempt = _attempt(call, principal, alone, grant.autonomy.value, found)
         question = _Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
-        out.append((rule, bool(_answer(question, approved).rules)))
+        out.append((rule, bool(_answer(question, approved, alone.precedents or alone.policies).rules)))
     return out
 
 
@@ -406,23 +436,36 @@ class _Answer:
 
 def _ask(question: _Question, version: str, approved: bool) -> Decision:
     """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny."""
-    real = _answer(question, approved)
+    policies = question.part.policies
+    real = _answer(question, approved, policies)
     twin = real
     if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
-        twin = _answer(question, True)
+        twin = _answer(question, True, policies)
     if errors := real.errors or twin.errors:
         return _deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
     if real.allowed:
         return _decision(Effect.ALLOW, real.rules, "Permitted by", version)
     if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
-        return _decision(Effect.HOLD, real.rules or twin.rules, "Needs a person's approval:", version)
+        held = real.rules or twin.rules
+        if precedents := _precedents(question, held):
+            return _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
+        return _decision(Effect.HOLD, held, "Needs a person's approval:", version)
     if twin.rules:  # what would still forbid it when approved, not what an approval could lift
         return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
     what = question.resource[1]
     return _deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
 
 
-def _answer(question: _Question, approved: bool) -> _Answer:
+def _precedents(question: _Question, held: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The precedents that stand for the approval of a call that ``held`` hold: each lifts all of them."""
+    if question.part.precedents is None:
+        return ()
+    names = {rule.id for rule in held}
+    found = _answer(question, False, question.part.precedents)
+    return tuple(rule for rule in found.rules if names <= rule.lifts) if found.allowed else ()
+
+
+def _answer(question: _Question, approved: bool, policies: Any) -> _Answer:
     bags = {bag: {"__entity": uid_json(TAG_TYPE[bag], "call")} for bag in BAGS}
     request = {
         "principal": uid_json("Agent", question.agent),
@@ -430,7 +473,7 @@ def _answer(question: _Question, approved: bool) -> _Answer:
         "resource": uid_json(*question.resource),
         "context": {**question.attempt, **bags, "approved": approved},
     }
-    result = cedarpy.is_authorized(request, question.part.policies, question.entities, schema())
+    result = cedarpy.is_authorized(request, policies, question.entities, schema())
     errors = tuple(result.diagnostics.errors)
     if result.decision is cedarpy.Decision.NoDecision and not errors:
         errors = ("no decision",)
@@ -443,7 +486,7 @@ def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str) ->
     ids = tuple(rule.id for rule in rules)
     generated = f"{verb} {'policy' if len(ids) == 1 else 'policies'} {', '.join(ids)}."
     reason = next((rule.reason for rule in rules if rule.reason), generated)
-    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve"))
+    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve", PRECEDENT))
     if effect is Effect.HOLD:
         duties["approve"] = None
     return Decision(effect, reason, ids, tuple(duties), version)

@@ -177,6 +177,7 @@ def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
         approved=past.approved,
         breaker_tripped=False,
         found=past.found,
+        at=past.at.timestamp(),
     )
 
 

@@ -121,7 +121,8 @@ def test_a_change_of_behaviour_waits_for_an_approver(world: World) -> None:
     wider = clerk(servers=SERVER, tools=[{"name": "files/read"}], owner="eve@example.com", purpose="More")
     waiting = service.apply(world, ANYBODY, wider).agent
     assert waiting.pending_release
-    assert (waiting.owner, waiting.release) == ("eve@example.com", before.release)
+    assert (waiting.owner, waiting.release) == ("dana@example.com", before.release)
+    assert (waiting.pending_owner, waiting.pending_by) == ("eve@example.com", ANYBODY.name), "she has not accepted"
     with world.read() as conn:
         now = service.agent_facts(conn)["default/clerk"]
     assert (now.tools, now.purpose, now.credential_epoch) == ((), before.purpose, before.credential_epoch)

@@ -176,6 +176,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         program, login = _let_in(console, client, agent)
         cap = {"of": "calls", "amount": 10**6, "per": "day", "only": "", "reason": f"{MARK} must not run away"}
         client.put(f"/v1/limits/{MARK}-cap", dict, cap)
+        handed = {"to": zoe.email, "agents": [agent], "note": MARK}
+        offer = client.post("/v1/handovers", list[dict[str, Any]], handed)[0]["id"]
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
@@ -208,6 +210,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "login": login,
         "program": program,
         "limit": f"{MARK}-cap",
+        "offer": offer,
         "passkey": passkey,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",

@@ -28,6 +28,7 @@ AFTER = {
     "agents.keys": "thumbprint",  # what stands two pieces before, too
     "approvals": "approval",
     "external-agents": "external",
+    "handovers": "offer",
     "decisions": "call",
     "instances": "instance",
     "limits": "limit",
@@ -53,6 +54,7 @@ AFTER = {
 BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
 CHOICE = {"to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
+    "checklist": "nonsense",
     "jwk": {"kty": "EC"},
     "chosen": [{"id": "{approval}", "digest": "sha256:0"}],
     "token": "nonsense",

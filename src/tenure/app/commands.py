@@ -17,6 +17,7 @@ from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
 from tenure.oauth import cli as oauth
+from tenure.owners import cli as owners
 from tenure.policy import cli as policy
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
@@ -28,6 +29,7 @@ from tenure.trust import cli as trust
 
 COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
+    owners.register,
     oauth.register,  # adds to the commands of `tenure agents`
     runtime.register,
     approvals.register,

@@ -11,6 +11,7 @@ from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
 from tenure.oauth.room import ROOM as OAUTH
+from tenure.owners.room import ROOM as OWNERS
 from tenure.policy.room import ROOM as POLICY
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.revocation.room import ROOM as REVOCATION
@@ -36,6 +37,7 @@ ROOMS: tuple[Room, ...] = (
     BREAKER,
     RUNTIME,
     CREDENTIALS,
+    OWNERS,
     AUDIT,
     TELEMETRY,
     EVALUATION,

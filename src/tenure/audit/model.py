@@ -46,6 +46,7 @@ _APPROVAL = ("approval_id", "call_id", "resource", "digest", "policies", "policy
 _BREAKER = ("scope", "name", "epoch", "threshold", "window_s", "trials", "limits")
 _TOOL = ("resource", "fingerprint", "before")
 _PERSON = ("email", "roles")
+_HANDOVER = ("handover", "role", "from", "to")
 _DECISION = ("effect", "policies", "obligations", "policy_version")
 
 KEPT: Mapping[str, tuple[str, ...]] = {
@@ -57,6 +58,15 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "credentials.revoked": ("kind", "subject"),
     "credentials.rotated": ("kind", "subject", "good_until"),
     "agent.transitioned": ("from", "to", "credential_epoch", "forced"),
+    "agent.owner_changed": ("role", "before", "now"),
+    "handover.offered": (*_HANDOVER, "expires_at", "declared"),
+    "handover.accepted": _HANDOVER,
+    "handover.declined": _HANDOVER,
+    "handover.withdrawn": _HANDOVER,
+    "handover.expired": _HANDOVER,
+    "owner.confirmed": ("email",),
+    "owner.concern_raised": ("kind", "since", "due", "owner"),
+    "owner.concern_ended": ("kinds",),
     "instance.started": ("on_behalf_of", "ttl_s"),
     "instance.ended": ("exit_code",),
     "call.completed": _CALL,

@@ -52,6 +52,10 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "oauth_clients": (_Words(CLIENT_WAYS), f"some of {', '.join(CLIENT_WAYS)}, separated by commas"),
     "oauth_ttl_s": (range(60, 3601), "seconds from 60 to 3600"),
     "jwks_max_age_s": (range(1, 86_401), "seconds from 1 to 86400"),
+    "orphan_grace_h": (range(8_785), "hours from 0 to 8784"),
+    "confirm_days": (range(3_661), "days from 0 to 3660"),
+    "inactive_days": (range(3_661), "days from 0 to 3660"),
+    "owner_grace_days": (range(1, 3_661), "days from 1 to 3660"),
     "token_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "env_credentials": (Variables(), "a list as KEY=api.example.com, OTHER=exec:npx -y server"),
@@ -159,6 +163,20 @@ class Config:
         "",
         "TENURE_FOUR_EYES",
         "Workspaces, separated by commas, where nobody grants what they asked for themselves; * for all of them",
+    )
+    orphan_grace_h: int = _setting(
+        72, "TENURE_ORPHAN_GRACE", "Hours after which an agent whose owner left is suspended unless it is taken over"
+    )
+    confirm_days: int = _setting(
+        180, "TENURE_CONFIRM_EVERY", "Days after which an owner must confirm that they answer for an agent; 0 for never"
+    )
+    inactive_days: int = _setting(
+        90,
+        "TENURE_INACTIVE_AFTER",
+        "Days without a call or a sign of life after which an agent is inactive; 0 for never",
+    )
+    owner_grace_days: int = _setting(
+        30, "TENURE_OWNER_GRACE", "Days after which an agent that is unconfirmed or inactive is suspended"
     )
     mcp_processes: int = _setting(
         64, "TENURE_MCP_PROCESSES", "MCP servers that a gateway runs at most; idle ones make room for others"

@@ -40,25 +40,40 @@ def need_person(conn: Connection, workspace: str, email: str) -> Person:
     return person
 
 
+def find_person(conn: Connection, workspace: str, email: str) -> Person | None:
+    """The person with this address, or None."""
+    return store.person(conn, workspace, email.lower())
+
+
+def departed(conn: Connection) -> dict[tuple[str, str], datetime]:
+    """Who had a place and has none any more, by workspace and address, and since when."""
+    return scope_store.departed(conn)
+
+
 def add_person(world: World, actor: Actor, email: str, roles: Sequence[str]) -> Person:
     """Lets somebody in, or gives somebody other roles. Twice the same changes nothing. Operators only; the last
     operator cannot give the role up."""
     permit(actor, "people:manage")
-    address, wanted = email_address(email), human_roles(list(roles))
     with world.begin() as conn:
-        store.alone(conn, store.person_table)
-        now = world.clock()
-        known = store.person(conn, actor.workspace, address)
-        if known is not None and known.roles == wanted:
-            return known
-        if Role.OPERATOR not in wanted:
-            _keep_an_operator(conn, actor.workspace, address)
-        home, since = (known.home, known.created_at) if known else (actor.workspace, now)
-        person = Person(actor.workspace, address, wanted, since, home)
-        store.put_person(conn, person)
-        if known is None:
-            scope_store.come_back(conn, _everywhere(conn, person), address)
-        tell_person(conn, person, actor.name, now, new=known is None)
+        return add_person_in(world, conn, actor, email, roles)
+
+
+def add_person_in(world: World, conn: Connection, actor: Actor, email: str, roles: Sequence[str]) -> Person:
+    """As ``add_person``, in the caller's transaction; whether ``actor`` may is for the caller to ask."""
+    address, wanted = email_address(email), human_roles(list(roles))
+    store.alone(conn, store.person_table)
+    now = world.clock()
+    known = store.person(conn, actor.workspace, address)
+    if known is not None and known.roles == wanted:
+        return known
+    if Role.OPERATOR not in wanted:
+        _keep_an_operator(conn, actor.workspace, address)
+    home, since = (known.home, known.created_at) if known else (actor.workspace, now)
+    person = Person(actor.workspace, address, wanted, since, home)
+    store.put_person(conn, person)
+    if known is None:
+        scope_store.come_back(conn, _everywhere(conn, person), address)
+    tell_person(conn, person, actor.name, now, new=known is None)
     return person
 
 
@@ -68,15 +83,20 @@ def remove_person(world: World, actor: Actor, email: str) -> None:
     one stays."""
     permit(actor, "people:manage")
     with world.begin() as conn:
-        store.alone(conn, store.person_table)
-        person = need_person(conn, actor.workspace, email)
-        _keep_an_operator(conn, actor.workspace, person.email)
-        scope_store.leave(conn, _everywhere(conn, person), person.email, world.clock(), actor.name)
-        store.drop_person(conn, person.workspace, person.email)
-        token_store.drop_tokens_of(conn, person.workspace, email=person.email, service=None)
-        account_store.forget(conn, person.workspace, person.email)
-        session_store.drop_sessions(conn, person.workspace, person.email)
-        _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
+        remove_person_in(world, conn, actor, email)
+
+
+def remove_person_in(world: World, conn: Connection, actor: Actor, email: str) -> None:
+    """As ``remove_person``, in the caller's transaction; whether ``actor`` may is for the caller to ask."""
+    store.alone(conn, store.person_table)
+    person = need_person(conn, actor.workspace, email)
+    _keep_an_operator(conn, actor.workspace, person.email)
+    scope_store.leave(conn, _everywhere(conn, person), person.email, world.clock(), actor.name)
+    store.drop_person(conn, person.workspace, person.email)
+    token_store.drop_tokens_of(conn, person.workspace, email=person.email, service=None)
+    account_store.forget(conn, person.workspace, person.email)
+    session_store.drop_sessions(conn, person.workspace, person.email)
+    _tell(conn, "person.removed", actor.workspace, actor.name, world.clock(), {"email": person.email})
 
 
 def _everywhere(conn: Connection, person: Person) -> list[str]:

@@ -53,6 +53,12 @@ def facts(connection: Connection) -> dict[str, PersonFact]:
     }
 
 
+def departed(connection: Connection) -> dict[tuple[str, str], datetime]:
+    """Who is gone, by workspace and address, and since when."""
+    rows = connection.execute(sa.select(scope_table).where(scope_table.c.gone.is_(True)))
+    return {(row.workspace, row.email): row.changed_at for row in rows}
+
+
 def limit(  # noqa: PLR0917 (the parts of one fact)
     connection: Connection, workspace: str, email: str, scopes: Bound | None, now: datetime, by: str
 ) -> None:

@@ -42,6 +42,10 @@ _SELF = "system:identity"
 
 list_people = people.list_people
 need_person = people.need_person
+find_person = people.find_person
+departed = people.departed
+add_person_in = people.add_person_in
+remove_person_in = people.remove_person_in
 person_facts = people.facts
 end_person = endings.end_person
 end_workspace = endings.end_workspace

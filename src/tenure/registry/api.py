@@ -26,6 +26,7 @@ router = APIRouter(tags=["registry"])
 class AgentOut(BaseModel):
     """A registered agent. ``release`` is current, ``pending_release`` waits for an approver; ``dependants`` are the
     agents that say they rely on it; ``drain_until`` is when a draining agent is retired even if it is busy;
+    ``pending_owner`` and ``pending_sponsor`` are declared and have not accepted;
     ``actions`` is what the asker may do with it (docs/roles.md). Lists leave ``dependants`` and ``actions`` out."""
 
     workspace: str
@@ -47,6 +48,8 @@ class AgentOut(BaseModel):
     state_reason: str
     requested_by: str
     drain_until: datetime | None
+    pending_owner: str | None
+    pending_sponsor: str | None
     dependants: list[str] = Field(default_factory=list)
     actions: list[str] = Field(default_factory=list)
 
@@ -171,7 +174,7 @@ def _external(agent: ExternalAgent) -> ExternalOut:
 
 
 def _agent(agent: AgentRecord, dependants: Sequence[str] = (), actions: Sequence[str] = ()) -> AgentOut:
-    fields = {name: getattr(agent, name) for name in AgentRecord.__slots__}
+    fields = {name: getattr(agent, name) for name in AgentRecord.__slots__ if name in AgentOut.model_fields}
     purpose = agent.manifest["spec"]["purpose"]
     return AgentOut(**fields, purpose=purpose, dependants=list(dependants), actions=list(actions))
 

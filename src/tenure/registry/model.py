@@ -63,14 +63,16 @@ DRAIN_S = 15
 """Seconds that running instances get to finish when an agent is drained and nobody says otherwise."""
 
 PLAIN_FIELDS = ("owner", "sponsor")
-"""Who answers for an agent: applied at once, without a new release. What it is for was approved with the release."""
+"""Who answers for an agent: no part of a release. What it is for was approved with the release."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
     """A registered agent (R020, R021). ``release`` is the digest that is current, ``pending_release`` one that
     waits for an approver. ``manifest`` is the whole declaration with the current release's behaviour in it.
-    ``drain_until`` is when a draining agent is retired even if it is still busy."""
+    ``drain_until`` is when a draining agent is retired even if it is still busy. ``pending_owner`` and
+    ``pending_sponsor``: who is declared to answer for it and has not accepted; ``pending_by``: whose declaration that
+    is, and ``pending_since`` since when."""
 
     workspace: str
     name: str
@@ -90,6 +92,10 @@ class AgentRecord:
     requested_by: str
     pending_release: str | None = None
     drain_until: datetime | None = None
+    pending_owner: str | None = None
+    pending_sponsor: str | None = None
+    pending_by: str | None = None
+    pending_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ ROOM = Room(
     events={
         "agent.applied": "A manifest was applied and changed something; data: changed, release, pending_release",
         "agent.transitioned": "An agent moved along its life; data: from, to, reason, credential_epoch, forced",
+        "agent.owner_changed": "Somebody else answers for an agent; data: role (owner or sponsor), before, now, reason",
         "agent.credentials_revoked": "Every credential of an agent was revoked; data: credential_epoch, reason",
         "release.created": "A release was recorded; data: digest",
         "release.approved": "A candidate release became current; data: digest, before, reason",

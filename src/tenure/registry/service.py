@@ -17,7 +17,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, PeerFact
 from tenure.kernel.values import Actor, Event, LifecycleState
-from tenure.registry import epochs, externals, store
+from tenure.registry import epochs, externals, owning, store
 from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
 from tenure.registry.model import (
@@ -43,6 +43,9 @@ from tenure.registry.reading import read_manifest
 S = LifecycleState
 
 revoke_credentials = epochs.revoke
+change_owner = owning.change
+waiting_for_owners = store.waiting_for_owners
+owners = store.owners
 
 _HEARD_S = 5.0
 _MAX_REASON = 2_000
@@ -120,7 +123,7 @@ def apply_all(world: World, actor: Actor, manifests: Sequence[Json], *, dry_run:
     """All of the manifests or none of them. ``dry_run`` says what would happen and changes nothing.
 
     What decides behaviour becomes a release: current at once while nobody has approved the agent yet, otherwise a
-    candidate that waits for an approver. What only describes applies at once.
+    candidate that waits for an approver. Who answers for an agent changes when they have accepted (``owning``).
     """
     read = _read_all(actor, manifests)
     if dry_run:
@@ -232,7 +235,7 @@ def _step(actor: Actor, manifest: Manifest, old: AgentRecord | None, now: dateti
     else:
         new = replace(old, pending_release=digest)
         shown = with_behaviour(declared, {"spec": behaviour(old.workspace, old.manifest)["spec"]})
-    new = _described(new, shown)
+    new = _described(*owning.held_back(old, new, shown, actor, now))
     return _Step(old, new if new == old else replace(new, updated_at=now), content)
 
 
@@ -305,9 +308,8 @@ def _differences(old: AgentRecord, new: AgentRecord) -> list[str]:
     changed = [name for name in PLAIN_FIELDS if before.get(name) != after.get(name)]
     if new.release != old.release:
         changed.append("release")
-    if new.pending_release != old.pending_release:
-        changed.append("pending_release")
-    return changed
+    waiting = ("pending_release", "pending_owner", "pending_sponsor")
+    return changed + [name for name in waiting if getattr(new, name) != getattr(old, name)]
 
 
 def decide_release(world: World, actor: Actor, name: str, digest: str, *, grant: bool, reason: str) -> AgentRecord:

@@ -36,6 +36,10 @@ agent_table = sa.Table(
     sa.Column("state_reason", sa.Text, nullable=False),
     sa.Column("requested_by", sa.String(254), nullable=False),
     sa.Column("drain_until", UtcTime),
+    sa.Column("pending_owner", sa.String(254)),
+    sa.Column("pending_sponsor", sa.String(254)),
+    sa.Column("pending_by", sa.String(254)),
+    sa.Column("pending_since", UtcTime),
 )
 
 release_table = sa.Table(
@@ -185,6 +189,19 @@ def agents(
     if states:
         query = query.where(agent_table.c.state.in_([str(state) for state in states]))
     return [_agent(row) for row in connection.execute(query)]
+
+
+def owners(connection: Connection) -> list[tuple[str, str, str]]:
+    """(workspace, name, owner) of every agent whose working life is not over."""
+    c = agent_table.c
+    query = sa.select(c.workspace, c.name, c.owner).where(c.state.not_in(["retired", "rejected"]))
+    return [(row.workspace, row.name, row.owner) for row in connection.execute(query)]
+
+
+def waiting_for_owners(connection: Connection) -> list[AgentRecord]:
+    """Agents for which somebody is declared to answer who has not accepted, of all workspaces."""
+    waits = sa.or_(agent_table.c.pending_owner.is_not(None), agent_table.c.pending_sponsor.is_not(None))
+    return [_agent(row) for row in connection.execute(sa.select(agent_table).where(waits))]
 
 
 def add(connection: Connection, agent: AgentRecord) -> None:

@@ -17,7 +17,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
-from tenure.registry.model import thing
+from tenure.registry.model import ACTING, thing
 from tenure.revocation import service as revocation
 from tenure.revocation.model import Kind
 from tenure.runtime import store
@@ -232,6 +232,17 @@ def instances(conn: Connection, workspace: str, agent: str, *, live: bool = Fals
 def live_count(conn: Connection, workspace: str, agent: str) -> int:
     """How many instances of an agent live."""
     return store.count_live(conn, workspace, agent)
+
+
+def last_heard(conn: Connection) -> dict[tuple[str, str], datetime]:
+    """When an instance of an agent was last heard of, by workspace and agent."""
+    return store.last_heard(conn)
+
+
+def stopped_answering(conn: Connection, workspace: str) -> dict[str, datetime]:
+    """Agents that may act, of which nothing lives, and whose last instance did not end but fell silent; since when."""
+    acting = {agent.name for agent in registry.list_agents(conn, workspace, tuple(ACTING))}
+    return {name: since for name, since in store.lost_last(conn, workspace).items() if name in acting}
 
 
 def silent(conn: Connection, now: datetime) -> list[str]:

@@ -74,6 +74,30 @@ def silent(connection: Connection, since: datetime, limit: int = 500) -> list[st
     return list(connection.execute(query).scalars())
 
 
+def last_heard(connection: Connection) -> dict[tuple[str, str], datetime]:
+    """When an instance of an agent was last heard of, by workspace and agent."""
+    query = sa.select(_t.workspace, _t.agent, sa.func.max(_t.heartbeat_at, type_=UtcTime).label("at"))
+    rows = connection.execute(query.group_by(_t.workspace, _t.agent))
+    return {(row.workspace, row.agent): row.at for row in rows}
+
+
+def lost_last(connection: Connection, workspace: str) -> dict[str, datetime]:
+    """Agents of which the instance that was heard of last was lost, and when that was; none of which one lives."""
+    newest = (
+        sa.select(_t.agent, sa.func.max(_t.heartbeat_at).label("at"))
+        .where(_t.workspace == workspace)
+        .group_by(_t.agent)
+        .having(sa.func.count() == sa.func.count(_t.ended_at))
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(_t.agent, _t.heartbeat_at)
+        .join(newest, sa.and_(_t.agent == newest.c.agent, _t.heartbeat_at == newest.c.at))
+        .where(_t.workspace == workspace, _t.end == str(End.LOST))
+    )
+    return {row.agent: row.heartbeat_at for row in rows}
+
+
 def heard(connection: Connection, ident: str, at: datetime) -> None:
     """Notes a sign of life; one that was taken for lost is live again."""
     connection.execute(sa.update(instance_table).where(_t.id == ident).values(heartbeat_at=at, ended_at=None, end=None))

@@ -61,6 +61,7 @@ def _reason(data: JsonObject) -> str:
 
 _PLAIN: Mapping[str, tuple[str, str]] = {
     "agent.applied": ("has a new manifest", ""),
+    "agent.owner_changed": ("is answered for by", ""),
     "agent.credentials_revoked": ("has new credentials: those before are dead", ""),
     "agent_key.added": ("may show a key of its own", ""),
     "agent_key.revoked": ("may not show a key any more", "tokens it was shown for end with it"),
@@ -89,6 +90,11 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "external_agent.imported": ("imported the card of an agent elsewhere", ""),
     "external_agent.removed": ("removed an agent elsewhere", ""),
     "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
+    "handover.accepted": ("was taken on by", ""),
+    "handover.declined": ("was turned down by", ""),
+    "handover.expired": ("got no answer in time from", ""),
+    "handover.offered": ("was offered to", ""),
+    "handover.withdrawn": ("is offered no longer to", ""),
     "instance.ended": ("ended a run", ""),
     "instance.returned": ("was heard of again", "it had been taken for lost"),
     "instance.started": ("began a run", ""),
@@ -105,6 +111,9 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "login.refused": ("did not let a program act for them", ""),
     "login.turned_away": ("sent somebody here to be let in, and was turned away", ""),
     "login_link.created": ("made a login link", ""),
+    "owner.concern_ended": ("is of no more concern", ""),
+    "owner.concern_raised": ("is of concern", "nobody answers for it, or it is not needed"),
+    "owner.confirmed": ("has an owner who confirmed it", ""),
     "person.credentials_ended": ("ended all that somebody could show", "sessions, API tokens and login codes"),
     "person.entered": ("switched to this workspace", ""),
     "person.joined": ("took a place in this workspace", "as who another workspace says"),
@@ -148,9 +157,15 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "trust.removed": ("takes an outside issuer's word no longer", ""),
     "workspace.created": ("made a workspace", ""),
 }
+_CONCERN = {
+    "left": "its owner has left",
+    "unconfirmed": "nobody confirmed that they answer for it",
+    "inactive": "it has done nothing for long",
+}
 _BY_A_PERSON = frozenset(
     {
         "agent.applied",
+        "handover.offered",
         "agent.transitioned",
         "approval.granted",
         "approval.rejected",
@@ -165,6 +180,8 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
     """What an Event of type ``kind`` with attributes ``data`` says. ``by``: its actor, named where the Event is about
     an agent and a person did it."""
     resource = str(data.get("resource") or data.get("tenure.resource") or "")
+    if kind.startswith("handover.") or kind == "agent.owner_changed":
+        resource = str(data.get("to") or data.get("now") or "")
     match kind:
         case "call.completed" | "import.call" | "otlp.span":
             return _call(data)
@@ -181,6 +198,12 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
             return Said(f"{solved} task", str(data.get("tenure.task") or ""))
         case "instance.ended" if data.get("end") == "lost":
             return Said("was lost", "", "its run stopped answering")
+        case "owner.concern_raised":
+            due = data.get("due")
+            until = (
+                f"it is suspended on {str(due)[:16].replace('T', ' ')} UTC unless somebody sees to it" if due else ""
+            )
+            return Said("is of concern:", _CONCERN.get(str(data.get("kind")), str(data.get("kind"))), until)
         case "person.created" | "person.changed":
             roles = ", ".join(map(str, data.get("roles") or ())) or "none"
             verb = "added" if kind == "person.created" else "changed the roles of"

@@ -57,6 +57,7 @@ def _held(world: World, ident: str = "a1", **more: Any) -> None:
         "arguments": {"amount": 500},
         "reason": "Large refunds need a person.",
         "policies": ["limit"],
+        "notes": ["amount: stands in what mail/read gave"],
     }
     _tell(world, "approval.requested", **(data | more))
 

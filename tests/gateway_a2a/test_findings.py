@@ -54,3 +54,22 @@ def test_an_answer_that_policy_forbids_is_withheld(ruled: House, streaming: bool
     event = ruled.calls()[-1]
     assert event["type"] == "call.completed"
     assert event["data"]["error.type"] == "answer_withheld"
+
+
+@pytest.mark.req("R053")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_another_agent_answered_is_known_in_the_session(house: House, streaming: bool) -> None:
+    rule = """@id("one-round") @reason("An agent was heard.")
+    forbid (principal, action == Action::"call_agent", resource) when { context.provenance.contains("agent") };"""
+    house.control.policies((*POLICIES, ("met.cedar", rule)))
+    house.settle()
+
+    async def doing(client: Client, _: httpx.AsyncClient) -> list[Any]:
+        said = [event async for event in client.send_message(message("echo one"))]
+        with pytest.raises(A2AClientError, match="An agent was heard"):
+            return [event async for event in client.send_message(message("echo two"))]
+        return said
+
+    house.run(doing, streaming=streaming, session=f"met-{streaming}")
+    house.control.policies(POLICIES)
+    house.settle()

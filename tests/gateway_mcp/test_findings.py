@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,25 @@ def test_a_person_decides_on_a_result(play: Callable[..., None]) -> None:
             assert ORDER in granted.content[0].text
 
     play(story, ASK)
+
+
+MET = f"""@id("after-files") @reason("This session has read files.")
+forbid ({TOOL}) when {{ resource == Tool::"files/write_file" && context.provenance.contains("document") }};"""
+
+
+@MODES
+@pytest.mark.req("R053")
+def test_what_a_tool_returned_is_known_in_its_session(play: Callable[..., None], mode: str) -> None:
+    async def story(site: Site) -> None:
+        site.change("clerk", servers=(replace(site.fact("clerk").servers[0], source="document"),))
+        async with site.client("clerk", mode) as client:
+            assert not (await client.call_tool("files__write_file", {"name": "a.txt", "text": "a"})).is_error
+            await read(client, "plain.txt")
+            after = await client.call_tool("files__write_file", {"name": "b.txt", "text": "b"})
+            assert "This session has read files" in str(after.content)
+        async with site.client("clerk", mode, instance="i2") as other:
+            assert not (await other.call_tool("files__write_file", {"name": "c.txt", "text": "c"})).is_error
+        origin = (await site.calls())[2].data["tenure.origin"]
+        assert origin["provenance"] == ["document", "unknown"]
+
+    play(story, MET)

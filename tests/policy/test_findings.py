@@ -10,7 +10,7 @@ import pytest
 from tenure.base.scan.texts import Counts, look
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Call, CallKind, Decision, Effect
-from tenure.policy import model
+from tenure.policy import context, model
 from tenure.policy.model import Bundle, compile_bundle, decide, facts_read, redactions
 from tests.sim.policy import PERMIT, a_principal, an_agent
 
@@ -72,7 +72,7 @@ def test_nothing_is_scanned_for_policies_that_do_not_look(monkeypatch: pytest.Mo
         looked.append(value)
         return look(value)
 
-    monkeypatch.setattr(model, "look", noted)
+    monkeypatch.setattr(context, "look", noted)
     decided(bundle_of(""), {"a": KEY}, returned=KEY)
     assert looked == []
     decided(bundle_of(FORBID), {"a": KEY}, returned=KEY)

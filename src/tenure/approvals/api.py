@@ -18,8 +18,9 @@ router = APIRouter(tags=["approvals"])
 
 
 class ApprovalOut(BaseModel):
-    """A held call, as the person who decides sees it. ``why`` and ``policies``: why it was held; ``reason``: the word
-    of the person who decided; ``expires_at``: when the present state runs out by itself."""
+    """A held call, as the person who decides sees it. ``why`` and ``policies``: why it was held; ``notes``: what else
+    is known of it; ``reason``: the word of the person who decided; ``expires_at``: when the present state runs out by
+    itself."""
 
     id: str
     agent: str
@@ -30,6 +31,7 @@ class ApprovalOut(BaseModel):
     digest: str
     why: str
     policies: list[str]
+    notes: list[str]
     policy_version: str
     state: State
     requested_at: datetime

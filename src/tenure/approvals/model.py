@@ -37,7 +37,8 @@ class State(StrEnum):
 class Approval:
     """One held call. It covers exactly (workspace, agent, release, resource, digest, policy_version), once.
 
-    ``why`` and ``policies`` say why it was held; ``reason`` is the word of the person who decided. ``expires_at`` is
+    ``why`` and ``policies`` say why it was held, ``notes`` what else is known of it that the person who decides should
+    see; ``reason`` is the word of the person who decided. ``expires_at`` is
     when the present state runs out by itself, None for a settled one. ``claim`` is the id of the one Call that used it.
     ``answer`` is the same for all that were decided by one answer, None for one that was decided by itself.
     """
@@ -68,6 +69,7 @@ class Approval:
     claim: str | None = None
     settled_at: datetime | None = None
     answer: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

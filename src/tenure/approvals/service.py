@@ -78,7 +78,7 @@ def request(connection: Connection, event: Event) -> None:
         return
     record = registry.get_agent(connection, event.workspace, event.agent)
     known = agent_fact(record) if record else None
-    arguments, policies = data.get("arguments"), data.get("policies")
+    arguments, policies, notes = data.get("arguments"), data.get("policies"), data.get("notes")
     item = Approval(
         id=ident,
         workspace=event.workspace,
@@ -99,6 +99,7 @@ def request(connection: Connection, event: Event) -> None:
         parent_span_id=event.parent_span_id,
         requested_at=event.time,
         expires_at=event.time + timedelta(seconds=known.hold_timeout_s if known else DEFAULT_HOLD_S),
+        notes=tuple(_text(note) for note in notes) if isinstance(notes, list | tuple) else (),
     )
     store.insert(connection, item)
 

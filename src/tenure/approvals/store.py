@@ -43,6 +43,7 @@ approval = sa.Table(
     sa.Column("claim", sa.Text),
     sa.Column("settled_at", UtcTime),
     sa.Column("answer", sa.String(32)),
+    sa.Column("notes", sa.Text, nullable=False, server_default="[]"),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
@@ -54,6 +55,7 @@ def _read(row: Any) -> Approval:
     values = dict(row._mapping)
     values["arguments"] = json.loads(row.arguments)
     values["policies"] = tuple(json.loads(row.policies))
+    values["notes"] = tuple(json.loads(row.notes))
     values["state"] = State(row.state)
     return Approval(**values)
 
@@ -64,6 +66,7 @@ def insert(connection: Connection, item: Approval) -> bool:
     values |= {
         "arguments": json.dumps(item.arguments),
         "policies": json.dumps(list(item.policies)),
+        "notes": json.dumps(list(item.notes)),
         "state": item.state.value,
     }
     statement = (

@@ -118,7 +118,10 @@ class Deciding:
         if not isinstance(ident, str) or not 0 < len(ident) <= 64:
             raise Refused("bad_request", "`call` is the id that /v1/decide gave.", fix="Send it.")
         known = self._open.get(ident)
-        if known is not None and known.principal.instance == principal.instance:
+        mine = known is not None and known.principal.instance == principal.instance
+        resource = known.call.resource if known is not None and mine else _tool(body)
+        self._pipeline.provenance.returned(principal, resource, [body.get("result"), body.get("error")])
+        if mine:
             self._close(ident, data)
             return {"kept": True}
         # Its gateway is gone, or there was none: what the agent says of itself is kept as that and no more.

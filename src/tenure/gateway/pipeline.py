@@ -23,6 +23,7 @@ from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
+from tenure.gateway.provenance.watch import Provenance
 from tenure.gateway.returned import Returned
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
@@ -64,6 +65,7 @@ class Pipeline:
         self._breakers = Breakers(facts, spool, self.judge, wall)
         self._approvals = Approvals(facts, spool, self.judge, wall)
         self.leases = Leases(facts, spool)
+        self.provenance = Provenance(facts)
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
@@ -188,6 +190,9 @@ class Pipeline:
                     spent = share(self.leases, call, principal, agent, bundle)
                 if spent is not None:
                     call = dataclasses.replace(call, spent=spent)
+                if bundle is not None and call.origin is None:
+                    origin = self.provenance.origin(call, principal, agent, bundle)
+                    call = call if origin is None else dataclasses.replace(call, origin=origin)
         at, until = 0.0, _NO_END
         if bundle is not None and bundle.ends:
             at = self._wall()
@@ -222,6 +227,7 @@ class Pipeline:
             basis=basis,
             approved=approved,
             spent=spent,
+            origin=call.origin,
         )
         if standing.half_open and decision.effect is Effect.ALLOW:
             return half_open_denial(verdict, standing.half_open)
@@ -262,7 +268,7 @@ class Pipeline:
         call that this one follows. When the Verdict is a hold, the approval is still pending.
         """
         verdict = self.judge(call, principal, approved=approved)
-        agent = verdict.agent
+        call, agent = verdict.as_decided(call), verdict.agent
         limited = agent is not None and bool(agent.limits or principal.chain)
         if agent is not None and limited:
             if verdict.spent is not None and await self.leases.learn(call, principal, agent):
@@ -300,7 +306,7 @@ class Pipeline:
         if unchanged and (until == _NO_END or self._wall() < until):
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
-        newer = self.judge(call, principal, approved=approved, spent=verdict.spent)
+        newer = self.judge(verdict.as_decided(call), principal, approved=approved, spent=verdict.spent)
         newer = replace(newer, approval_id=verdict.approval_id, charge=verdict.charge)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(newer)
@@ -352,6 +358,8 @@ class Pipeline:
         if principal.chain or principal.bounds or person is not None:
             facts |= delegation.attributes(principal, verdict.agent, person)
             facts |= delegation.link(call, principal)
+        if verdict.origin is not None:
+            facts["tenure.origin"] = verdict.origin
         facts.update(data)
         if verdict.charge is not None or verdict.spent is not None:
             facts |= charged(self.leases, verdict, facts)

@@ -55,6 +55,7 @@ class Returned:
 
         An approval of the call is none of its answer: where the answer alone changes what would be decided without the
         approval, it needs one of its own."""
+        call = verdict.as_decided(call)
         answered = replace(call, returned=value)
         approved = verdict.approval_id is not None
         if approved:
@@ -78,7 +79,7 @@ class Returned:
         if weighed.decision.effect is not Effect.HOLD:
             return weighed
         wait = prefer_wait if prefer_wait is not None else weighed.agent.hold_timeout_s if weighed.agent else 0.0
-        answered = replace(call, returned=value)
+        answered = replace(verdict.as_decided(call), returned=value)
         settled = await self._approvals.settle(answered, principal, weighed, min(wait, max_wait), b"")
         if settled.decision.effect is Effect.HOLD:
             reason = f"{settled.decision.reason} Nobody decided on what came back in time."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -10,7 +11,7 @@ from tenure.breaker.model import Place
 from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Call, Decision, Effect, Event, Principal, Status
+from tenure.kernel.values import Call, Decision, Effect, Event, Origin, Principal, Status
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -23,7 +24,8 @@ class Verdict(msgspec.Struct, frozen=True):
     ``half_open``: breakers for which alone it was refused, and which it may pass on trial.
 
     ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
-    ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``).
+    ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
+    came from, where a policy looked at that.
     """
 
     decision: Decision
@@ -40,6 +42,11 @@ class Verdict(msgspec.Struct, frozen=True):
     charge: Charge | None = None
     retry_s: float = 0.0
     spent: tuple[int, int, int] | None = None
+    origin: Origin | None = None
+
+    def as_decided(self, call: Call) -> Call:
+        """The call with what is known of where it came from as of the decision: it is not to be found out anew."""
+        return call if self.origin is None else replace(call, origin=self.origin)
 
     @property
     def allowed(self) -> bool:

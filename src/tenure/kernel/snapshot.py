@@ -83,7 +83,8 @@ class ServerFact:
     ``off``: all of it is switched off, and why; empty while it is on.
     A command runs in a sandbox with or without the ``network``, and may ``write`` to these paths, relative to ``cwd``.
     Agents whose manifests describe the same server use one, unless it is not ``shared``. ``in_process``: there is no
-    server, its tools run in the agent's own process.
+    server, its tools run in the agent's own process. ``trust`` and ``source`` are of what it returns, where its tool
+    does not say; empty for untrusted, and for ``tool``.
     """
 
     name: str
@@ -105,6 +106,8 @@ class ServerFact:
     credential_secret: str = ""
     env_secrets: Mapping[str, str] = field(default_factory=dict)
     connector: str = ""
+    trust: str = ""
+    source: str = ""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -124,17 +127,21 @@ class ToolFact:
     off: str = ""
     pin: Fingerprint | None = None
     seen: str = ""
+    trust: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerGrant:
     """Another agent that may be called. ``tools`` and ``agents`` bound what that agent does for this one: patterns of
-    the tools and agents it may use then (None: no bound but its own grants)."""
+    the tools and agents it may use then (None: no bound but its own grants). ``trust`` is of what it answers; empty
+    for untrusted."""
 
     name: str
     autonomy: Autonomy = Autonomy.AUTONOMOUS
     tools: tuple[str, ...] | None = None
     agents: tuple[str, ...] | None = None
+    trust: str = ""
 
     @property
     def bounds(self) -> tuple[tuple[str, ...], ...]:

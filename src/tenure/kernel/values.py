@@ -123,6 +123,27 @@ class Principal:
         return f"agent:{self.chain[0] if self.chain else self.agent}"
 
 
+SOURCES = ("agent", "document", "memory", "person", "system", "tool", "unknown", "web")
+"""Where content can come from, as policies name it; ``unknown`` for what was not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where what led to a call came from (R053). ``provenance``: the sources of all that its session has met, of
+    ``SOURCES``; ``tainted``: something in it is not trusted, or was not seen. ``derived``: an argument is taken from
+    that, and ``arguments`` are the paths of those that are; ``notes`` say in words what each of them was found in."""
+
+    tainted: bool = False
+    provenance: tuple[str, ...] = ()
+    derived: bool = False
+    arguments: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+UNSEEN = Origin(True, ("unknown",), True)
+"""The Origin of a call of which nothing is known: nothing in it counts as trusted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is attempted. ``resource`` is ``<model>`` for an llm call, ``<server>/<tool>`` for a tool call and the name
@@ -131,7 +152,7 @@ class Call:
     ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
     the tool, as its server gives it now. ``spent``: how much of the fullest of its limits on calls, on tokens and on
-    dollars is used, in percent; zeros where no limit or no policy asks."""
+    dollars is used, in percent; zeros where no limit or no policy asks. ``origin``: None where no policy asks."""
 
     id: str
     kind: CallKind
@@ -145,6 +166,7 @@ class Call:
     returned: Json = None
     definition: Fingerprint | None = None
     spent: tuple[int, int, int] = (0, 0, 0)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@
         policies: [large-refunds]
 
 A test that names no agent is of one that was granted exactly what it calls. ``content`` is what goes out besides the
-arguments (a prompt), ``returned`` what came back, for policies that read what is found in them. ``at`` is the moment of
-the call, for policies that end by themselves; left out, it is before the end of any.
+arguments (a prompt), ``returned`` what came back, for policies that read what is found in them. ``provenance`` lists
+the sources of what its session has met, ``untrusted_arguments`` the paths of arguments that are taken from what is not
+trusted, and ``tainted: true`` says that such was met. ``at`` is the moment of the call, for policies that end by
+themselves; left out, it is before the end of any.
 
 Pure: text in, verdicts out.
 """
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -33,7 +35,7 @@ from tenure.base.documents import Document, read_documents
 from tenure.base.faults import nearest, path_of
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
-from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Principal
+from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal
 from tenure.policy.model import Bundle, Fault, decide
 
 SUFFIX = ".test.yaml"
@@ -42,6 +44,9 @@ _WORKSPACE = "test"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^[^/\s]+/\S+$", max_length=1_000)]
+
+
+_Source = Literal["agent", "document", "memory", "person", "system", "tool", "unknown", "web"]
 
 
 class _Part(BaseModel):
@@ -85,6 +90,9 @@ class _Test(_Part):
     on_behalf_of: str | None = None
     approved: bool = False
     at: Annotated[datetime, Field(strict=False)] | None = None
+    tainted: bool = False
+    provenance: list[_Source] = Field(default_factory=list)
+    untrusted_arguments: list[Name] = Field(default_factory=list)
     expect: Annotated[Effect, Field(strict=False)]
     policies: list[Name] = Field(default_factory=list)
     obligations: list[Name] = Field(default_factory=list)
@@ -258,7 +266,9 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
         file=file,
         line=line,
         name=test.name,
-        call=Call("test", kind, resource, test.arguments, content=test.content, returned=test.returned),
+        call=Call(
+            "test", kind, resource, test.arguments, content=test.content, returned=test.returned, origin=_origin(test)
+        ),
         principal=principal,
         agent=agent,
         approved=test.approved,
@@ -267,6 +277,11 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
         obligations=frozenset(test.obligations),
         at=test.at.timestamp() if test.at else 0.0,
     )
+
+
+def _origin(test: _Test) -> Origin:
+    paths = tuple(sorted(test.untrusted_arguments))
+    return Origin(test.tainted or bool(paths), tuple(sorted(test.provenance)), bool(paths), paths)
 
 
 def _fact(name: str, given: _Agent) -> AgentFact:

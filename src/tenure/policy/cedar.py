@@ -18,6 +18,7 @@ from cedarpy import pst
 
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.json import JsonObject
+from tenure.kernel.values import SOURCES
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
 from tenure.policy.endings import NEVER, PRECEDENT, end_of, lifted, problems_of
 from tenure.policy.scopes import Scope, scope_of
@@ -55,6 +56,10 @@ type Attempt = {
   spent_calls: Long,
   spent_tokens: Long,
   spent_usd: Long,
+  tainted: Bool,
+  provenance: Set<String>,
+  arguments_from_untrusted: Bool,
+  untrusted_arguments: Set<String>,
   longs: Longs,
   decimals: Decimals,
   strings: Strings,
@@ -68,8 +73,10 @@ action call_agent appliesTo { principal: [Agent], resource: [Peer], context: Att
 OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT})
 REDACT = "redact:"
 """Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
-FINDINGS = ("findings", "returned")
-"""What was found in what goes out, and in what came back."""
+ORIGIN = frozenset({"tainted", "provenance", "arguments_from_untrusted", "untrusted_arguments"})
+"""What is known of where a call came from (``kernel.values.Origin``)."""
+_NAMED = {"findings": frozenset(NAMES), "returned": frozenset(NAMES), "provenance": frozenset(SOURCES)}
+"""The sets of which it is known what can be in them: what was found in what goes out and in what came back; sources."""
 SYSTEM_PREFIX = "system/"
 
 _schema = cedarpy.Schema.from_str(SCHEMA)
@@ -265,7 +272,8 @@ def _annotation_problems(rule: Rule) -> list[str]:
         problems.append(f'@obligation("{rule.obligation}") is not known; there are {known}, and redact:<finding>')
     if rule.obligation.startswith("redact") and str(rule.node.effect) != "permit":
         problems.append(f'@obligation("{rule.obligation}") on a forbid: what is forbidden is not sent, redacted or not')
-    unknown = sorted(name for clause in rule.node.clauses for name in _looked_for(clause.expr) if name not in NAMES)
+    looked_for = [found for clause in rule.node.clauses for found in _looked_for(clause.expr)]
+    unknown = sorted(name for fact, name in looked_for if fact != "provenance" and name not in _NAMED[fact])
     if unknown:
         problems.append(f"looks for {', '.join(unknown)}, which is no class of findings and no rule (docs/findings.md)")
     if (mode := rule.node.annotations.get("fail_mode")) is not None and (
@@ -278,6 +286,9 @@ def _annotation_problems(rule: Rule) -> list[str]:
         problems.append(
             f'@fail_mode("{mode}"): only "open" is known, on a permit that names one resource and has no conditions'
         )
+    unknown = sorted(name for fact, name in looked_for if fact == "provenance" and name not in SOURCES)
+    if unknown:
+        problems.append(f"looks for {', '.join(unknown)}, which is no source; there are {', '.join(SOURCES)}")
     problems += problems_of(rule)
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
@@ -304,14 +315,14 @@ def _reads(node: Any) -> Reads:
     return reads
 
 
-def _looked_for(node: Any) -> list[str]:
-    """The names that an expression looks for among findings, as far as they are written out."""
-    found: list[str] = []
+def _looked_for(node: Any) -> list[tuple[str, str]]:
+    """(fact, name) of the names that an expression looks for in ``_NAMED``, as far as they are written out."""
+    found: list[tuple[str, str]] = []
     if isinstance(node, pst.BinaryOp) and node.op in ("contains", "contains_all", "contains_any"):
         left = node.left
-        if isinstance(left, pst.GetAttr) and _is_context(left.base) and left.attr in FINDINGS:
+        if isinstance(left, pst.GetAttr) and _is_context(left.base) and left.attr in _NAMED:
             texts = node.right.elements if isinstance(node.right, pst.Set) else (node.right,)
-            found = [text.value for text in texts if isinstance(text, pst.StringLit)]
+            found = [(left.attr, text.value) for text in texts if isinstance(text, pst.StringLit)]
     return found + [name for child in _children(node) for name in _looked_for(child)]
 
 

@@ -229,7 +229,7 @@ def _replayed(found: dict[str, Any], days: float) -> None:
     for count, text in (
         (found["skipped"], "were refused for their agent's standing, and are not asked about"),
         (found["unknown"], "are left out: what was known of their agent is not kept"),
-        (found["inexact"], "were decided from arguments that something had been taken out of"),
+        (found["inexact"], "were decided from less than was known then: something was taken out, or not asked"),
     ):
         if count:
             console.print(f"  {count:,} {text}")

@@ -13,14 +13,14 @@ from typing import Any
 
 import cedarpy
 
-from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
-from tenure.kernel.json import Json, digest
+from tenure.kernel.json import digest
 from tenure.kernel.scopes import uncovered
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
-from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup, unrepresentable
+from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup
 from tenure.policy.cedar import (
+    ORIGIN,
     SCHEMA,
     Fault,
     Rule,
@@ -33,6 +33,7 @@ from tenure.policy.cedar import (
     schema,
     uid_json,
 )
+from tenure.policy.context import SPENT, Found, attempt_of, memo_key
 from tenure.policy.endings import NEVER, PRECEDENT, ends_of, passed
 from tenure.policy.scopes import Index, Uid
 from tenure.policy.system import (
@@ -56,8 +57,18 @@ from tenure.policy.system import (
 from tenure.policy.withheld import redactions, withheld
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
-__all__ += ["NOT_VIOLATIONS", "PERSON", "SCHEMA", "SPENT", "SYSTEM_RULES", "Bundle", "Fault", "Rule", "bundle_version"]
-__all__ += ["compile_bundle", "decide", "facts_read", "in_force", "is_violation", "redactions", "withheld"]
+__all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SPENT", "SYSTEM_RULES", "Bundle", "Fault", "Found"]
+__all__ += [
+    "Rule",
+    "bundle_version",
+    "compile_bundle",
+    "decide",
+    "facts_read",
+    "in_force",
+    "is_violation",
+    "redactions",
+]
+__all__ += ["withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -65,9 +76,8 @@ _ACTIONS = {
     CallKind.LLM: ("call_model", "Model"),
     CallKind.AGENT: ("call_agent", "Peer"),
 }
-SPENT = frozenset(_SPENT := ("spent_calls", "spent_tokens", "spent_usd"))  # percent of the fullest limit on a call
 _LOST = "The gateway has lost the control plane for longer than allowed, so it acts as told to stop."
-_MEMO_LIMIT, _MEMO_TEXT = 10_000, 256  # entries per agent, then it is emptied; a longer argument is not kept in a key
+_MEMO_LIMIT = 10_000  # entries per agent, then it is emptied
 
 
 def is_violation(decision: Decision) -> bool:
@@ -78,15 +88,6 @@ def is_violation(decision: Decision) -> bool:
 def bundle_version(files: Sequence[tuple[str, str]]) -> str:
     """``sha256:...`` over the schema and the files in order: the version that every Decision carries (R075)."""
     return digest([SCHEMA, [[name, text] for name, text in files]])
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found in a call that is decided on again: what it held is not kept, what was found in it is. Classes and
-    rules, in what went out and in what came back."""
-
-    findings: tuple[str, ...] = ()
-    returned: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -114,6 +115,7 @@ class Bundle:
     files: tuple[tuple[str, str], ...]
     rules: tuple[Rule, ...]
     index: Index[Rule] = field(repr=False, compare=False)
+    reads: frozenset[str] = field(repr=False, compare=False)  # facts of the context that any of them looks at
     fail_open: frozenset[str] = frozenset()
     ends: tuple[float, ...] = ()
     memoise: bool = True
@@ -138,8 +140,9 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
             details={"faults": [asdict(fault) for fault in faults]},
         )
     kept = tuple((name, text) for name, text in files)
+    reads = frozenset(fact for rule in rules for fact in rule.reads.facts)
     fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
-    return Bundle(bundle_version(files), kept, rules, Index(rules), fail_open, ends_of(rules))
+    return Bundle(bundle_version(files), kept, rules, Index(rules), reads, fail_open, ends_of(rules))
 
 
 def in_force(bundle: Bundle, at: float) -> Bundle:
@@ -247,8 +250,8 @@ def _judge(
         return _deny(DELEGATION, refused, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
-    attempt = _attempt(call, principal, part, grant.autonomy.value, found)
-    key = _memo_key(place, approved, attempt, given) if bundle.memoise else None
+    attempt = attempt_of(call, principal, part, grant.autonomy.value, found)
+    key = memo_key(place, approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
     for path, _, bags in part.paths:
@@ -312,7 +315,7 @@ def in_scope(
     out = []
     for rule in part.rules.values():
         alone = build_slice([rule])
-        attempt = _attempt(call, principal, alone, grant.autonomy.value, found)
+        attempt = attempt_of(call, principal, alone, grant.autonomy.value, found)
         question = _Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
         out.append((rule, bool(_answer(question, approved, alone.precedents or alone.policies).rules)))
     return out
@@ -377,42 +380,6 @@ def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     if part is None:
         part = bundle._slices[ids] = build_slice(rules)
     return part
-
-
-def _attempt(call: Call, principal: Principal, part: Slice, autonomy: str, found: Found | None) -> dict[str, Any]:
-    """The context but for ``approved`` and the bags. Facts that no policy of the slice reads keep a constant, so that
-    they do not split the memo."""
-    reads = part.reads.facts
-    attempt: dict[str, Any] = {
-        "autonomy": autonomy,
-        "session": principal.session if "session" in reads else "",
-        "chain": principal.chain if "chain" in reads else (),
-        "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
-        "findings": _found([call.arguments, call.content]) if "findings" in reads and found is None else (),
-        "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),
-    }
-    attempt |= {name: percent if name in reads else 0 for name, percent in zip(_SPENT, call.spent, strict=True)}
-    if found is not None:
-        attempt["findings"] = found.findings if "findings" in reads else ()
-        attempt["returned"] = found.returned if "returned" in reads else ()
-    if principal.on_behalf_of is not None and "on_behalf_of" in reads:
-        attempt["on_behalf_of"] = principal.on_behalf_of
-    return attempt
-
-
-def _found(value: Json) -> tuple[str, ...]:
-    return tuple(sorted(words(look(value))))
-
-
-def _memo_key(place: Any, approved: bool, attempt: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """Exactly the facts that the slice reads, or None for a text too long to keep, or for no scalar. The agent's
-    own facts are not in it: a changed AgentFact starts with an empty memo."""
-    for value in given.values():
-        if isinstance(value, dict | list | tuple) or (isinstance(value, str) and len(value) > _MEMO_TEXT):
-            return None
-    # 1, 1.0 and True are equal to Python and not to Cedar, so the type is part of the key.
-    values = tuple((path, type(value).__name__, value) for path, value in given.items())
-    return place, approved, tuple(attempt.items()), values
 
 
 @dataclass(frozen=True, slots=True)

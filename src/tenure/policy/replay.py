@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Principal
-from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, Bundle, Found, decide
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Origin, Principal
+from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, Bundle, Found, decide
 
 _NO_POLICY_ASKED = NOT_VIOLATIONS | {DELEGATION}
 REDACTED = b"[redacted:"
@@ -46,6 +46,7 @@ class _Attributes(msgspec.Struct):
     approval: str | None = msgspec.field(name="tenure.approval.id", default=None)
     on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
+    origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
@@ -94,7 +95,8 @@ class Change:
 class Replay:
     """What came of deciding past calls again. ``changes`` are the first ``EXAMPLES``; ``counts`` has all, by (before,
     after, agent). Not decided again: ``skipped`` were refused for other reasons than policies, of ``unknown`` it is not
-    kept what was known of the agent. ``inexact`` were decided from arguments out of which something was taken."""
+    kept what was known of the agent. ``inexact`` were decided from arguments out of which something was taken, or as if
+    nothing were known of where they came from, because it was not asked then."""
 
     calls: int = 0
     skipped: int = 0
@@ -126,7 +128,14 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         at=at,
         agent=agent,
         session=session,
-        call=Call(ident, seen.kind, seen.resource, arguments if isinstance(arguments, dict) else {}, spent=seen.spent),
+        call=Call(
+            ident,
+            seen.kind,
+            seen.resource,
+            arguments if isinstance(arguments, dict) else {},
+            spent=seen.spent,
+            origin=seen.origin,
+        ),
         on_behalf_of=seen.on_behalf_of,
         facts=seen.facts,
         found=_found(seen.findings) if seen.findings else _NOTHING,
@@ -184,7 +193,7 @@ def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
 def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None], bundle: Bundle) -> Replay:
     """Decides each of ``pasts`` by ``bundle`` and compares the effects. ``known`` gives what was known of an agent, by
     digest."""
-    out = Replay()
+    out, asks = Replay(), not ORIGIN.isdisjoint(bundle.reads)
     for past in pasts:
         if past is None:
             continue
@@ -196,7 +205,7 @@ def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None
         if agent is None:
             out.unknown += 1
             continue
-        out.inexact += not past.exact
+        out.inexact += not past.exact or (past.call.origin is None and asks)
         decision = decide_again(past, agent, bundle)
         before, after = past.decided.effect, decision.effect
         if before is after:

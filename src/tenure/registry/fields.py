@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -73,6 +73,8 @@ Money = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,2})?$"}]}),
 ]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Trust = Literal["trusted", "untrusted"]
+Source = Literal["tool", "document", "web", "memory"]
 LIMITED = ("calls", "tokens", "input_tokens", "output_tokens", "usd")
 """What a limit can be about."""
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]

@@ -29,8 +29,10 @@ from tenure.registry.fields import (
     Money,
     Part,
     Seconds,
+    Source,
     Text,
     Tokens,
+    Trust,
     Variable,
     Zone,
 )
@@ -186,6 +188,12 @@ class Server(Part):
         description="What the server may ask of the agent's client during a call: an answer of its model, an answer "
         "of its user, its folders",
     )
+    trust: Trust | None = Field(
+        None,
+        description="Whether what it returns is the organisation's own word; untrusted when left out: others may have "
+        "written what is in it (a web page, a mail, a ticket), and policies can keep it out of calls",
+    )
+    source: Source | None = Field(None, description="Where what it returns comes from; tool when left out")
 
 
 class Tool(Part):
@@ -200,6 +208,10 @@ class Tool(Part):
         None,
         description="The one definition under which it may be called, as `tenure tools show` prints it; when left out, "
         "the one that is accepted on the way to production",
+    )
+    trust: Trust | None = Field(None, description="Whether what it returns is trusted; as its server when left out")
+    source: Source | None = Field(
+        None, description="Where what it returns comes from; as its server says when left out"
     )
 
 
@@ -225,6 +237,7 @@ class Peer(Part):
         description="Agents that it may call in turn for this one; * stands for anything, - for none; all that it may "
         "when left out",
     )
+    trust: Trust | None = Field(None, description="Whether what it answers is trusted; untrusted when left out")
 
 
 class Skill(Part):

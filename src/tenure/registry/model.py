@@ -358,15 +358,18 @@ def _server(name: str, server: JsonObject) -> ServerFact:
         credential_secret=server.get("credential_secret", ""),
         env_secrets=dict(server.get("env_secrets", {})),
         connector=server.get("connector", ""),
+        trust=server.get("trust", ""),
+        source=server.get("source", ""),
     )
 
 
 def _peer(peer: JsonObject) -> PeerGrant:
     tools, agents = (tuple(peer[name]) if name in peer else None for name in ("tools", "agents"))
-    return PeerGrant(peer["name"], Autonomy(peer["autonomy"]), tools, agents)
+    return PeerGrant(peer["name"], Autonomy(peer["autonomy"]), tools, agents, peer.get("trust", ""))
 
 
 def _tool(tool: JsonObject) -> ToolFact:
     server, _, name = tool["name"].partition("/")
     pin = Fingerprint(tool["fingerprint"]) if "fingerprint" in tool else None
-    return ToolFact(server, name, Autonomy(tool["autonomy"]), pin=pin)
+    trust, source = tool.get("trust", ""), tool.get("source", "")
+    return ToolFact(server, name, Autonomy(tool["autonomy"]), pin=pin, trust=trust, source=source)

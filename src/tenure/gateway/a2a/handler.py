@@ -338,6 +338,7 @@ class A2aHandler:
             fault = Fault("INVALID_AGENT_RESPONSE" if reply.status < 300 else "UPSTREAM_FAILED", text)
         if fault is not None:
             return self._failed(run, fault, "garbage" if reply.status < 300 else str(reply.status))
+        self._pipeline.provenance.answered(run.principal, run.name, lambda: messages.parsed(answer))
         body = answer
         if answer.strip():
             body = codec.answered(answer, ask, owns.outward, self._original, f"{self._address}/a2a/{run.name}")
@@ -403,6 +404,7 @@ class A2aHandler:
             verdict = self._pipeline.returned.weigh(run.call, run.principal, run.decided, messages.parsed(data))
             if not verdict.allowed or redactions(verdict.decision):
                 raise Withheld(verdict)
+        self._pipeline.provenance.answered(run.principal, run.name, lambda: messages.parsed(data))
         new = codec.answered(data, run.ask, owns.outward, self._original, address)
         heard.hear(new, run.ask)
         return codec.event_with(event, new)

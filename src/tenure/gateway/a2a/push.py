@@ -90,6 +90,7 @@ class Notifications:
         elif agent is None or not _fits(callback.url, agent.callbacks):
             problem = "callback_not_allowed"
         else:
+            self._pipeline.provenance.answered(principal, peer, lambda: messages.parsed(body))
             problem, status = await self._deliver(callback, call, verdict, body)
         told = messages.Told()
         told.hear(body, _NOTE)

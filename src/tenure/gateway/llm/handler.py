@@ -108,6 +108,7 @@ class LlmHandler:
         call = pipeline.call(CallKind.LLM, resource, ask.arguments, principal, request.headers, ask.end_user, ask.body)
         run = Run(route, ask, len(request.body), call, principal)
         run.query, run.facts = query, facts
+        self._met(request, run)
         prefer = _prefer_wait(request.headers.get("prefer"))
         try:
             run.verdict = await pipeline.decide(call, principal, prefer_wait=prefer, content=request.body)
@@ -121,6 +122,17 @@ class LlmHandler:
         if run.verdict.agent is not agent:  # the facts have changed while a person was asked
             asked = find(run.verdict.agent, ask.model) if ask.model else _own(run.verdict.agent, route.wire)
         return await self._act(request, run, asked if asked is not None and asked.name == resource else None)
+
+    def _met(self, request: Request, run: Run) -> None:
+        """Notes what the session has met, which a request to a model carries."""
+        provenance, ask, operation = self._pipeline.provenance, run.ask, run.route.operation
+        if operation is PASS:
+            if request.method != "GET":
+                provenance.not_read(run.principal, f"a request to {request.path[:100]}")
+        elif run.size > codec.CAPTURE_MAX:
+            provenance.not_read(run.principal, "a request too long to be read")
+        elif operation.name != "embeddings":
+            provenance.asked(run.principal, ask.body, lambda: operation.asked(ask))
 
     async def _act(self, request: Request, run: Run, asked: ModelFact | None) -> Response:
         if asked is None:

@@ -125,7 +125,10 @@ class Attempts:
         if what := redactions(verdict.decision):
             own = {key: value for key, value in params.items() if key in _NAMES}
             params = {**clean(params, what), **own}
-        return await self._weighed(attempt, verdict, await self._send(attempt, server, verdict, params, line))
+        answer = await self._weighed(attempt, verdict, await self._send(attempt, server, verdict, params, line))
+        said = answer.get("result", answer.get("error"))
+        self.pipeline.provenance.returned(attempt.principal, attempt.call.resource, said)
+        return answer
 
     async def _weighed(self, attempt: Attempt, verdict: Verdict, answer: JsonObject) -> JsonObject:
         returned, key = self.pipeline.returned, "error" if answer.get("error") is not None else "result"
@@ -163,6 +166,7 @@ class Attempts:
                 return answer
             given: dict[str, Json] = {}
             for key, (method, wanted) in wanted_inputs(result).items():
+                self.pipeline.provenance.returned(attempt.principal, attempt.call.resource, wanted)
                 told = await line.ask(method, wanted, self._limits.ask_s)
                 if not isinstance(told.get("result"), dict):
                     raise Failed("client_refused", f"The agent's client did not answer {method}.")

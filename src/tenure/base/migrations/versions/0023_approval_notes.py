@@ -1,0 +1,16 @@
+"""What is known of a held call, for the person who decides: the statement beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0023"
+down_revision = "0022"
+
+
+def upgrade() -> None:
+    """Adds the column."""
+    connection = op.get_bind()
+    connection.exec_driver_sql(Path(__file__).with_suffix(f".{connection.dialect.name}.sql").read_text("utf-8"))

@@ -7,7 +7,7 @@ denial: Cedar skips a forbid that errors, so any error in its diagnostics denies
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from tenure.kernel.json import digest
 from tenure.kernel.scopes import uncovered
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
-from tenure.policy.arguments import BAGS, TAG_TYPE, carry, lookup
+from tenure.policy.arguments import carry, lookup
+from tenure.policy.asking import Question, answer, ask, deny
 from tenure.policy.cedar import (
     ORIGIN,
     SCHEMA,
@@ -34,8 +35,8 @@ from tenure.policy.cedar import (
     uid_json,
 )
 from tenure.policy.context import SPENT, Found, attempt_of, memo_key
-from tenure.policy.endings import NEVER, PRECEDENT, ends_of, passed
-from tenure.policy.scopes import Index, Uid
+from tenure.policy.endings import NEVER, ends_of, passed
+from tenure.policy.scopes import Index
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -183,25 +184,25 @@ def decide(
     if bundle is not None and bundle.ends:
         bundle = in_force(bundle, at)
     if stale and not (bundle and bundle.fail_open):
-        return _deny(STALE, _LOST, version)
+        return deny(STALE, _LOST, version)
     tripped = breaker_tripped if breaker_tripped is not None else agent is not None and agent.breaker.tripped
-    refusal = _standing(principal, agent, tripped, version) or (_deny(BREAKER, stopped, version) if stopped else None)
+    refusal = _standing(principal, agent, tripped, version) or (deny(BREAKER, stopped, version) if stopped else None)
     if refusal is not None:
         return refusal
     assert agent is not None  # noqa: S101 (_standing refuses an unknown agent)
     if bundle is None:
-        return _deny(
+        return deny(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version
         )
     try:
         decision = _judge(call, principal, agent, bundle, approved=approved, found=found)
     except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
-        decision = _deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
+        decision = deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
     if not stale:
         return decision
     if decision.effect is Effect.ALLOW and may_fail_open(decision, bundle):
         return replace(decision, obligations=(*decision.obligations, "fail_open"))
-    return _deny(STALE, _LOST, version)
+    return deny(STALE, _LOST, version)
 
 
 def may_fail_open(decision: Decision, bundle: Bundle | None) -> bool:
@@ -210,27 +211,23 @@ def may_fail_open(decision: Decision, bundle: Bundle | None) -> bool:
     return bundle is not None and not bundle.fail_open.isdisjoint(decision.policies)
 
 
-def _deny(rule: str, reason: str, version: str) -> Decision:
-    return Decision(Effect.DENY, reason, (rule,), (), version)
-
-
 def _standing(principal: Principal, agent: AgentFact | None, tripped: bool, version: str) -> Decision | None:
     """The rules about who asks, whatever is asked."""
     if agent is None or (agent.workspace, agent.name) != (principal.workspace, principal.agent):
-        return _deny(
+        return deny(
             UNKNOWN_AGENT, f"No agent {principal.agent} is registered in workspace {principal.workspace}.", version
         )
     if agent.state not in _ACTIVE:
-        return _deny(
+        return deny(
             LIFECYCLE,
             f"Agent {agent.name} is {agent.state}; it may act only in staging, production or draining.",
             version,
         )
     if principal.credential_epoch != agent.credential_epoch:
-        return _deny(CREDENTIAL, f"This credential of agent {agent.name} was revoked.", version)
+        return deny(CREDENTIAL, f"This credential of agent {agent.name} was revoked.", version)
     if tripped:
         why = f" ({agent.breaker.reason})" if agent.breaker.reason else ""
-        return _deny(BREAKER, f"The breaker of agent {agent.name} is tripped{why}; an operator must reset it.", version)
+        return deny(BREAKER, f"The breaker of agent {agent.name} is tripped{why}; an operator must reset it.", version)
     return None
 
 
@@ -242,12 +239,12 @@ def _judge(
     grant = known.grants.get(place)
     if grant is None:
         what = "tool" if call.kind is CallKind.TOOL else "model" if call.kind is CallKind.LLM else call.kind.value
-        return _deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
+        return deny(GRANT, f"Agent {agent.name} was not granted the {what} {call.resource}.", bundle.version)
     refusal = withheld(grant, call.definition)
     if refusal is not None:
-        return _deny(*refusal, bundle.version)
+        return deny(*refusal, bundle.version)
     if principal.bounds and (refused := _beyond(call, principal, agent)):
-        return _deny(DELEGATION, refused, bundle.version)
+        return deny(DELEGATION, refused, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = attempt_of(call, principal, part, grant.autonomy.value, found)
@@ -256,11 +253,11 @@ def _judge(
         return kept
     for path, _, bags in part.paths:
         if path in given and not bags.intersection(carry(given[path])):
-            return _deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
+            return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
-    decision = _ask(
-        _Question(agent.name, action, (kind, call.resource), part, entities, attempt), bundle.version, approved
+    decision = ask(
+        Question(agent.name, action, (kind, call.resource), part, entities, attempt), bundle.version, approved
     )
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
@@ -316,8 +313,8 @@ def in_scope(
     for rule in part.rules.values():
         alone = build_slice([rule])
         attempt = attempt_of(call, principal, alone, grant.autonomy.value, found)
-        question = _Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
-        out.append((rule, bool(_answer(question, approved, alone.precedents or alone.policies).rules)))
+        question = Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
+        out.append((rule, bool(answer(question, approved, alone.precedents or alone.policies).rules)))
     return out
 
 
@@ -380,80 +377,3 @@ def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     if part is None:
         part = bundle._slices[ids] = build_slice(rules)
     return part
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One Call as Cedar is asked about it, but for the approval."""
-
-    agent: str
-    action: str
-    resource: Uid
-    part: Slice
-    entities: Any
-    attempt: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    allowed: bool
-    rules: tuple[Rule, ...]
-    errors: tuple[str, ...]
-
-
-def _ask(question: _Question, version: str, approved: bool) -> Decision:
-    """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny."""
-    policies = question.part.policies
-    real = _answer(question, approved, policies)
-    twin = real
-    if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
-        twin = _answer(question, True, policies)
-    if errors := real.errors or twin.errors:
-        return _deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
-    if real.allowed:
-        return _decision(Effect.ALLOW, real.rules, "Permitted by", version)
-    if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
-        held = real.rules or twin.rules
-        if precedents := _precedents(question, held):
-            return _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
-        return _decision(Effect.HOLD, held, "Needs a person's approval:", version)
-    if twin.rules:  # what would still forbid it when approved, not what an approval could lift
-        return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
-    what = question.resource[1]
-    return _deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
-
-
-def _precedents(question: _Question, held: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The precedents that stand for the approval of a call that ``held`` hold: each lifts all of them."""
-    if question.part.precedents is None:
-        return ()
-    names = {rule.id for rule in held}
-    found = _answer(question, False, question.part.precedents)
-    return tuple(rule for rule in found.rules if names <= rule.lifts) if found.allowed else ()
-
-
-def _answer(question: _Question, approved: bool, policies: Any) -> _Answer:
-    bags = {bag: {"__entity": uid_json(TAG_TYPE[bag], "call")} for bag in BAGS}
-    request = {
-        "principal": uid_json("Agent", question.agent),
-        "action": uid_json("Action", question.action),
-        "resource": uid_json(*question.resource),
-        "context": {**question.attempt, **bags, "approved": approved},
-    }
-    result = cedarpy.is_authorized(request, policies, question.entities, schema())
-    errors = tuple(result.diagnostics.errors)
-    if result.decision is cedarpy.Decision.NoDecision and not errors:
-        errors = ("no decision",)
-    reasons = set(result.diagnostics.reasons)
-    rules = tuple(rule for ident, rule in question.part.rules.items() if ident in reasons)
-    return _Answer(result.allowed and not errors, rules, errors)
-
-
-def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str) -> Decision:
-    ids = tuple(rule.id for rule in rules)
-    generated = f"{verb} {'policy' if len(ids) == 1 else 'policies'} {', '.join(ids)}."
-    reason = next((rule.reason for rule in rules if rule.reason), generated)
-    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve", PRECEDENT))
-    if effect is Effect.HOLD:
-        duties["approve"] = None
-    return Decision(effect, reason, ids, tuple(duties), version)

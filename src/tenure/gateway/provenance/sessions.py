@@ -16,7 +16,6 @@ from tenure.gateway.provenance.overlap import compact_of, elements, normalised, 
 from tenure.gateway.provenance.pieces import Piece
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Origin
-from tenure.policy.arguments import MAX_DEPTH
 
 TEXT_MAX = 256 << 10
 """Characters of normalised text that are kept of a session, trusted and not trusted each."""
@@ -24,7 +23,7 @@ SESSIONS_MAX, CHARACTERS_MAX = 4096, 64 << 20
 """Sessions and characters that a gateway keeps."""
 ELEMENTS_MAX = 512
 """Things that are looked for in the arguments of one call."""
-_PIECES_MAX = 10_000
+_PIECES_MAX, _DEPTH_MAX = 10_000, 64
 _PASTED = 12  # words running of what is not trusted make a message a copy of it
 _SHOWN, _NOTES = 60, 10
 
@@ -165,7 +164,7 @@ def _values(arguments: JsonObject) -> Iterable[tuple[str, str | float]]:
     stack: list[tuple[str, Any, int]] = [("", arguments, 0)]
     while stack:
         path, value, depth = stack.pop()
-        if isinstance(value, dict | list | tuple) and depth > MAX_DEPTH:
+        if isinstance(value, dict | list | tuple) and depth > _DEPTH_MAX:
             yield path, str(value)
         elif isinstance(value, dict):
             for key, item in value.items():

@@ -1,0 +1,101 @@
+"""Cedar is asked: one call, the rules in its scope, and the three-way rule over what they answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cedarpy
+
+from tenure.kernel.values import Decision, Effect
+from tenure.policy.arguments import BAGS, TAG_TYPE
+from tenure.policy.cedar import Rule, Slice, schema, uid_json
+from tenure.policy.endings import PRECEDENT
+from tenure.policy.scopes import Uid
+from tenure.policy.system import DEFAULT_DENY, POLICY_ERROR
+
+
+def deny(rule: str, reason: str, version: str) -> Decision:
+    """The denial by one of the rules that no policy file can override."""
+    return Decision(Effect.DENY, reason, (rule,), (), version)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One Call as Cedar is asked about it, but for the approval."""
+
+    agent: str
+    action: str
+    resource: Uid
+    part: Slice
+    entities: Any
+    attempt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Cedar said: the rules that determined it, and what went wrong."""
+
+    allowed: bool
+    rules: tuple[Rule, ...]
+    errors: tuple[str, ...]
+
+
+def ask(question: Question, version: str, approved: bool) -> Decision:
+    """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny."""
+    policies = question.part.policies
+    real = answer(question, approved, policies)
+    twin = real
+    if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
+        twin = answer(question, True, policies)
+    if errors := real.errors or twin.errors:
+        return deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
+    if real.allowed:
+        return _decision(Effect.ALLOW, real.rules, "Permitted by", version)
+    if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
+        held = real.rules or twin.rules
+        if precedents := _precedents(question, held):
+            return _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
+        return _decision(Effect.HOLD, held, "Needs a person's approval:", version)
+    if twin.rules:  # what would still forbid it when approved, not what an approval could lift
+        return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
+    what = question.resource[1]
+    return deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
+
+
+def _precedents(question: Question, held: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The precedents that stand for the approval of a call that ``held`` hold: each lifts all of them."""
+    if question.part.precedents is None:
+        return ()
+    names = {rule.id for rule in held}
+    found = answer(question, False, question.part.precedents)
+    return tuple(rule for rule in found.rules if names <= rule.lifts) if found.allowed else ()
+
+
+def answer(question: Question, approved: bool, policies: Any) -> Answer:
+    """One question to ``policies``, which hold rules of the question's slice."""
+    bags = {bag: {"__entity": uid_json(TAG_TYPE[bag], "call")} for bag in BAGS}
+    request = {
+        "principal": uid_json("Agent", question.agent),
+        "action": uid_json("Action", question.action),
+        "resource": uid_json(*question.resource),
+        "context": {**question.attempt, **bags, "approved": approved},
+    }
+    result = cedarpy.is_authorized(request, policies, question.entities, schema())
+    errors = tuple(result.diagnostics.errors)
+    if result.decision is cedarpy.Decision.NoDecision and not errors:
+        errors = ("no decision",)
+    reasons = set(result.diagnostics.reasons)
+    rules = tuple(rule for ident, rule in question.part.rules.items() if ident in reasons)
+    return Answer(result.allowed and not errors, rules, errors)
+
+
+def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str) -> Decision:
+    ids = tuple(rule.id for rule in rules)
+    generated = f"{verb} {'policy' if len(ids) == 1 else 'policies'} {', '.join(ids)}."
+    reason = next((rule.reason for rule in rules if rule.reason), generated)
+    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve", PRECEDENT))
+    if effect is Effect.HOLD:
+        duties["approve"] = None
+    return Decision(effect, reason, ids, tuple(duties), version)

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
 import sqlalchemy as sa
 
 from tenure.base.db import metadata
@@ -159,3 +161,10 @@ def test_not_more_than_a_few_are_reckoned_at_once(world: World, op: Actor) -> No
     codes = [error.code for error in asyncio.run(crowd())]
     assert codes.count("busy") >= 10
     assert set(codes) == {"busy", "bad_login"}
+
+
+def test_what_an_unknown_account_is_held_against_costs_as_much_as_a_password() -> None:
+    hasher = PasswordHasher()
+    assert not hasher.check_needs_rehash(passwords._NOBODY), "other costs would tell who has an account"
+    with pytest.raises(VerifyMismatchError):
+        hasher.verify(passwords._NOBODY, GOOD)

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-import sqlalchemy as sa
 
 from tenure.base.db import metadata
 from tenure.base.room import World

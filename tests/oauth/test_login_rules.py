@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tenure.base.addresses import is_public
 from tenure.kernel.errors import Refused
 from tenure.oauth.login import model
 from tenure.oauth.login.model import Asked, Program, Turned
@@ -235,7 +236,7 @@ def test_only_the_verifier_itself_proves_anything(verifier: str) -> None:
 def test_a_strangers_document_is_fetched_from_the_public_network_only(
     address: str, loopback: bool, public: bool
 ) -> None:
-    assert model.may_be_asked(address, loopback=loopback) is public
+    assert is_public(address, loopback=loopback) is public
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Site:
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
     """The server, on a free port of this machine."""
-    authority, key = _certificates(folder)
+    authority, key = certificates(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(key)
@@ -102,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def _certificates(folder: Path) -> tuple[Path, Path]:
+def certificates(folder: Path) -> tuple[Path, Path]:
+    """Files of an authority's certificate, and of a key with its certificate for 127.0.0.1."""
     now = dt.datetime.now(dt.UTC)
     root, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority for a test")])

@@ -30,6 +30,9 @@ from tenure.identity import account_store
 from tenure.identity.model import Passkey
 from tenure.kernel.ids import new_id, session_trace, stable_id
 from tenure.kernel.values import Event
+from tenure.notify import store as notify_store
+from tenure.notify.model import Delivery
+from tenure.notify.model import State as DeliveryState
 from tests.sim.console import TOOLS, Console, held, refused, running, tripped
 from tests.sim.manifests import manifest
 from tests.sim.telemetry import chat, tool_call
@@ -178,6 +181,15 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.put(f"/v1/limits/{MARK}-cap", dict, cap)
         handed = {"to": zoe.email, "agents": [agent], "note": MARK}
         offer = client.post("/v1/handovers", list[dict[str, Any]], handed)[0]["id"]
+        signing = "whsec_" + base64.b64encode(MARK.encode() * 8).decode()
+        client.put(f"/v1/secrets/{MARK}-sign", dict, {"value": signing, "hosts": [f"{MARK}.example"]})
+        hook = {"kind": "webhook", "url": f"https://{MARK}.example/", "secret": f"{MARK}-sign", "topics": ["record"]}
+        client.put(f"/v1/notify/destinations/{MARK}-hook", dict, hook)
+        message = hashlib.sha256(f"{MARK}-message".encode()).hexdigest()[:32]
+        with console.app.state.world.begin() as conn:
+            body = {"lines": [MARK], "path": "/", "data": {}}
+            about = (message, FULL, f"{MARK}-hook", "", "record", "gateway.dropped", agent, "", "", MARK, body)
+            notify_store.add(conn, Delivery(*about, created_at=now, state=DeliveryState.DEAD, problem=MARK))
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
@@ -211,6 +223,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "program": program,
         "limit": f"{MARK}-cap",
         "offer": offer,
+        "destination": f"{MARK}-hook",
+        "delivery": message,
         "passkey": passkey,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",

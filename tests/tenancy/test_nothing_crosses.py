@@ -30,6 +30,9 @@ AFTER = {
     "external-agents": "external",
     "handovers": "offer",
     "decisions": "call",
+    "deliveries": "delivery",
+    "destinations": "destination",
+    "notify": "destination",
     "instances": "instance",
     "limits": "limit",
     "people": "email",
@@ -73,6 +76,7 @@ FIELDS: dict[str, Any] = {
     "decision": "approve",
     "state": "nonsense",
     "binding": "nonsense",
+    "link": "nonsense",
     "code": "nonsense",
     "email": "eve@heron.example",
     "roles": ["viewer"],
@@ -100,6 +104,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/stop": _BREAKER,
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
+    "put /v1/notify/destinations/{name}": {"kind": "webhook", "topics": ["nothing"]},  # as below
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }
 QUERY = {"scope": "agent"}

@@ -16,6 +16,7 @@ from tenure.credentials import cli as credentials
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
+from tenure.notify import cli as notify
 from tenure.oauth import cli as oauth
 from tenure.owners import cli as owners
 from tenure.policy import cli as policy
@@ -33,6 +34,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     oauth.register,  # adds to the commands of `tenure agents`
     runtime.register,
     approvals.register,
+    notify.register,
     breaker.register,
     credentials.register,
     limits.register,

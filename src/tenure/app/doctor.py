@@ -50,6 +50,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _folder(config)
     yield from _processes(config)
     yield from _trace_store(config)
+    yield from _notifications(config)
 
 
 def _sqlite() -> Finding:
@@ -198,6 +199,29 @@ def _trace_store(config: Config) -> Iterator[Finding]:
         yield Finding("trace store", "problem", found, "Make room in the data folder, or see its disk.")
     elif record["lost"]:
         yield Finding("record", "note", f"{record['lost']} Events lost in the last day", "See /recording.")
+
+
+def _notifications(config: Config) -> Iterator[Finding]:
+    """Whether those who are to be told are, as far as whoever asks may see it."""
+    try:
+        with Client(config.control_url, credential(os.environ), timeout=3) as client:
+            found: list[dict[str, Any]] = client.get("/v1/notify/destinations", list[dict[str, Any]])
+    except (Failed, Refused):  # as above
+        return
+    fix = "Look: `tenure notify log --state dead`; send again: `tenure notify replay ID`."
+    for one in found:
+        if one["problem"]:
+            yield Finding("notifications", "problem", f"{one['name']} cannot be told: {one['problem']}", fix)
+        elif one["dead"]:
+            yield Finding("notifications", "note", f"{one['dead']} messages to {one['name']} were given up", fix)
+    if found and not config.public_url:
+        text = f"links in messages lead to {config.control_url}, which others may not reach"
+        yield Finding("notifications", "note", text, "Set TENURE_PUBLIC_URL.")
+    if not found:
+        fix = "Tell somebody: `tenure notify add`."
+        yield Finding("notifications", "note", "nobody is told when a call waits or a breaker trips", fix)
+    elif not any(one["problem"] or one["dead"] for one in found):
+        yield Finding("notifications", "ok", f"{len(found)} destinations, all told")
 
 
 def _taken(host: str, port: int) -> bool:

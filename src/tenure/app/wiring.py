@@ -10,6 +10,7 @@ from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
+from tenure.notify.room import ROOM as NOTIFY
 from tenure.oauth.room import ROOM as OAUTH
 from tenure.owners.room import ROOM as OWNERS
 from tenure.policy.room import ROOM as POLICY
@@ -38,6 +39,7 @@ ROOMS: tuple[Room, ...] = (
     RUNTIME,
     CREDENTIALS,
     OWNERS,
+    NOTIFY,
     AUDIT,
     TELEMETRY,
     EVALUATION,

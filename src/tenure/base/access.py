@@ -58,6 +58,8 @@ ACTIONS: Mapping[str, str] = {
     "tools:switch": "Switch a tool or a server off, or on again",
     "secrets:read": "See which secrets are kept, where they may go and who uses them, never their values",
     "secrets:manage": "Keep, replace and forget secrets, and say where they may go",
+    "notify:read": "See who is told of what, and what became of it",
+    "notify:manage": "Say who is told of what, try it, and send again what did not arrive",
     "connectors:use": "Let agents in at an upstream, for oneself, and no longer",
     "policies:read": "Read the policies of agents, and look at files without loading them",
     "policies:reload": "Load the policies folder",

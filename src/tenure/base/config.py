@@ -212,6 +212,12 @@ class Config:
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"
     )
+    notify_private: str = _setting(
+        "",
+        "TENURE_NOTIFY_PRIVATE",
+        "Hosts (or host:port) of one's own network, separated by commas, that notifications may go to; without it only "
+        "webhooks and mail servers on the public network",
+    )
     redact: str = _setting(
         "personal",
         "TENURE_REDACT",

@@ -218,6 +218,17 @@ def authenticate(
     return Actor(principal.workspace, f"agent:{principal.agent}", frozenset(), principal)
 
 
+def person_actor(conn: Connection, workspace: str, email: str) -> Actor | None:
+    """The person of this address as verbs know them, with the roles that they have now; None for nobody."""
+    person = store.person(conn, workspace, email)
+    return person.actor if person is not None else None
+
+
+def people_actors(conn: Connection, workspace: str) -> list[Actor]:
+    """Everybody of a workspace, as ``person_actor``."""
+    return [person.actor for person in store.people(conn, workspace)]
+
+
 def workspaces(conn: Connection) -> list[str]:
     """The name of every workspace. For what serves all of them; nobody is shown this list."""
     return [workspace.name for workspace in store.workspaces(conn)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -16,7 +17,7 @@ from tenure.base.bounds import Bounds, read_bounds
 from tenure.base.faults import Fault, nearest
 from tenure.base.room import World
 from tenure.base.sealing import seal_for
-from tenure.kernel.errors import Refused
+from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, SecretFact
@@ -293,6 +294,33 @@ def values(world: World, wanted: Mapping[str, SecretFact]) -> dict[str, bytearra
         kept = store.versions(conn, [(key.split("/", 1)[0], key.split("/", 1)[1]) for key in wanted])
     marks = {mark for fact in wanted.values() for mark in (fact.mark, fact.previous)}
     return sealing.opened_by_mark(world, [one for one in kept.items() if one[1].nonce.hex() in marks])
+
+
+def plain(world: World, workspace: str, name: str, url: str) -> list[bytearray]:
+    """The value of a secret for the control plane's own use at ``url``: the current version, then the one before while
+    it is believed. Without a ``url`` the value is itself the address that it goes to. Wipe them after use. Raises
+    Refused when there is no such secret or it may not go there, Failed when the key it is kept under cannot be had."""
+    now = world.clock()
+    with world.begin() as tx:
+        secret = the_secret(tx, workspace, name)
+        versions = [secret.version, *([secret.version - 1] if secret.until and secret.until > now else [])]
+        kept = store.versions(tx, [(workspace, name)])
+        store.used(tx, workspace, name, now)
+    wanted = [(key, kept[key]) for version in versions if (key := (workspace, name, version)) in kept]
+    opened = sealing.opened_by_mark(world, wanted)
+    found = [opened[sealed.nonce.hex()] for _, sealed in wanted if sealed.nonce.hex() in opened]
+    if not found:
+        raise Failed("secret_locked", f"The secret {name} cannot be opened: rotate it.")
+    if not secret.bounds.send_to(url or found[0].decode()):
+        wipe(*found)
+        place = f"to {urlsplit(url).netloc.rpartition('@')[2]}" if url else "where it leads"
+        raise Refused(
+            "secret_bounded",
+            f"The secret {name} may not go {place}.",
+            fix=f"`tenure secrets allow {name}` says where it may.",
+            status=422,
+        )
+    return found
 
 
 def sealed_for(world: World, wanted: Mapping[str, SecretFact], box: str) -> str:

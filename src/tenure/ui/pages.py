@@ -28,6 +28,7 @@ from tenure.ui import (
     waterfall,
 )
 from tenure.ui import breakers as stops
+from tenure.ui import notify as told
 from tenure.ui import people as members
 from tenure.ui import tools as granted
 from tenure.ui.gate import (
@@ -368,6 +369,7 @@ def create_router() -> APIRouter:
     console.include_router(stops.router)
     console.include_router(credentials.router)
     console.include_router(revocations.router)
+    console.include_router(told.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

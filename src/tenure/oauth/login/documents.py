@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
-from tenure.oauth.login.model import checked_document_address, may_be_asked, no_document
+from tenure.base.addresses import is_public
+from tenure.oauth.login.model import checked_document_address, no_document
 
 MAX_BYTES = 10_240
 DEADLINE_S = 5.0
@@ -89,7 +90,7 @@ class Documents:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        wrong = [one for one in addresses if not may_be_asked(one, loopback=self._loopback)]
+        wrong = [one for one in addresses if not is_public(one, loopback=self._loopback)]
         if wrong or not addresses:
             raise no_document("its address is not on the public network")
         return min(addresses, key=lambda one: ipaddress.ip_address(one).version)

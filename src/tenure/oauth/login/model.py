@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -285,27 +284,6 @@ def checked_document_address(client_id: str, *, loopback: bool) -> str:
     if any(piece in (".", "..") for piece in parts.path.split("/")):
         raise _no_document("its path has dots for names")
     return client_id
-
-
-def may_be_asked(address: str, *, loopback: bool) -> bool:
-    """Whether a document may be fetched from this IP address: one of the public network, or of this machine where that
-    is allowed. Never one that only this network reaches: a stranger's document is not a reason to go there."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None:
-            return may_be_asked(str(inner), loopback=loopback)
-        if found in _NAT64:
-            return False
-    if found.is_loopback:
-        return loopback
-    return found.is_global and not found.is_multicast and not found.is_reserved
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def program_of_document(client_id: str, document: object, workspace: str, now: datetime) -> Program:

@@ -26,8 +26,10 @@ def test_somebody_is_told_and_answers_by_a_link(tmp_path: Path) -> None:
         mail_server(tmp_path / "box") as post_office,
         running(tmp_path / "data", notify_private="127.0.0.1") as console,
     ):
-        headers = {"Cookie": f"{COOKIE}={console.cookie()}", "Sec-Fetch-Site": "same-origin"}
-        with httpx2.Client(base_url=console.url, headers=headers, trust_env=False, follow_redirects=True) as person:
+        headers, cookies = {"Sec-Fetch-Site": "same-origin"}, {COOKIE: console.cookie()}
+        with httpx2.Client(
+            base_url=console.url, headers=headers, cookies=cookies, trust_env=False, follow_redirects=True, timeout=60
+        ) as person:
             assert "Nobody is told of anything." in text(person.get("/notify"))
             key = {"value": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "hosts": [urlsplit(hook.url).netloc]}
             console.client.put("/v1/secrets/hook-key", dict, key)

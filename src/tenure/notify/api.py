@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld
 from tenure.notify import answering, service
-from tenure.notify.model import NAME, TOPICS, Delivery, Destination, Kind, Standing, State
+from tenure.notify.model import NAME, Delivery, Destination, Kind, Standing, State
+from tenure.notify.words import TOPICS
 
 router = APIRouter(tags=["notify"])
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="The destination's name")]

@@ -36,16 +36,14 @@ from tenure.notify.model import (
     Standing,
     State,
     checked,
-    line,
     mail_place,
-    message_of,
     next_attempt,
     signature,
     signing_key,
     text_of,
-    topic_of,
     wire,
 )
+from tenure.notify.words import TOPICS, line, message_of, topic_of
 from tenure.registry import service as registry
 from tenure.secrets import service as secrets
 from tenure.secrets.model import wipe
@@ -87,7 +85,7 @@ def put(world: World, actor: Actor, wanted: Destination) -> Destination:
     what it should be. Raises Refused (403, 404 for a secret that is not there, 422)."""
     permit(actor, "notify:manage")
     private = words_of(world.config.notify_private)
-    kept = checked(replace(wanted, workspace=actor.workspace, set_at=world.clock(), set_by=actor.name), private)
+    kept = checked(replace(wanted, workspace=actor.workspace, set_at=world.clock(), set_by=actor.name), private, TOPICS)
     _try_secret(world, kept, private)
     with world.begin() as tx:
         there = store.destinations(tx, actor.workspace)

@@ -21,6 +21,7 @@ TOPICS: Mapping[str, str] = {
     "breaker": "a breaker has tripped or may close again",
     "limit": "80 or 100 percent of a limit is used",
     "tool": "the definition of a tool waits for a person",
+    "owner": "nobody answers for an agent, or nobody needs it",
     "instance-lost": "an instance of an agent has gone without a word",
     "connector": "a person must let agents in at an upstream anew",
     "record": "Events of a gateway were lost",
@@ -32,6 +33,7 @@ TOPICS: Mapping[str, str] = {
 _OF_TYPE = {
     "approval.requested": "approval",
     "approval.expired": "approval-expired",
+    "owner.concern_raised": "owner",
     "breaker.tripped": "breaker",
     "breaker.reset": "breaker",
     "breaker.closed": "breaker",

@@ -146,3 +146,21 @@ def test_a_request_that_is_given_up_while_it_is_held_is_recorded(house: House) -
     assert time.monotonic() - begun < 10
     [event] = house.calls()
     assert event["data"]["error.type"] == "client_disconnected"
+
+
+@pytest.mark.req("R060")
+def test_the_levels_hold_for_calls_of_agents(house: House) -> None:
+    house.publish("asker", PeerGrant("helper", Autonomy.NOTIFY))
+    assert house.say("echo told") == "told"
+    house.publish("asker", PeerGrant("helper", Autonomy.HUMAN_ONLY))
+    before = house.agents["helper"].seen()["requests"]
+
+    async def doing(client: Client, _: httpx.AsyncClient) -> None:
+        with pytest.raises(A2AClientError, match="Only a person may do this"):
+            await one(client, "echo never")
+
+    house.run(doing)
+    told, refused = house.calls(2)
+    assert (told["status"], told["data"]["tenure.decision"]["obligations"]) == ("flagged", ["notify"])
+    assert refused["data"]["tenure.decision"]["policies"] == ["system/human-only"]
+    assert house.agents["helper"].seen()["requests"] == before

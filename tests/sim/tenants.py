@@ -148,9 +148,12 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         kept: Mapping[str, Any] = {"agent": agent, "session": session, "workspace": FULL}
         wait = held(now, {"invoice": MARK, "amount_cents": 5}, **kept)
         call = tool_call(now, f"files/{MARK}", **kept)
+        duty = {"tenure.decision": {"effect": "allow", "reason": MARK, "policies": [MARK], "obligations": ["notify"]}}
+        flagged = tool_call(now, "files/read_file", data=duty, **kept)
         for event in (
             chat(now, **kept),
             call,
+            flagged,
             refused(now, **kept),
             wait,
             tripped(now, agent),
@@ -177,6 +180,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         public = ECKey.generate_key("P-256").as_dict(private=False)
         agent_key = client.post(f"/v1/agents/{agent}/keys", dict, {"jwk": public, "name": MARK})
         program, login = _let_in(console, client, agent)
+        client.put("/v1/autonomy", dict, {"level": "autonomous", "reason": f"{MARK} goes on"})
         cap = {"of": "calls", "amount": 10**6, "per": "day", "only": "", "reason": f"{MARK} must not run away"}
         client.put(f"/v1/limits/{MARK}-cap", dict, cap)
         handed = {"to": zoe.email, "agents": [agent], "note": MARK}
@@ -202,6 +206,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
             account_store.add_passkey(conn, kept_key)
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         until(lambda: client.get("/v1/approvals", list))
+        until(lambda: client.get("/v1/notices", list))
         until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
         until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
         approval = client.get("/v1/approvals", list)[0]["id"]

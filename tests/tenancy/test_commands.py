@@ -102,6 +102,7 @@ ELSEWHERE = {
     "drill rotation": "starts instances as `run` does, and sends what `rotate` and `keys rotate` send",
     "workspaces create": "makes a workspace of its own",
     "notify add": "adds one of its own, under any name",
+    "autonomy set": "sets the floor of its own workspace",
     "limits set": "sets one of its own, under any name",
     "services add": "makes one of its own, under any name",
     "connectors put": "sets up one of its own, under any name",

@@ -95,6 +95,8 @@ FIELDS: dict[str, Any] = {
     "fingerprint": "sha256:0",
     "scope": "agent",
     "limits": {"trials": 1},
+    "agent": "{agent}",
+    "upto": "2026-01-01T00:00:00Z",
     "version": "{version}",  # in braces: the id of that kind
 }
 _BREAKER = {"scope": "agent", "name": "{agent}", "reason": "mine now"}
@@ -105,6 +107,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
     "put /v1/notify/destinations/{name}": {"kind": "webhook", "topics": ["nothing"]},  # as below
+    "put /v1/autonomy": {"level": "nonsense"},  # a whole one would set the floor of their own workspace
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }
 QUERY = {"scope": "agent"}

@@ -11,6 +11,7 @@ import typer
 
 from tenure.approvals import cli as approvals
 from tenure.audit import cli as audit
+from tenure.autonomy import cli as autonomy
 from tenure.breaker import cli as breaker
 from tenure.credentials import cli as credentials
 from tenure.evaluation import cli as evaluation
@@ -33,6 +34,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     owners.register,
     oauth.register,  # adds to the commands of `tenure agents`
     runtime.register,
+    autonomy.register,
     approvals.register,
     notify.register,
     breaker.register,

@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from tenure.approvals import service as approvals
+from tenure.autonomy import service as autonomy
 from tenure.base import events, log
 from tenure.base.room import World
 from tenure.breaker import service as breaker
@@ -62,7 +63,7 @@ class Publisher:
         now = world.clock()
         workspaces = policy.workspace_facts(world)
         with world.read() as connection:
-            agents = registry.agent_facts(connection)
+            agents = autonomy.governed(connection, registry.agent_facts(connection))
             return Snapshot(
                 version=self.snapshot.version + 1,
                 issued_at=now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenure.approvals.room import ROOM as APPROVALS
 from tenure.audit.room import ROOM as AUDIT
+from tenure.autonomy.room import ROOM as AUTONOMY
 from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
 from tenure.credentials.room import ROOM as CREDENTIALS
@@ -36,6 +37,7 @@ ROOMS: tuple[Room, ...] = (
     APPROVALS,
     LIMITS,
     BREAKER,
+    AUTONOMY,
     RUNTIME,
     CREDENTIALS,
     OWNERS,

@@ -34,7 +34,16 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
-from tenure.policy.model import CREDENTIAL, DELEGATION, DELEGATION_ENDED, PERSON, decide, in_force, is_violation
+from tenure.policy.model import (
+    CREDENTIAL,
+    DELEGATION,
+    DELEGATION_ENDED,
+    PERSON,
+    SET_ASIDE,
+    decide,
+    in_force,
+    is_violation,
+)
 
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _NOTHING_STOPPED = Standing()
@@ -366,7 +375,7 @@ class Pipeline:
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)
         if first:
             facts["tenure.first_use"] = True
-        if decision.effect is Effect.DENY:
+        if decision.effect is Effect.DENY and not SET_ASIDE.intersection(decision.policies):
             status = Status.VIOLATION
         elif (
             first

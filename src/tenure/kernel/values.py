@@ -38,6 +38,14 @@ class Autonomy(StrEnum):
     HUMAN_ONLY = "human_only"
 
 
+_STRICTNESS = {level: place for place, level in enumerate(Autonomy)}
+
+
+def strictest(*levels: Autonomy) -> Autonomy:
+    """The level that leaves the least to the agent: where several are set, this one is in force."""
+    return max(levels, key=_STRICTNESS.__getitem__)
+
+
 class CallKind(StrEnum):
     """What a Call is made to."""
 

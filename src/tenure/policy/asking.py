@@ -8,12 +8,13 @@ from typing import Any
 
 import cedarpy
 
-from tenure.kernel.values import Decision, Effect
+from tenure.kernel.values import Autonomy, Decision, Effect
 from tenure.policy.arguments import BAGS, TAG_TYPE
 from tenure.policy.cedar import Rule, Slice, schema, uid_json
 from tenure.policy.endings import PRECEDENT
+from tenure.policy.oversight import overseen
 from tenure.policy.scopes import Uid
-from tenure.policy.system import DEFAULT_DENY, POLICY_ERROR
+from tenure.policy.system import APPROVE, DEFAULT_DENY, POLICY_ERROR
 
 
 def deny(rule: str, reason: str, version: str) -> Decision:
@@ -42,8 +43,10 @@ class Answer:
     errors: tuple[str, ...]
 
 
-def ask(question: Question, version: str, approved: bool) -> Decision:
-    """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny."""
+def ask(question: Question, version: str, approved: bool, level: Autonomy) -> Decision:
+    """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny. Of that and
+    of the ``level`` the stricter."""
+    by_level = frozenset({APPROVE} if level is Autonomy.APPROVE and not approved else ())
     policies = question.part.policies
     real = answer(question, approved, policies)
     twin = real
@@ -51,24 +54,24 @@ def ask(question: Question, version: str, approved: bool) -> Decision:
         twin = answer(question, True, policies)
     if errors := real.errors or twin.errors:
         return deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
-    if real.allowed:
-        return _decision(Effect.ALLOW, real.rules, "Permitted by", version)
+    if real.allowed and not (by_level and _precedents(question, by_level)):
+        return overseen(_decision(Effect.ALLOW, real.rules, "Permitted by", version), level, approved=approved)
     if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
-        held = real.rules or twin.rules
-        if precedents := _precedents(question, held):
-            return _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
-        return _decision(Effect.HOLD, held, "Needs a person's approval:", version)
+        held = () if real.allowed else real.rules or twin.rules
+        if precedents := _precedents(question, by_level.union(rule.id for rule in held)):
+            found = _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
+            return overseen(found, level, approved=True)
+        return overseen(_decision(Effect.HOLD, held, "Needs a person's approval:", version), level, approved=approved)
     if twin.rules:  # what would still forbid it when approved, not what an approval could lift
         return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
     what = question.resource[1]
     return deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
 
 
-def _precedents(question: Question, held: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The precedents that stand for the approval of a call that ``held`` hold: each lifts all of them."""
+def _precedents(question: Question, names: frozenset[str]) -> tuple[Rule, ...]:
+    """The precedents that stand for the approval of a call that ``names`` hold: each lifts all of them."""
     if question.part.precedents is None:
         return ()
-    names = {rule.id for rule in held}
     found = answer(question, False, question.part.precedents)
     return tuple(rule for rule in found.rules if names <= rule.lifts) if found.allowed else ()
 

@@ -51,6 +51,7 @@ from tenure.policy.system import (
     NOT_VIOLATIONS,
     PERSON,
     POLICY_ERROR,
+    SET_ASIDE,
     STALE,
     SYSTEM_RULES,
     UNKNOWN_AGENT,
@@ -58,18 +59,9 @@ from tenure.policy.system import (
 from tenure.policy.withheld import redactions, withheld
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
-__all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SPENT", "SYSTEM_RULES", "Bundle", "Fault", "Found"]
-__all__ += [
-    "Rule",
-    "bundle_version",
-    "compile_bundle",
-    "decide",
-    "facts_read",
-    "in_force",
-    "is_violation",
-    "redactions",
-]
-__all__ += ["withheld"]
+__all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle", "Fault"]
+__all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
+__all__ += ["redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -256,9 +248,8 @@ def _judge(
             return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
-    decision = ask(
-        Question(agent.name, action, (kind, call.resource), part, entities, attempt), bundle.version, approved
-    )
+    question = Question(agent.name, action, (kind, call.resource), part, entities, attempt)
+    decision = ask(question, bundle.version, approved, grant.autonomy)
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
             known.memo.clear()
@@ -316,6 +307,17 @@ def in_scope(
         question = Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
         out.append((rule, bool(answer(question, approved, alone.precedents or alone.policies).rules)))
     return out
+
+
+def in_reach(call: Call, agent: AgentFact, bundle: Bundle) -> tuple[Rule, ...]:
+    """Every rule in scope of a Call, whatever its conditions."""
+    return tuple(_part(bundle, _known(bundle, agent), call).rules.values())
+
+
+def part_of(bundle: Bundle, rules: Sequence[Rule]) -> Bundle:
+    """A Bundle of some of the rules only: for asking what these alone come to."""
+    fresh: dict[str, Any] = {"_known": {}, "_slices": {}, "_later": {}}
+    return replace(bundle, rules=tuple(rules), index=Index(rules), ends=ends_of(rules), **fresh)
 
 
 def _part(bundle: Bundle, known: _Known, call: Call) -> Slice:

@@ -16,9 +16,9 @@ import msgspec
 
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Origin, Principal
-from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, Bundle, Found, decide
+from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, SET_ASIDE, Bundle, Found, decide
 
-_NO_POLICY_ASKED = NOT_VIOLATIONS | {DELEGATION}
+_NO_POLICY_ASKED = (NOT_VIOLATIONS - SET_ASIDE) | {DELEGATION}
 REDACTED = b"[redacted:"
 EXAMPLES = 100
 

@@ -17,8 +17,9 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import AgentFact, WorkspaceFact, fact_digest
-from tenure.kernel.values import Actor, Event, Status
+from tenure.kernel.values import Actor, CallKind, Event, Status
 from tenure.policy import store
+from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
 from tenure.policy.cases import SUFFIX, Report, is_test, read_cases, run_cases
 from tenure.policy.model import Bundle, Fault, compile_bundle
 from tenure.policy.store import How, Load
@@ -349,6 +350,47 @@ def workspace_facts(world: World) -> dict[str, WorkspaceFact]:
             for state in store.states(connection)
             if state.version is not None
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A policy that may decide otherwise than what holds in any case. ``speaks``: what it would come to (proceed,
+    approval, stop); ``looks_at``: what of a call it looks at."""
+
+    policy: str
+    speaks: str
+    reason: str
+    looks_at: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """One thing that an agent was granted, and where its own decisions about it end. ``verdict``: proceed, approval or
+    stop, as the three-way rule has it (R078)."""
+
+    kind: CallKind
+    resource: str
+    verdict: str
+    why: str
+    policies: tuple[str, ...]
+    further: tuple[Further, ...]
+
+
+def boundary(world: World, agent: AgentFact) -> tuple[str, tuple[Bounded, ...]]:
+    """The version of the policies that run in the agent's workspace, and what they come to for everything that it was
+    granted. Raises Refused ``policy_invalid`` when what runs no longer compiles."""
+    bundle = compile_bundle(policies_of(show(world, agent.workspace).files))
+    return bundle.version, tuple(
+        Bounded(
+            bound.kind,
+            bound.resource,
+            VERDICTS[bound.decision.effect],
+            bound.decision.reason,
+            bound.decision.policies,
+            tuple(Further(rule.id, speaks(rule), rule.reason, looks_at(rule)) for rule in bound.further),
+        )
+        for bound in bounds_of(agent, bundle, world.clock().timestamp())
+    )
 
 
 def keep_facts(world: World, agents: Iterable[AgentFact]) -> None:

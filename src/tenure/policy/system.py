@@ -11,6 +11,7 @@ DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
 PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY, LIMIT = "system/default-deny", "system/limit"
+NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
 SYSTEM_RULES: Mapping[str, str] = {
     STALE: "The gateway has heard nothing from the control plane for too long",
     UNKNOWN_AGENT: "The agent is not in the Snapshot",
@@ -28,10 +29,15 @@ SYSTEM_RULES: Mapping[str, str] = {
     POLICY_ERROR: "A policy failed while it was asked",
     DEFAULT_DENY: "No policy permits the call",
     LIMIT: "A rate limit or a budget has no room for the call",
+    NOTIFY: "The level of oversight is notify: the call passes, and people are told",
+    APPROVE: "The level of oversight is approve: the call waits for a person",
+    HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
 }
 """Every id a Decision can name that is not in a policy file."""
-NOT_VIOLATIONS = frozenset(
-    {STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY}
-    | {POLICY_ERROR, LIMIT, PERSON}  # PERSON: else one person who is limited could trip an agent that works for many
-)
+SET_ASIDE = frozenset({HUMAN_ONLY})
+"""Refusals of calls that policies let through: a person is to look at them, or to make them."""
+NOT_VIOLATIONS = SET_ASIDE | {
+    *(STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY),
+    *(POLICY_ERROR, LIMIT, PERSON),  # PERSON: else one person who is limited could trip an agent that works for many
+}
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

@@ -383,6 +383,11 @@ class Spec(Part):
     models: list[Model] = Field(default_factory=list, max_length=50, description="Further models it may ask for")
     instructions: Annotated[str, Field(min_length=1, max_length=200_000)] = Field(description="Its system prompt")
     servers: dict[Label, Server] = Field(default_factory=dict, max_length=100, description="MCP servers by name")
+    autonomy: Annotated[Autonomy, Field(strict=False)] | None = Field(
+        None,
+        description="The least oversight of its tools and of its calls of other agents; of this, the tool's own level "
+        "and the workspace's, the strictest is in force",
+    )
     tools: list[Tool] = Field(
         default_factory=list, max_length=1_000, description="Tools it is granted; no others exist"
     )

@@ -26,7 +26,7 @@ from tenure.kernel.snapshot import (
     ToolFact,
     Upstream,
 )
-from tenure.kernel.values import Actor, Autonomy, LifecycleState
+from tenure.kernel.values import Actor, Autonomy, LifecycleState, strictest
 from tenure.registry.fields import LIMITED
 from tenure.registry.manifest import Manifest, manifest_schema
 
@@ -283,6 +283,7 @@ def agent_fact(agent: AgentRecord) -> AgentFact:
 def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
     """The fact of an agent as a manifest declares it, without what the registry knows besides."""
     spec = manifest["spec"]
+    least = Autonomy(spec.get("autonomy", Autonomy.AUTONOMOUS))
     return AgentFact(
         workspace=workspace,
         name=manifest["metadata"]["name"],
@@ -293,11 +294,11 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         purpose=spec["purpose"],
         models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
-        tools=tuple(_tool(tool) for tool in spec.get("tools", ())),
+        tools=tuple(_tool(tool, least) for tool in spec.get("tools", ())),
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
-        agents=tuple(_peer(peer) for peer in spec.get("agents", ())),
+        agents=tuple(_peer(peer, least) for peer in spec.get("agents", ())),
         callbacks=tuple(spec.get("callbacks", ())),
         limits=tuple(_limits(manifest["metadata"]["name"], spec)),
     )
@@ -363,13 +364,13 @@ def _server(name: str, server: JsonObject) -> ServerFact:
     )
 
 
-def _peer(peer: JsonObject) -> PeerGrant:
+def _peer(peer: JsonObject, least: Autonomy) -> PeerGrant:
     tools, agents = (tuple(peer[name]) if name in peer else None for name in ("tools", "agents"))
-    return PeerGrant(peer["name"], Autonomy(peer["autonomy"]), tools, agents, peer.get("trust", ""))
+    return PeerGrant(peer["name"], strictest(least, Autonomy(peer["autonomy"])), tools, agents, peer.get("trust", ""))
 
 
-def _tool(tool: JsonObject) -> ToolFact:
+def _tool(tool: JsonObject, least: Autonomy) -> ToolFact:
     server, _, name = tool["name"].partition("/")
     pin = Fingerprint(tool["fingerprint"]) if "fingerprint" in tool else None
     trust, source = tool.get("trust", ""), tool.get("source", "")
-    return ToolFact(server, name, Autonomy(tool["autonomy"]), pin=pin, trust=trust, source=source)
+    return ToolFact(server, name, strictest(least, Autonomy(tool["autonomy"])), pin=pin, trust=trust, source=source)

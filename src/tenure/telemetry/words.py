@@ -60,6 +60,8 @@ _PLAIN = {
     "agent_token.revoked": "a token was ended before its time",
     "api_token.created": "an API token was made",
     "api_token.revoked": "an API token was revoked",
+    "autonomy.seen": "what it did on the level notify was seen",
+    "autonomy.set": "the least oversight of all agents was set",
     "connector.connected": "lets agents in at an upstream",
     "connector.disconnected": "lets agents in at an upstream no longer",
     "connector.lost": "must let agents in at an upstream anew",

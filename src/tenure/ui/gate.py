@@ -179,6 +179,12 @@ async def waiting_tools(api: Api) -> int:
     return int(found.get("waiting", 0)) if isinstance(found, Mapping) else 0
 
 
+async def told_calls(api: Api) -> int:
+    """How many calls on the level notify nobody has seen yet."""
+    found = model.items(await api.maybe("/v1/notices"))
+    return sum(int(one.get("calls") or 0) for one in found)
+
+
 async def form(request: Request, most: int = 50) -> dict[str, str]:
     """The fields of a form of our own pages, ``most`` of them. Raises Refused for a form from elsewhere or too long."""
     if not csrf_ok(request.method, dict(request.headers), request.headers.get("host", "")):

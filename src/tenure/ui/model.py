@@ -12,7 +12,7 @@ from typing import Any
 
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
-from tenure.kernel.values import Autonomy, Status
+from tenure.kernel.values import Autonomy, Status, strictest
 
 STATUS_WORDS: Mapping[str, str] = {
     Status.ALLOWED: "Allowed",
@@ -297,8 +297,10 @@ class ToolRow:
 
 def tools_of(spec: JsonObject) -> list[ToolRow]:
     """The tools that a manifest's ``spec`` grants."""
+    least = Autonomy(spec.get("autonomy") or Autonomy.AUTONOMOUS)
     return [
-        ToolRow(str(tool["name"]), str(tool.get("autonomy") or Autonomy.AUTONOMOUS)) for tool in items(spec, "tools")
+        ToolRow(str(tool["name"]), strictest(least, Autonomy(tool.get("autonomy") or Autonomy.AUTONOMOUS)))
+        for tool in items(spec, "tools")
     ]
 
 

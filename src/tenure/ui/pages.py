@@ -19,6 +19,7 @@ from tenure.ui import (
     actions,
     approvals,
     assets,
+    autonomy,
     consent,
     credentials,
     externals,
@@ -40,6 +41,7 @@ from tenure.ui.gate import (
     local,
     render,
     stranger,
+    told_calls,
     waiting_calls,
     waiting_tools,
 )
@@ -61,12 +63,13 @@ def _keyed(answer: Json, key: str, *names: str) -> dict[str, JsonObject]:
 async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", breaker: str = "") -> Response:
     """Every agent, with what wants attention first."""
     api = api_of(request)
-    around, agents, breakers, stats, record = await asyncio.gather(
+    around, agents, breakers, stats, record, told = await asyncio.gather(
         frame(api),
         api.get("/v1/agents"),
         api.maybe("/v1/breakers"),
         api.maybe("/v1/stats", window=86400),
         api.maybe("/v1/recording"),
+        told_calls(api),
     )
     wanted = FleetFilter(q.strip(), state, tier, breaker)
     rows = agent_rows(
@@ -76,7 +79,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     )
     shown = [row for row in rows if matches(row, wanted)]
     facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
-    facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}}
+    facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}, "told": told}
     return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
 
 
@@ -96,17 +99,18 @@ async def tools_waiting(request: Request) -> Response:
 async def attention(request: Request) -> Response:
     """What wants attention first, in a line that renews itself."""
     api = api_of(request)
-    held, tools, agents, breakers, record = await asyncio.gather(
+    held, tools, agents, breakers, record, told = await asyncio.gather(
         waiting_calls(api),
         waiting_tools(api),
         api.get("/v1/agents"),
         api.maybe("/v1/breakers"),
         api.maybe("/v1/recording"),
+        told_calls(api),
     )
     tripped = sum(bool(one.get("tripped")) for one in items(breakers, "breakers"))
     requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
     facts = {"waiting": held, "waiting_tools": tools, "tripped": tripped, "requested": requested}
-    facts["record"] = record or {}
+    facts |= {"record": record or {}, "told": told}
     return render(request, "_attention.html", **facts)
 
 
@@ -367,6 +371,7 @@ def create_router() -> APIRouter:
     console.include_router(externals.router)
     console.include_router(members.router)
     console.include_router(stops.router)
+    console.include_router(autonomy.router)
     console.include_router(credentials.router)
     console.include_router(revocations.router)
     console.include_router(told.router)

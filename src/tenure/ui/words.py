@@ -72,6 +72,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "approval.expired": ("got no answer in time for", ""),
     "approval.granted": ("was approved for", ""),
     "approval.rejected": ("was rejected for", ""),
+    "autonomy.seen": ("saw what an agent did on the level notify", ""),
+    "autonomy.set": ("set the least oversight of all agents", ""),
     "breaker.closed": ("may do everything again: its trial calls went well", ""),
     "breaker.limited": ("has other limits on a breaker", ""),
     "breaker.reset": ("may go on: a breaker was reset", ""),

@@ -174,7 +174,7 @@ class Approvals:
             "arguments": _shown(call),
             "reason": verdict.decision.reason,
             "policies": verdict.decision.policies,
-            **({"notes": verdict.origin.notes} if verdict.origin is not None and verdict.origin.notes else {}),
+            **({"notes": notes} if (notes := verdict.notes) else {}),
         }
         self._tell("approval.requested", call, principal, verdict, data)
         return approval_id

@@ -31,6 +31,10 @@ class FirstUse:
                     continue
                 self._seen.add((workspace, agent, resource))
 
+    def known(self, principal: Principal, resource: str) -> bool:
+        """Whether the agent has used ``resource`` before."""
+        return (principal.workspace, principal.agent, resource) in self._seen
+
     def note(self, principal: Principal, resource: str) -> bool:
         """Whether this is the first use of ``resource`` by the agent; the next one is not."""
         key = (principal.workspace, principal.agent, resource)

@@ -25,6 +25,7 @@ from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
 from tenure.gateway.provenance.watch import Provenance
 from tenure.gateway.returned import Returned
+from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
@@ -75,6 +76,7 @@ class Pipeline:
         self._approvals = Approvals(facts, spool, self.judge, wall)
         self.leases = Leases(facts, spool)
         self.provenance = Provenance(facts)
+        self.risks = Risks(first_use, self.provenance)
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
@@ -202,6 +204,9 @@ class Pipeline:
                 if bundle is not None and call.origin is None:
                     origin = self.provenance.origin(call, principal, agent, bundle)
                     call = call if origin is None else dataclasses.replace(call, origin=origin)
+                if bundle is not None and call.risk is None:
+                    risk = self.risks.of(call, principal, agent, bundle)
+                    call = call if risk is None else dataclasses.replace(call, risk=risk)
         at, until = 0.0, _NO_END
         if bundle is not None and bundle.ends:
             at = self._wall()
@@ -237,6 +242,7 @@ class Pipeline:
             approved=approved,
             spent=spent,
             origin=call.origin,
+            risk=call.risk,
         )
         if standing.half_open and decision.effect is Effect.ALLOW:
             return half_open_denial(verdict, standing.half_open)
@@ -367,8 +373,8 @@ class Pipeline:
         if principal.chain or principal.bounds or person is not None:
             facts |= delegation.attributes(principal, verdict.agent, person)
             facts |= delegation.link(call, principal)
-        if verdict.origin is not None:
-            facts["tenure.origin"] = verdict.origin
+        facts.update(verdict.known)
+        self.risks.note(call, principal, verdict)
         facts.update(data)
         if verdict.charge is not None or verdict.spent is not None:
             facts |= charged(self.leases, verdict, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ from tenure.breaker.model import Place
 from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Call, Decision, Effect, Event, Origin, Principal, Status
+from tenure.kernel.values import Call, Decision, Effect, Event, Origin, Principal, Risk, Status
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
     ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
-    came from, where a policy looked at that.
+    came from, and ``risk`` how risky it looked, where a policy looked at that.
     """
 
     decision: Decision
@@ -43,10 +44,28 @@ class Verdict(msgspec.Struct, frozen=True):
     retry_s: float = 0.0
     spent: tuple[int, int, int] | None = None
     origin: Origin | None = None
+    risk: Risk | None = None
 
     def as_decided(self, call: Call) -> Call:
-        """The call with what is known of where it came from as of the decision: it is not to be found out anew."""
-        return call if self.origin is None else replace(call, origin=self.origin)
+        """The call with what is known of it as of the decision: it is not to be found out anew."""
+        if self.origin is None and self.risk is None:
+            return call
+        return replace(call, origin=self.origin, risk=self.risk)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The attributes of an Event that tell what was known of the call, as far as a policy asked."""
+        out: dict[str, Any] = {} if self.origin is None else {"tenure.origin": self.origin}
+        return out if self.risk is None else {**out, "tenure.risk": self.risk}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person who decides should see."""
+        notes = self.origin.notes if self.origin is not None else ()
+        if self.risk is None:
+            return notes
+        points = f"risk {self.risk.score} of 100, unsure {self.risk.uncertainty} of 100"
+        return (*notes, f"{points}: {'; '.join(self.risk.reasons)}" if self.risk.reasons else points)
 
     @property
     def allowed(self) -> bool:

@@ -153,6 +153,20 @@ UNSEEN = Origin(True, ("unknown",), True)
 
 
 @dataclass(frozen=True, slots=True)
+class Risk:
+    """How risky a call looks, from 0 to 100, how unsure that is, from 0 to 100, and what made it so, in words
+    (R044)."""
+
+    score: int = 0
+    uncertainty: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+UNWEIGHED = Risk(100, 100)
+"""The Risk of a call of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What is attempted. ``resource`` is ``<model>`` for an llm call, ``<server>/<tool>`` for a tool call and the name
     of the agent that is called for an agent call.
@@ -160,7 +174,8 @@ class Call:
     ``content`` is what goes out besides the arguments (a prompt) and ``returned`` what came back, None before that:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
     the tool, as its server gives it now. ``spent``: how much of the fullest of its limits on calls, on tokens and on
-    dollars is used, in percent; zeros where no limit or no policy asks. ``origin``: None where no policy asks."""
+    dollars is used, in percent; zeros where no limit or no policy asks. ``origin`` and ``risk``: None where no
+    policy asks."""
 
     id: str
     kind: CallKind
@@ -175,6 +190,7 @@ class Call:
     definition: Fingerprint | None = None
     spent: tuple[int, int, int] = (0, 0, 0)
     origin: Origin | None = None
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@
 A test that names no agent is of one that was granted exactly what it calls. ``content`` is what goes out besides the
 arguments (a prompt), ``returned`` what came back, for policies that read what is found in them. ``provenance`` lists
 the sources of what its session has met, ``untrusted_arguments`` the paths of arguments that are taken from what is not
-trusted, and ``tainted: true`` says that such was met. ``at`` is the moment of the call, for policies that end by
-themselves; left out, it is before the end of any.
+trusted, and ``tainted: true`` says that such was met; ``risk`` and ``uncertainty`` are points. ``at`` is the moment of
+the call, for policies that end by themselves; left out, it is before the end of any.
 
 Pure: text in, verdicts out.
 """
@@ -35,7 +35,7 @@ from tenure.base.documents import Document, read_documents
 from tenure.base.faults import nearest, path_of
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
-from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal
+from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal, Risk
 from tenure.policy.model import Bundle, Fault, decide
 
 SUFFIX = ".test.yaml"
@@ -93,6 +93,8 @@ class _Test(_Part):
     tainted: bool = False
     provenance: list[_Source] = Field(default_factory=list)
     untrusted_arguments: list[Name] = Field(default_factory=list)
+    risk: Annotated[int, Field(ge=0, le=100)] = 0
+    uncertainty: Annotated[int, Field(ge=0, le=100)] = 0
     expect: Annotated[Effect, Field(strict=False)]
     policies: list[Name] = Field(default_factory=list)
     obligations: list[Name] = Field(default_factory=list)
@@ -267,7 +269,14 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
         line=line,
         name=test.name,
         call=Call(
-            "test", kind, resource, test.arguments, content=test.content, returned=test.returned, origin=_origin(test)
+            "test",
+            kind,
+            resource,
+            test.arguments,
+            content=test.content,
+            returned=test.returned,
+            origin=_origin(test),
+            risk=Risk(test.risk, test.uncertainty),
         ),
         principal=principal,
         agent=agent,

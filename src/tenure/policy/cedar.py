@@ -60,6 +60,8 @@ type Attempt = {
   provenance: Set<String>,
   arguments_from_untrusted: Bool,
   untrusted_arguments: Set<String>,
+  risk: Long,
+  uncertainty: Long,
   longs: Longs,
   decimals: Decimals,
   strings: Strings,
@@ -75,6 +77,8 @@ REDACT = "redact:"
 """Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
 ORIGIN = frozenset({"tainted", "provenance", "arguments_from_untrusted", "untrusted_arguments"})
 """What is known of where a call came from (``kernel.values.Origin``)."""
+RISK = frozenset({"risk", "uncertainty"})
+"""How risky a call looks, and how unsure that is (``kernel.values.Risk``)."""
 _NAMED = {"findings": frozenset(NAMES), "returned": frozenset(NAMES), "provenance": frozenset(SOURCES)}
 """The sets of which it is known what can be in them: what was found in what goes out and in what came back; sources."""
 SYSTEM_PREFIX = "system/"

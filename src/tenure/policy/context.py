@@ -11,9 +11,9 @@ from typing import Any
 
 from tenure.base.scan.texts import look, words
 from tenure.kernel.json import Json
-from tenure.kernel.values import UNSEEN, Call, Origin, Principal
+from tenure.kernel.values import UNSEEN, UNWEIGHED, Call, Origin, Principal
 from tenure.policy.arguments import unrepresentable
-from tenure.policy.cedar import ORIGIN, Slice
+from tenure.policy.cedar import ORIGIN, RISK, Slice
 
 SPENT = frozenset(_SPENT := ("spent_calls", "spent_tokens", "spent_usd"))
 """Percent of the fullest limit on a call."""
@@ -44,10 +44,16 @@ def attempt_of(call: Call, principal: Principal, part: Slice, autonomy: str, fou
         "provenance": (),
         "arguments_from_untrusted": False,
         "untrusted_arguments": (),
+        "risk": 0,
+        "uncertainty": 0,
     }
     attempt |= {name: percent if name in reads else 0 for name, percent in zip(_SPENT, call.spent, strict=True)}
     if not reads.isdisjoint(ORIGIN):
         attempt |= _origin(call.origin or UNSEEN, reads)
+    if not reads.isdisjoint(RISK):
+        risk = call.risk or UNWEIGHED
+        attempt["risk"] = risk.score if "risk" in reads else 0
+        attempt["uncertainty"] = risk.uncertainty if "uncertainty" in reads else 0
     if found is not None:
         attempt["findings"] = found.findings if "findings" in reads else ()
         attempt["returned"] = found.returned if "returned" in reads else ()

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Origin, Principal
-from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, SET_ASIDE, Bundle, Found, decide
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Origin, Principal, Risk
+from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, RISK, SET_ASIDE, Bundle, Found, decide
 
 _NO_POLICY_ASKED = (NOT_VIOLATIONS - SET_ASIDE) | {DELEGATION}
 REDACTED = b"[redacted:"
@@ -47,6 +47,7 @@ class _Attributes(msgspec.Struct):
     on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
     origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
+    risk: Risk | None = msgspec.field(name="tenure.risk", default=None)
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
@@ -96,7 +97,7 @@ class Replay:
     """What came of deciding past calls again. ``changes`` are the first ``EXAMPLES``; ``counts`` has all, by (before,
     after, agent). Not decided again: ``skipped`` were refused for other reasons than policies, of ``unknown`` it is not
     kept what was known of the agent. ``inexact`` were decided from arguments out of which something was taken, or as if
-    nothing were known of where they came from, because it was not asked then."""
+    nothing were known of where they came from or how risky they looked, because it was not asked then."""
 
     calls: int = 0
     skipped: int = 0
@@ -135,6 +136,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
             arguments if isinstance(arguments, dict) else {},
             spent=seen.spent,
             origin=seen.origin,
+            risk=seen.risk,
         ),
         on_behalf_of=seen.on_behalf_of,
         facts=seen.facts,
@@ -193,7 +195,8 @@ def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
 def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None], bundle: Bundle) -> Replay:
     """Decides each of ``pasts`` by ``bundle`` and compares the effects. ``known`` gives what was known of an agent, by
     digest."""
-    out, asks = Replay(), not ORIGIN.isdisjoint(bundle.reads)
+    out = Replay()
+    origin_asked, risk_asked = (not facts.isdisjoint(bundle.reads) for facts in (ORIGIN, RISK))
     for past in pasts:
         if past is None:
             continue
@@ -205,7 +208,8 @@ def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None
         if agent is None:
             out.unknown += 1
             continue
-        out.inexact += not past.exact or (past.call.origin is None and asks)
+        unasked = (past.call.origin is None and origin_asked) or (past.call.risk is None and risk_asked)
+        out.inexact += not past.exact or unasked
         decision = decide_again(past, agent, bundle)
         before, after = past.decided.effect, decision.effect
         if before is after:

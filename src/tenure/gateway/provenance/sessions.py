@@ -198,6 +198,11 @@ class Sessions:
         with self._use(key) as session:
             return session.origin(arguments, look)
 
+    def standing(self, key: tuple[str, ...]) -> tuple[bool, bool]:
+        """Whether a session has met what is not trusted, and whether its beginning was not seen."""
+        with self._use(key) as session:
+            return session.tainted, not session.seen
+
     @contextmanager
     def _use(self, key: tuple[str, ...]) -> Iterator[Session]:
         session = self._sessions.setdefault(key, Session())

@@ -10,8 +10,9 @@ from tenure.gateway.snapshot import Facts
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Call, CallKind, Origin, Principal
-from tenure.policy.model import ORIGIN, Bundle, facts_read
+from tenure.policy.model import ORIGIN, RISK, Bundle, facts_read
 
+_WATCHED = ORIGIN | RISK
 _DERIVED = frozenset({"arguments_from_untrusted", "untrusted_arguments"})
 _KEPT_ELSEWHERE = ("previous_response_id", "conversation", "cachedContent", "cached_content")
 """Members of a request that stand for content which the provider keeps."""
@@ -28,7 +29,7 @@ class Provenance:
     def watched(self, principal: Principal) -> bool:
         """Whether any policy of the workspace asks where calls come from."""
         bundle = self._facts.bundles.get(principal.workspace)
-        return bundle is not None and not ORIGIN.isdisjoint(bundle.reads)
+        return bundle is not None and not _WATCHED.isdisjoint(bundle.reads)
 
     def asked(self, principal: Principal, body: JsonObject, read: Callable[[], JsonObject]) -> None:
         """A request to a model: it carries what the session has met. ``read`` gives its messages."""
@@ -65,6 +66,10 @@ class Provenance:
             return None
         look = call.kind is not CallKind.LLM and not _DERIVED.isdisjoint(read)
         return self._sessions.origin(_key(principal), call.arguments, look)
+
+    def standing(self, principal: Principal) -> tuple[bool, bool]:
+        """Whether the session has met what is not trusted, and whether its beginning was not seen."""
+        return self._sessions.standing(_key(principal))
 
     def _agent(self, principal: Principal) -> AgentFact | None:
         snapshot = self._facts.current

@@ -29,6 +29,7 @@ AFTER = {
     "approvals": "approval",
     "external-agents": "external",
     "handovers": "offer",
+    "offers": "offer",
     "decisions": "call",
     "deliveries": "delivery",
     "destinations": "destination",
@@ -55,7 +56,7 @@ AFTER = {
     "workspaces": "workspace",
 }
 BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
-CHOICE = {"to": "suspended", "decision": "approve"}
+CHOICE = {"answer": "decline", "to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "checklist": "nonsense",
     "jwk": {"kty": "EC"},

@@ -30,6 +30,7 @@ PAGES = (
     "/audit?verify=1",
     "/policies",
     "/people",
+    "/owners",
     "/workspaces",
 )
 

@@ -30,6 +30,7 @@ from tenure.ui import (
 )
 from tenure.ui import breakers as stops
 from tenure.ui import notify as told
+from tenure.ui import owners as answering
 from tenure.ui import people as members
 from tenure.ui import tools as granted
 from tenure.ui.gate import (
@@ -63,8 +64,9 @@ def _keyed(answer: Json, key: str, *names: str) -> dict[str, JsonObject]:
 async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", breaker: str = "") -> Response:
     """Every agent, with what wants attention first."""
     api = api_of(request)
-    around, agents, breakers, stats, record, told = await asyncio.gather(
+    around, answering_for, agents, breakers, stats, record, told = await asyncio.gather(
         frame(api),
+        answering.wanted(api),
         api.get("/v1/agents"),
         api.maybe("/v1/breakers"),
         api.maybe("/v1/stats", window=86400),
@@ -79,7 +81,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     )
     shown = [row for row in rows if matches(row, wanted)]
     facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
-    facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}, "told": told}
+    facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}, "told": told, **answering_for}
     return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
 
 
@@ -99,19 +101,20 @@ async def tools_waiting(request: Request) -> Response:
 async def attention(request: Request) -> Response:
     """What wants attention first, in a line that renews itself."""
     api = api_of(request)
-    held, tools, agents, breakers, record, told = await asyncio.gather(
+    held, tools, agents, breakers, record, told, answering_for = await asyncio.gather(
         waiting_calls(api),
         waiting_tools(api),
         api.get("/v1/agents"),
         api.maybe("/v1/breakers"),
         api.maybe("/v1/recording"),
         told_calls(api),
+        answering.wanted(api),
     )
     tripped = sum(bool(one.get("tripped")) for one in items(breakers, "breakers"))
     requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
     facts = {"waiting": held, "waiting_tools": tools, "tripped": tripped, "requested": requested}
     facts |= {"record": record or {}, "told": told}
-    return render(request, "_attention.html", **facts)
+    return render(request, "_attention.html", **facts, **answering_for)
 
 
 @router.get("/recording")
@@ -126,7 +129,7 @@ async def recording(request: Request) -> Response:
 async def one_agent(request: Request, name: str) -> Response:
     """One agent: what it is, where it stands, what it may do, what it did."""
     api = api_of(request)
-    around, answer, table, history, breakers, instances, keys, feed, stats = await asyncio.gather(
+    around, answer, table, history, breakers, instances, keys, feed, stats, answered = await asyncio.gather(
         frame(api),
         api.get(f"/v1/agents/{name}"),
         api.maybe("/v1/lifecycle"),
@@ -136,6 +139,7 @@ async def one_agent(request: Request, name: str) -> Response:
         api.maybe(f"/v1/agents/{name}/keys"),
         api.maybe("/v1/events", agent=name, limit=20),
         api.maybe("/v1/stats", window=86400),
+        api.maybe(f"/v1/agents/{name}/owners"),
     )
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
     rules = lifecycle.rules_of(items(table, "transitions"))
@@ -162,6 +166,7 @@ async def one_agent(request: Request, name: str) -> Response:
         changes=sorted(changes, key=lambda change: str(change.get("time") or change.get("at") or ""), reverse=True),
         instances=items(instances, "instances", "items"),
         keys=items(keys, "keys", "items"),
+        owners=answered,
         feed=newest_first(items(feed, "events", "items"))[:20],
         box=(lifecycle.BOX_W, lifecycle.BOX_H),
         done=request.query_params.get("done", ""),
@@ -375,6 +380,7 @@ def create_router() -> APIRouter:
     console.include_router(credentials.router)
     console.include_router(revocations.router)
     console.include_router(told.router)
+    console.include_router(answering.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

@@ -58,6 +58,8 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "program_id": "{program}",
     "programs add name": " ",
     "path": "{folder}/policy.cedar",
+    "policy diff first": "{version}",
+    "policy diff second": "{folder}/policy.cedar",
     "resource": "files/read_file",
     "source": "{folder}/agent.yaml",
     "policy show name": "{version}",

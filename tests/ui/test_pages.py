@@ -55,6 +55,7 @@ def test_a_violation_is_red_in_the_bars_of_the_fleet_and_of_the_agent(person: ht
         ("/audit", "agent transitioned"),
         ("/audit?verify=1", "The chain holds."),
         ("/policies", "Policies Version"),
+        ("/policies", "What ran Versions, the newest first"),
         ("/people", "operator@localhost"),
         ("/workspaces", "You belong to one workspace."),
         ("/keys", "Pause the live feed"),
@@ -303,3 +304,22 @@ def test_a_held_call_is_decided_with_its_exact_arguments(console: Console, perso
     decided = console.client.get(f"/v1/approvals/{entry['id']}", dict)
     assert (decided["state"], decided["reason"]) == ("rejected", "paid in cash")
     assert person.post(f"/approvals/{entry['id']}", data=form).status_code == 409
+
+
+def test_a_version_of_the_policies_says_what_it_gave_and_took(console: Console, person: httpx2.Client) -> None:
+    running = console.client.get("/v1/policies", dict)
+    first = running["version"]
+    assert "Nothing ran before it." in text(person.get(f"/policies/versions/{first}"))
+    more = '@id("no-mail") forbid(principal, action, resource == Tool::"files/read_file");\n'
+    body = {"files": [*running["files"], {"name": "more.cedar", "text": more}], "reason": "Nobody reads files now"}
+    try:
+        version = console.client.post("/v1/policies/publish", dict, body)["version"]
+        page = text(person.get(f"/policies/versions/{version}"))
+        assert "Nobody reads files now" in page
+        assert re.search(r"Lost [^.]*clerk[^.]* files/read_file .* deny by no-mail", page), page
+        assert "1 rule no test decides by" in page or "rules no test decides by" in page
+        assert "no-mail forbid more.cedar:1 untested" in page
+        assert version[7:19] in text(person.get("/policies"))
+    finally:
+        console.client.post("/v1/policies/rollback", dict, {"version": first, "reason": "the test is over"})
+    assert person.get("/policies/versions/sha256:0").status_code == 404

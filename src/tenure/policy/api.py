@@ -95,12 +95,15 @@ class ValidateOut(BaseModel):
 
 
 class LoadedOut(BaseModel):
-    """A good load; ``changed`` says whether another version runs now, ``before`` which one ran."""
+    """A good load; ``changed`` says whether another version runs now, ``before`` which one ran, ``tests`` how many
+    passed, and ``untested`` which rules none of them decides by (a rollback asks no tests)."""
 
     version: str
     files: list[str]
     changed: bool
     before: str | None
+    tests: int
+    untested: list[str]
 
 
 class PublishIn(BaseModel):
@@ -263,14 +266,15 @@ def validate(actor: TheActor, body: ValidateIn) -> ValidateOut:
     return ValidateOut(
         valid=not checked.faults,
         version=checked.bundle.version if checked.bundle else None,
-        policies=[_rule(rule) for rule in checked.bundle.rules] if checked.bundle else [],
+        policies=[rule_out(rule) for rule in checked.bundle.rules] if checked.bundle else [],
         faults=[FaultOut.model_validate(asdict(fault)) for fault in checked.faults],
         tests=[_test(result) for result in report.results] if report else [],
         untested=list(report.untested) if report else [],
     )
 
 
-def _rule(rule: Rule) -> RuleOut:
+def rule_out(rule: Rule) -> RuleOut:
+    """A policy as it is told."""
     return RuleOut(
         id=rule.id,
         file=rule.file,
@@ -335,7 +339,7 @@ def explain(world: TheWorld, actor: TheActor, call_id: str) -> ExplainedOut:
         same=found.same,
         missing=found.missing,
         rules=[
-            AppliedOut(**_rule(rule).model_dump(), applies=applies, determined=rule.id in past.decided.policies)
+            AppliedOut(**rule_out(rule).model_dump(), applies=applies, determined=rule.id in past.decided.policies)
             for rule, applies in found.rules
         ],
     )

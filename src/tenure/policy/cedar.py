@@ -314,7 +314,7 @@ def _reads(node: Any) -> Reads:
     if _is_context(node) or (isinstance(node, pst.EntityLit) and str(node.value.type) in TAG_TYPE.values()):
         return Reads(opaque=True)
     reads = Reads()
-    for child in _children(node):
+    for child in children(node):
         reads |= _reads(child)
     return reads
 
@@ -327,10 +327,11 @@ def _looked_for(node: Any) -> list[tuple[str, str]]:
         if isinstance(left, pst.GetAttr) and _is_context(left.base) and left.attr in _NAMED:
             texts = node.right.elements if isinstance(node.right, pst.Set) else (node.right,)
             found = [(left.attr, text.value) for text in texts if isinstance(text, pst.StringLit)]
-    return found + [name for child in _children(node) for name in _looked_for(child)]
+    return found + [name for child in children(node) for name in _looked_for(child)]
 
 
-def _children(node: Any) -> list[Any]:
+def children(node: Any) -> list[Any]:
+    """The expressions that an expression is made of."""
     if isinstance(node, pst.Record):
         return list(node.fields.values())
     if isinstance(node, pst.Set):

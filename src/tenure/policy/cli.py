@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Annotated, Any
 
 import typer
 
+from tenure.client import Client
 from tenure.client.cli import confirm, connect, console, emit, fault_line, handle_errors, table
 from tenure.kernel.errors import Refused
+from tenure.policy.sources import read_source
 
 commands = typer.Typer(name="policy", help="Policies: show, test, publish, roll back.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_AT = "; FOLDER@REVISION for what git has of it"
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -56,16 +59,6 @@ def _render(policies: dict[str, Any]) -> None:
             console.print(f"  {fault_line(fault)}", markup=False, soft_wrap=True)
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    paths = sorted((*path.glob("*.cedar"), *path.glob("*.test.yaml"))) if path.is_dir() else [path]
-    if not paths:
-        raise Refused("no_policy_files", f"{path} holds no .cedar file.")
-    try:
-        return [{"name": file.name, "text": file.read_text(encoding="utf-8")} for file in paths]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused("unreadable_policy_file", f"{path} cannot be read: {error}.") from error
-
-
 def _faults(verdict: dict[str, Any]) -> None:
     for fault in verdict["faults"]:
         console.print(fault_line(fault), style="red", markup=False, soft_wrap=True)
@@ -91,11 +84,11 @@ def history(limit: Annotated[int, typer.Option(help="How many.")] = 20, as_json:
 @commands.command()
 @handle_errors
 def validate(
-    path: Annotated[Path, typer.Argument(help="A Cedar file or a folder of them.")], as_json: Json = False
+    path: Annotated[str, typer.Argument(help=f"A Cedar file or a folder of them{_AT}.")], as_json: Json = False
 ) -> None:
     """Check files without publishing them; exit status 1 and file and line of every fault when they are broken."""
     with connect() as client:
-        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": _read(path)})
+        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": read_source(path).files})
 
     def render() -> None:
         _faults(verdict)
@@ -112,12 +105,12 @@ def validate(
 @commands.command("test")
 @handle_errors
 def run_tests(
-    path: Annotated[Path, typer.Argument(help="A folder of policies with NAME.test.yaml files beside them.")],
+    path: Annotated[str, typer.Argument(help=f"A folder of policies with NAME.test.yaml files beside them{_AT}.")],
     as_json: Json = False,
 ) -> None:
     """Run the tests beside policies without publishing; exit status 1 when one fails. Lists what no test decides by."""
     with connect() as client:
-        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": _read(path)})
+        verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": read_source(path).files})
 
     def render() -> None:
         _faults(verdict)
@@ -138,13 +131,14 @@ def run_tests(
 @commands.command()
 @handle_errors
 def publish(
-    path: Annotated[Path, typer.Argument(help="A folder of policies, with their tests.")],
+    path: Annotated[str, typer.Argument(help=f"A folder of policies, with their tests{_AT}.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the history and the audit.")],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Run these policies from now on, when they compile and their tests pass. Says first what would change."""
-    files = _read(path)
+    """Run these policies from now on, when they compile and their tests pass. The history names the commit."""
+    source = read_source(path)
+    files = source.files
     with connect() as client:
         running = client.get("/v1/policies", dict[str, Any])["version"]
         verdict = client.post("/v1/policies/validate", dict[str, Any], {"files": files})
@@ -155,11 +149,12 @@ def publish(
         text = (
             f"Version {verdict['version']} will run instead of {running or 'none'} "
             f"({len(verdict['policies'])} policies, {len(verdict['tests'])} tests pass{untested}), "
-            "for every call from now on."
+            "for every call from now on. `tenure policy diff` says what agents gain and lose by it."
         )
         if verdict["version"] != running:
             confirm(text, yes)
-        body = {"files": files, "reason": reason, "expected": running}
+        why = f"{reason} ({source.origin})" if source.origin else reason
+        body = {"files": files, "reason": why, "expected": running}
         loaded = client.post("/v1/policies/publish", dict[str, Any], body)
     _loaded(loaded, as_json)
 
@@ -186,7 +181,13 @@ def rollback(
 
 def _loaded(loaded: dict[str, Any], as_json: bool) -> None:
     word = "running" if loaded["changed"] else "unchanged"
-    emit(loaded, as_json, lambda: console.print(f"{word}: version {loaded['version']}", soft_wrap=True))
+
+    def render() -> None:
+        console.print(f"{word}: version {loaded['version']}", soft_wrap=True)
+        for rule in loaded["untested"]:
+            console.print(f"no test decides by {rule}", style="yellow", markup=False)
+
+    emit(loaded, as_json, render)
 
 
 @commands.command()
@@ -201,16 +202,79 @@ def reload(as_json: Json = False) -> None:
 @commands.command()
 @handle_errors
 def replay(
-    path: Annotated[Path, typer.Argument(help="A Cedar file or a folder of them, which need not run.")],
+    path: Annotated[str, typer.Argument(help=f"A Cedar file or a folder of them, which need not run{_AT}.")],
     days: Annotated[float, typer.Option(help="How far to look back.")] = 7,
     agent: Annotated[str, typer.Option(help="Only the calls of this agent.")] = "",
     as_json: Json = False,
 ) -> None:
     """Decide the calls that really happened by these policies: which would have come out otherwise."""
-    body = {"files": _read(path), "days": days, "agent": agent or None}
+    body = {"files": read_source(path).files, "days": days, "agent": agent or None}
     with connect(timeout=600) as client:
         found = client.post("/v1/policies/replay", dict[str, Any], body)
     emit(found, as_json, lambda: _replayed(found, days))
+
+
+@commands.command()
+@handle_errors
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help=f"A version, `running`, a Cedar file or a folder{_AT}.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same; left out, A is held against what runs.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say what agents gain and lose when policies B take the place of A: which agents, on which resources, when."""
+    with connect(timeout=600) as client:
+        before, after = (first, second) if second else ("running", first)
+        body = {"before": _side(client, before), "after": _side(client, after)}
+        found = client.post("/v1/policies/diff", dict[str, Any], body)
+    emit(found, as_json, lambda: _compared(found))
+
+
+def _side(client: Client, place: str) -> dict[str, Any]:
+    if place == "running":
+        return {}
+    if not place.startswith("sha256:"):
+        return {"files": read_source(place).files}
+    loads = client.get("/v1/policies/history", list[dict[str, Any]], limit=1_000)
+    known = {load["version"] for load in loads if load["version"].startswith(place)}
+    if len(known) > 1:
+        raise Refused("ambiguous_version", f"{len(known)} versions begin with {place}.", fix="Say more of it.")
+    return {"version": next(iter(known), place)}
+
+
+_SIGNS = {"gained": ("GAINED", "green"), "lost": ("LOST", "red"), "duties": ("DUTIES", "yellow")}
+
+
+def _compared(found: dict[str, Any]) -> None:
+    for word, rules in (("+", found["added"]), ("-", found["removed"]), ("~", found["rewritten"])):
+        for rule in rules:
+            console.print(f"{word} {rule['effect']} {rule['id']} ({rule['file']}:{rule['line']})", markup=False)
+    for change in found["changes"]:
+        word, style = _SIGNS[change["change"]]
+        who, what = _some(change["agents"]), _some(change["resources"])
+        came = " -> ".join(_outcome(change[side]) for side in ("before", "after"))
+        console.print(f"{word:7}{who}: {change['action']} {what}: {came}", style=style, markup=False, soft_wrap=True)
+        for case in change["when"]:
+            if case:
+                console.print(f"       when {' and '.join(case)}", markup=False, soft_wrap=True)
+        example = change["example"]
+        shown = {"arguments": example["arguments"]} | example["facts"]
+        console.print(f"       as in {example['resource']} {json.dumps(shown)}", markup=False, soft_wrap=True)
+    counted = f"{found['agents']} agents, {found['grants']} grants, {found['calls']:,} calls decided by both"
+    console.print(f"{'' if found['changes'] else 'Nothing is decided otherwise. '}Looked at: {counted}.")
+    if found["waiting"]:
+        console.print(f"As if they were in production: {_some(found['waiting'])}.", markup=False)
+    for gap in found["gaps"]:
+        console.print(f"Not looked at: {gap['what']} ({_some(gap['whose'])})", style="yellow", markup=False)
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _outcome(outcome: dict[str, Any]) -> str:
+    duties = [duty for duty in outcome["obligations"] if duty != "approve"]
+    return f"{outcome['effect']}{' with ' + ', '.join(duties) if duties else ''} by {_some(outcome['policies'])}"
 
 
 _WOULD = {"deny": "denied", "hold": "held", "allow": "allowed"}

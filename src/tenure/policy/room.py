@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from fastapi import APIRouter
+
 from tenure.base.room import Flow, Room
-from tenure.policy.api import router
+from tenure.policy import api
+from tenure.policy.diff import api as diff_api
 from tenure.policy.flow import Watch
 
 _watch = Watch()
+_router = APIRouter()
+_router.include_router(api.router)
+_router.include_router(diff_api.router)
 
 ROOM = Room(
     name="policy",
@@ -15,7 +21,7 @@ ROOM = Room(
         "rollback, upgrade), reason, tests (how many passed), untested (policies that no test decides by)",
         "policy.rejected": "The policies folder is broken and was refused; data: faults (file, line, problem), running",
     },
-    router=router,
+    router=_router,
     flows=(Flow("policy.watch", _watch.find, _watch.step, every=1.0),),
     start=_watch.start,
 )

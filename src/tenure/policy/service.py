@@ -43,12 +43,15 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A good load. ``changed``: whether another version runs now; ``before``: the one that ran."""
+    """A good load. ``changed``: whether another version runs now; ``before``: the one that ran. ``tests``: how many
+    passed; ``untested``: the rules that none of them decides by (neither is asked at a rollback)."""
 
     version: str
     files: tuple[str, ...]
     changed: bool
     before: str | None = None
+    tests: int = 0
+    untested: tuple[str, ...] = ()
 
 
 def folder_of(config: Config, workspace: str) -> Path:
@@ -240,7 +243,9 @@ def _run(
         looked = seen if seen is not None else state.seen if state else ""
         if state is None or (state.version, state.seen, state.problem) != (bundle.version, looked, None):
             store.save_state(tx, workspace, version=bundle.version, seen=looked, problem=None, now=now)
-    return Loaded(bundle.version, tuple(names), running != bundle.version, running)
+    report = checked.report or Report((), ())
+    changed = running != bundle.version
+    return Loaded(bundle.version, tuple(names), changed, running, len(report.results), report.untested)
 
 
 def _reject(world: World, actor: Actor, workspace: str, seen: str, faults: Sequence[Fault]) -> None:

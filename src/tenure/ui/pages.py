@@ -32,6 +32,7 @@ from tenure.ui import breakers as stops
 from tenure.ui import notify as told
 from tenure.ui import owners as answering
 from tenure.ui import people as members
+from tenure.ui import policies as written
 from tenure.ui import tools as granted
 from tenure.ui.gate import (
     PROGRAMS,
@@ -299,22 +300,6 @@ async def audit(request: Request, after: int | None = None, verify: str = "") ->
     )
 
 
-@router.get("/policies")
-async def policies(request: Request, done: str = "") -> Response:
-    """The policy files that decide now, and what was wrong with the last ones that were refused."""
-    api = api_of(request)
-    around, answer = await asyncio.gather(frame(api), api.get("/v1/policies"))
-    return render(
-        request,
-        "policies.html",
-        frame=around,
-        version=str(answer.get("version") or ""),
-        files=items(answer, "files"),
-        problem=answer.get("last_problem"),
-        done=done,
-    )
-
-
 @router.get("/account")
 async def account(request: Request, done: str = "") -> Response:
     """How the person logs in, where they are logged in, and what their programs show."""
@@ -377,6 +362,7 @@ def create_router() -> APIRouter:
     console.include_router(members.router)
     console.include_router(stops.router)
     console.include_router(autonomy.router)
+    console.include_router(written.router)
     console.include_router(credentials.router)
     console.include_router(revocations.router)
     console.include_router(told.router)

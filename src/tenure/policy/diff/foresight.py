@@ -1,0 +1,64 @@
+"""The verb that looks ahead: what agents gain and lose when one set of policies takes another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tenure.base.room import World
+from tenure.kernel.snapshot import AgentFact
+from tenure.policy import service
+from tenure.policy.diff.changes import Comparison, compare
+from tenure.policy.model import Bundle, Rule, compile_bundle
+from tenure.registry import service as registry
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One set of policies: those of a version that ran, or these files; with neither, what runs now."""
+
+    version: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two versions ("" for no policies at all), what is written otherwise in which, and what is decided otherwise.
+    ``rewritten`` have the same id in both and say something else; that may change a decision or none."""
+
+    before: str
+    after: str
+    added: tuple[Rule, ...]
+    removed: tuple[Rule, ...]
+    rewritten: tuple[Rule, ...]
+    found: Comparison
+
+
+def diff(world: World, workspace: str, before: Side, after: Side) -> Compared:
+    """Compares two sets of policies over the agents of the workspace as they are registered now. Raises Refused 404 for
+    a version that never ran here, ``policy_invalid`` for files that do not compile."""
+    old, new = _bundle(world, workspace, before), _bundle(world, workspace, after)
+    with world.read() as connection:
+        agents = [fact for fact in registry.agent_facts(connection).values() if fact.workspace == workspace]
+    return compared(old, new, agents, world.clock().timestamp())
+
+
+def compared(old: Bundle, new: Bundle, agents: Sequence[AgentFact], at: float) -> Compared:
+    """Compares two sets of policies over ``agents``, at a moment (Unix seconds)."""
+    was, now = ({rule.id: rule for rule in bundle.rules} for bundle in (old, new))
+    return Compared(
+        before=old.version if old.rules else "",
+        after=new.version if new.rules else "",
+        added=tuple(rule for ident, rule in now.items() if ident not in was),
+        removed=tuple(rule for ident, rule in was.items() if ident not in now),
+        rewritten=tuple(rule for ident, rule in now.items() if ident in was and was[ident].node != rule.node),
+        found=compare(old, new, agents, at),
+    )
+
+
+def _bundle(world: World, workspace: str, side: Side) -> Bundle:
+    if side.version is not None:
+        files = service.version_files(world, workspace, side.version)
+    else:
+        files = side.files or service.show(world, workspace).files
+    return compile_bundle(service.policies_of(files))

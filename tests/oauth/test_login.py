@@ -25,6 +25,7 @@ from tenure.oauth.login import programs, service
 from tenure.oauth.login.model import LOGIN_DAYS, Login, Program, Turned
 from tenure.oauth.model import Answer, Form
 from tenure.registry import service as registry
+from tenure.revocation import service as revocation
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest
 
@@ -126,7 +127,8 @@ def principal(world: World, made: Answer) -> Any:
 def dead(world: World) -> set[str]:
     """The instances that gateways must not let in any more."""
     with world.read() as conn:
-        return set(oauth.revoked(conn, world.clock()))
+        facts = revocation.facts(conn, world.clock(), ["default"], "default")
+    return set(facts["default"].instances) if facts else set()
 
 
 @pytest.mark.req("R024", "R091")

@@ -78,7 +78,6 @@ class Publisher:
                 ),
                 revocations=revocation.facts(connection, now, workspaces, world.config.workspace),
                 secrets=identity.gateway_secrets(world.config, now),
-                revoked=oauth.revoked(connection, now),
                 audiences=oauth.resources(world.config),
                 people=identity.person_facts(connection),
                 credentials=secrets.facts(connection, agents, now),

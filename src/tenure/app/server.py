@@ -39,7 +39,6 @@ from tenure.identity import model as identity_rules
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor
-from tenure.oauth import service as oauth
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
 from tenure.ui import gate, pages
@@ -121,8 +120,7 @@ def _who(world: World, authorization: str | None, cookie: str | None, background
         with world.read() as connection:
             agent = registry.get_agent(connection, principal.workspace, principal.agent)
             revoked = revocation.refuses(connection, principal, world.clock())
-            ended = oauth.is_revoked(connection, principal)
-        if revoked or ended or agent is None or agent.credential_epoch != principal.credential_epoch:
+        if revoked or agent is None or agent.credential_epoch != principal.credential_epoch:
             raise Refused(
                 "credential_revoked",
                 f"This credential of agent {principal.agent} is dead.",

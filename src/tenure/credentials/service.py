@@ -18,6 +18,11 @@ from tenure.revocation import service as revocation
 from tenure.revocation.model import Kind, Mark
 from tenure.runtime import service as runtime
 
+_ELSEWHERE = {
+    Kind.REPLACED: "An agent's credentials are replaced by `tenure rotate AGENT`.",
+    Kind.TOKEN: "Send the token to `POST /oauth/revoke`.",
+}
+
 
 def look(world: World, conn: Connection, actor: Actor, kind: Kind, subject: str) -> Effects:
     """What revoking this would do. Raises Refused: 403 for who may not, 404 for what is not there."""
@@ -34,8 +39,8 @@ def look(world: World, conn: Connection, actor: Actor, kind: Kind, subject: str)
             return _person(conn, actor, subject)
         case Kind.WORKSPACE:
             return _workspace(conn, actor, subject)
-        case Kind.REPLACED:
-            raise Refused("bad_kind", "Credentials are replaced by rotating them.", fix="Use `tenure rotate agent`.")
+        case Kind.REPLACED | Kind.TOKEN:
+            raise Refused("bad_kind", f"`{kind}` is not revoked here.", fix=_ELSEWHERE[kind])
 
 
 def revoke(world: World, actor: Actor, kind: Kind, subject: str, reason: str) -> Revoked:

@@ -94,8 +94,6 @@ class Pipeline:
         agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}")
         if agent is None or agent.credential_epoch != principal.credential_epoch:
             raise self._dead_credential(principal, agent, now)
-        if _revoked(principal, snapshot):
-            raise self._dead_credential(principal, agent, now)
         revoked = snapshot.revocations.get(principal.workspace)
         if revoked is not None and (why := revoked.refuses(principal)):
             raise self._refused(principal, agent, why, now)
@@ -224,9 +222,6 @@ class Pipeline:
             stale=facts.stale,
             at=at,
         )
-        if snapshot is not None and _revoked(principal, snapshot) and decision.effect is not Effect.DENY:
-            reason = "The credential of this call was revoked."
-            decision = Decision(Effect.DENY, reason, (CREDENTIAL,), (), decision.policy_version)
         if revoked is not None and decision.effect is not Effect.DENY and (why := revoked.covers(principal)):
             decision = Decision(Effect.DENY, why, (CREDENTIAL,), (), decision.policy_version)
         if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
@@ -406,12 +401,6 @@ class Pipeline:
         )
         self.spool.append(event)
         return event
-
-
-def _revoked(principal: Principal, snapshot: Snapshot) -> bool:
-    """Whether this very token, or the instance that it is of, was revoked."""
-    revoked = snapshot.revoked
-    return bool(revoked) and (principal.instance in revoked or principal.token_id in revoked)
 
 
 class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfunction)

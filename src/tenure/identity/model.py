@@ -199,6 +199,10 @@ def secret_hash(secret: str) -> str:
     return hashlib.sha256(b"tenure secret v1\n" + secret.encode("utf-8", "replace")).hexdigest()
 
 
+subject_of = chain.subject_of
+claims_of = chain.claims_of
+
+
 def subject(workspace: str, agent: str) -> str:
     """An agent's name to the world, as a SPIFFE id."""
     return chain.spiffe_id(workspace, agent)

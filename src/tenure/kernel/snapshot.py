@@ -261,9 +261,10 @@ class PersonFact:
 
 @dataclass(frozen=True, slots=True)
 class RevokedFact:
-    """What was revoked in a workspace and could still be shown: credentials of these instances, of these releases and
-    by these keys, and those that were issued for a person up to a moment (Unix seconds). ``agents``: credentials of an
-    agent that were issued up to a moment were replaced, and the time in which both were good is over.
+    """What was revoked in a workspace and could still be shown: ``tokens`` by their id, credentials of these instances,
+    of these releases and by these keys, and those that were issued for a person up to a moment (Unix seconds).
+    ``agents``: credentials of an agent that were issued up to a moment were replaced, and the time in which both were
+    good is over.
 
     What revokes everything of an agent is its ``credential_epoch``; a workspace's is that of all its agents."""
 
@@ -273,11 +274,14 @@ class RevokedFact:
     keys: frozenset[str] = frozenset()
     people: Mapping[str, float] = field(default_factory=dict)
     agents: Mapping[str, float] = field(default_factory=dict)
+    tokens: frozenset[str] = frozenset()
 
     def covers(self, principal: Principal) -> str:
         """What of the credential was revoked, in words; empty when nothing was."""
         if principal.instance in self.instances:
             return f"Instance {principal.instance} was revoked."
+        if principal.token_id in self.tokens:
+            return "This token was revoked."
         if principal.release in self.releases:
             return f"Release {principal.release} was revoked."
         if principal.key in self.keys:
@@ -313,8 +317,7 @@ class Snapshot:
     """All facts. ``max_age_s``: a gateway that has heard nothing for longer decides as if told to stop (D1).
 
     ``secrets`` are the keys that the gateways of an installation share, by an id that sorts by age, each 32 bytes in
-    base64url. They are told to gateways only and kept in memory only. ``revoked`` are ids of tokens and of instances
-    that are dead though their signature holds, each with the Unix seconds when it is dead by itself; ``audiences`` are
+    base64url. They are told to gateways only and kept in memory only. ``audiences`` are
     what tokens may be made out for, and where each is good (``oauth.model.surfaces``). ``breakers`` are
     those of more than one agent, by ``<workspace>/<scope>/<name>`` (``breaker.model``); an agent's own is in its fact.
     ``credentials`` are the
@@ -334,7 +337,6 @@ class Snapshot:
     revocations: Mapping[str, RevokedFact] = field(default_factory=dict)  # by workspace
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact] = field(default_factory=dict)
-    revoked: Mapping[str, float] = field(default_factory=dict)
     audiences: Mapping[str, str] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact] = field(default_factory=dict)
@@ -356,7 +358,6 @@ class Delta:
     revocations: Mapping[str, RevokedFact | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     people: Mapping[str, PersonFact | None] = field(default_factory=dict)
-    revoked: Mapping[str, float | None] = field(default_factory=dict)
     audiences: Mapping[str, str | None] = field(default_factory=dict)
     breakers: Mapping[str, BreakerFact | None] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact | None] = field(default_factory=dict)
@@ -403,7 +404,6 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         revocations=_changed(old.revocations, new.revocations),
         secrets=_changed(old.secrets, new.secrets),
         people=_changed(old.people, new.people),
-        revoked=_changed(old.revoked, new.revoked),
         audiences=_changed(old.audiences, new.audiences),
         breakers=_changed(old.breakers, new.breakers),
         credentials=_changed(old.credentials, new.credentials),
@@ -414,7 +414,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
 def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
-    more = (delta.revoked, delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
+    more = (delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
     return not (any(facts) or any(more))
 
 
@@ -435,7 +435,6 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         revocations=_merged(snapshot.revocations, delta.revocations),
         secrets=_merged(snapshot.secrets, delta.secrets),
         people=_merged(snapshot.people, delta.people),
-        revoked=_merged(snapshot.revoked, delta.revoked),
         audiences=_merged(snapshot.audiences, delta.audiences),
         breakers=_merged(snapshot.breakers, delta.breakers),
         credentials=_merged(snapshot.credentials, delta.credentials),

@@ -110,6 +110,9 @@ class IntrospectionOut(BaseModel):
     instance: str | None = None
     session: str | None = None
     cnf: dict[str, str] | None = None
+    scope: str | None = None
+    task: str | None = None
+    act: dict[str, Any] | None = None
 
 
 class OAuthError(BaseModel):

@@ -15,11 +15,10 @@ from tenure.base.access import permit
 from tenure.base.config import Config
 from tenure.base.room import World
 from tenure.identity import service as identity
-from tenure.identity.model import LEEWAY_S, MAX_TTL_S
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
-from tenure.kernel.values import Actor, Event, Principal, Status
+from tenure.kernel.values import Actor, Event, Status
 from tenure.oauth import clients, jose, store, tokens
 from tenure.oauth.doors import doors_of
 from tenure.oauth.grants.grant import Spent
@@ -45,6 +44,7 @@ from tenure.oauth.model import (
 )
 from tenure.registry import service as registry
 from tenure.registry.model import thing
+from tenure.revocation import service as revocation
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 (an address)
 INTROSPECT_PATH, REVOKE_PATH = "/oauth/introspect", "/oauth/revoke"
@@ -157,7 +157,7 @@ def revoke_key(world: World, actor: Actor, agent_name: str, thumbprint: str) -> 
                 status=404,
             )
         if store.revoke_key(conn, key, now, actor.name):
-            store.revoke(conn, key.workspace, [key.instance], now + timedelta(seconds=MAX_TTL_S + LEEWAY_S))
+            revocation.end_instance(conn, key.workspace, key.instance, now, actor.name, "its key was revoked")
             events.append(conn, [_of_key("agent_key.revoked", actor.name, key, now, {"key": key.thumbprint})])
         return store.key(conn, key.workspace, key.agent, key.thumbprint) or key
 
@@ -336,14 +336,3 @@ def _tell(  # noqa: PLR0917 (the facts of one refusal)
             data=data,
         )
         events.append(conn, [event])
-
-
-def revoked(conn: Connection, now: datetime) -> dict[str, float]:
-    """What gateways must not let in any more, though its signature holds: ids of tokens and of instances, and the Unix
-    seconds when each is dead by itself."""
-    return store.revoked(conn, now)
-
-
-def is_revoked(conn: Connection, principal: Principal) -> bool:
-    """Whether the token that shows ``principal``, or the instance that it is of, was revoked."""
-    return store.is_revoked(conn, principal.workspace, (principal.token_id, principal.instance))

@@ -1,9 +1,8 @@
-"""What the database keeps of the authorization server: public keys of agents, what was used once, what was revoked."""
+"""What the database keeps of the authorization server: public keys of agents, and what was used once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,15 +38,6 @@ used_table = sa.Table(
     sa.Column("what", sa.String(64), primary_key=True),
     sa.Column("until", UtcTime, nullable=False),
     sa.Index("ix_oauth_used_until", "until"),
-)
-
-revoked_table = sa.Table(
-    "oauth_revoked",
-    metadata,
-    sa.Column("workspace", sa.String(63), primary_key=True),
-    sa.Column("what", sa.String(64), primary_key=True),
-    sa.Column("until", UtcTime, nullable=False),
-    sa.Index("ix_oauth_revoked_until", "until"),
 )
 _k = key_table.c
 
@@ -108,41 +98,14 @@ def use(connection: Connection, workspace: str, what: str, until: datetime) -> b
     return connection.execute(statement).first() is not None
 
 
-def revoke(connection: Connection, workspace: str, whats: Sequence[str], until: datetime) -> None:
-    """Ends tokens, by their own id or by their instance, for as long as they would live."""
-    for what in whats:
-        statement = insert(connection, revoked_table).values(workspace=workspace, what=what, until=until)
-        connection.execute(statement.on_conflict_do_update(index_elements=["workspace", "what"], set_={"until": until}))
-
-
-def revoked(connection: Connection, now: datetime) -> dict[str, float]:
-    """What was revoked and could still be shown, in all workspaces: id to the Unix seconds when it ends by itself."""
-    query = sa.select(revoked_table.c.what, revoked_table.c.until).where(revoked_table.c.until > now)
-    return {row.what: row.until.timestamp() for row in connection.execute(query)}
-
-
-def is_revoked(connection: Connection, workspace: str, whats: Sequence[str]) -> bool:
-    """Whether one of these was revoked."""
-    query = sa.select(revoked_table.c.what).where(
-        revoked_table.c.workspace == workspace, revoked_table.c.what.in_(whats)
-    )
-    return connection.execute(query.limit(1)).first() is not None
-
-
 def forget(connection: Connection, before: datetime, limit: int = 5000) -> int:
     """Drops what is refused anyway by now; how much there was."""
-    dropped = 0
-    for table in (used_table, revoked_table):
-        old = sa.select(table.c.workspace, table.c.what).where(table.c.until < before).limit(limit)
-        dropped += connection.execute(
-            sa.delete(table).where(sa.tuple_(table.c.workspace, table.c.what).in_(old))
-        ).rowcount
-    return dropped
+    old = sa.select(used_table.c.workspace, used_table.c.what).where(used_table.c.until < before).limit(limit)
+    gone = sa.delete(used_table).where(sa.tuple_(used_table.c.workspace, used_table.c.what).in_(old))
+    return connection.execute(gone).rowcount
 
 
 def forgettable(connection: Connection, before: datetime) -> bool:
     """Whether there is anything to drop."""
-    return any(
-        connection.execute(sa.select(table.c.what).where(table.c.until < before).limit(1)).first() is not None
-        for table in (used_table, revoked_table)
-    )
+    query = sa.select(used_table.c.what).where(used_table.c.until < before)
+    return connection.execute(query.limit(1)).first() is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -11,14 +10,14 @@ from tenure.base import events
 from tenure.base.access import may
 from tenure.base.room import World
 from tenure.identity import service as identity
-from tenure.identity.model import LEEWAY_S, Verified, verified
+from tenure.identity.model import LEEWAY_S, Verified, claims_of, subject_of, verified
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event
-from tenure.oauth import store
 from tenure.oauth.model import Client, Targets, client_id
 from tenure.registry import service as registry
 from tenure.registry.model import ACTING, thing
+from tenure.revocation import service as revocation
 
 
 def _read(world: World, conn: Connection, token: str, targets: Targets) -> Verified | None:
@@ -50,7 +49,7 @@ def introspect(world: World, who: Client | Actor, token: str, targets: Targets) 
         principal = found.principal
         agent = registry.get_agent(conn, principal.workspace, principal.agent)
         dead = agent is None or agent.state not in ACTING or agent.credential_epoch != principal.credential_epoch
-        gone = store.is_revoked(conn, principal.workspace, (principal.token_id, principal.instance))
+        gone = revocation.refuses(conn, principal, world.clock())
     if dead or gone:
         return {"active": False}
     name = client_id(principal.workspace, principal.agent)
@@ -58,7 +57,7 @@ def introspect(world: World, who: Client | Actor, token: str, targets: Targets) 
     return bound | {
         "active": True,
         "iss": identity.issuer(world.config),
-        "sub": principal.on_behalf_of or name,
+        "sub": subject_of(principal),
         "client_id": name,
         "aud": found.audience,
         "jti": principal.token_id,
@@ -68,6 +67,7 @@ def introspect(world: World, who: Client | Actor, token: str, targets: Targets) 
         "release": principal.release,
         "instance": principal.instance,
         "session": principal.session,
+        **{name: value for name, value in claims_of(principal).items() if name in ("act", "scope", "task")},
     }
 
 
@@ -79,15 +79,14 @@ def revoke(world: World, who: Client | Actor, token: str, targets: Targets) -> b
         if found is None or not _concerns(conn, found, who, "agents:keys"):
             return False
         principal = found.principal
-        if not store.is_revoked(conn, principal.workspace, (principal.token_id,)):
-            until = datetime.fromtimestamp(principal.expires_at, UTC)
-            store.revoke(conn, principal.workspace, [principal.token_id], until)
+        by = who.name if isinstance(who, Actor) else f"agent:{who.agent}"
+        if revocation.end_token(conn, principal, world.clock(), by):
             event = Event(
                 id=new_id(),
                 type="agent_token.revoked",
                 time=world.clock(),
                 workspace=principal.workspace,
-                actor=who.name if isinstance(who, Actor) else f"agent:{who.agent}",
+                actor=by,
                 agent=principal.agent,
                 release=principal.release,
                 instance=principal.instance,

@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     AGENT = "agent"
     INSTANCE = "instance"
+    TOKEN = "token"  # noqa: S105 (a kind)
     RELEASE = "release"
     KEY = "key"
     PERSON = "person"
@@ -49,6 +50,8 @@ def fact(workspace: str, marks: Iterable[Mark]) -> RevokedFact:
         match mark.kind:
             case Kind.INSTANCE:
                 out = replace(out, instances=out.instances | {mark.subject})
+            case Kind.TOKEN:
+                out = replace(out, tokens=out.tokens | {mark.subject})
             case Kind.RELEASE:
                 out = replace(out, releases=out.releases | {mark.subject})
             case Kind.KEY:

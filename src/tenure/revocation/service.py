@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
@@ -32,6 +32,23 @@ def mark(
     made = Mark(new_id(), actor.workspace, kind, subject, now, now + after, until, actor.name, reason)
     store.add(tx, made)
     return made
+
+
+def end_instance(  # noqa: PLR0917 (the parts of one fact)
+    tx: Connection, workspace: str, instance: str, now: datetime, by: str, reason: str
+) -> None:
+    """Ends all that was issued to an instance, such as the holder of a key or a login."""
+    mark_ = Mark(new_id(), workspace, Kind.INSTANCE, instance, now, now, now + REMEMBERED, by, reason)
+    store.add(tx, mark_)
+
+
+def end_token(tx: Connection, principal: Principal, now: datetime, by: str) -> bool:
+    """Ends the token that shows ``principal`` and no other; False when it had been ended."""
+    if store.of(tx, principal.workspace, [Kind.TOKEN], principal.token_id):
+        return False
+    until = datetime.fromtimestamp(principal.expires_at, UTC)
+    store.add(tx, Mark(new_id(), principal.workspace, Kind.TOKEN, principal.token_id, now, now, until, by, ""))
+    return True
 
 
 def facts(conn: Connection, now: datetime, workspaces: Iterable[str], home: str) -> dict[str, RevokedFact]:
@@ -73,8 +90,19 @@ def replaced_at(conn: Connection, workspace: str, agent: str) -> datetime | None
 
 
 def newest(conn: Connection, workspace: str) -> list[Mark]:
-    """What was revoked in a workspace, the newest first; at most 200."""
+    """What was revoked in a workspace, the newest first; at most 200. Single tokens, which agents end by themselves
+    all the time, are told by Events only."""
     return store.newest(conn, workspace)
+
+
+def forgettable(conn: Connection, now: datetime) -> bool:
+    """Whether there are marks of single tokens that have expired since."""
+    return store.forgettable(conn, now)
+
+
+def forget(conn: Connection, now: datetime) -> int:
+    """Drops marks of single tokens that have expired since; how many."""
+    return store.forget(conn, now)
 
 
 def came_due(conn: Connection, after: datetime, now: datetime) -> list[Mark]:

@@ -55,9 +55,22 @@ def of(connection: Connection, workspace: str, kinds: list[Kind], subject: str) 
 
 
 def newest(connection: Connection, workspace: str, limit: int = 200) -> list[Mark]:
-    """The marks of a workspace, the newest first."""
-    query = sa.select(mark_table).where(_t.workspace == workspace).order_by(_t.before.desc(), _t.id.desc())
-    return [_mark(row) for row in connection.execute(query.limit(limit))]
+    """The marks of a workspace but for single tokens', the newest first."""
+    query = sa.select(mark_table).where(_t.workspace == workspace, _t.kind != Kind.TOKEN)
+    query = query.order_by(_t.before.desc(), _t.id.desc()).limit(limit)
+    return [_mark(row) for row in connection.execute(query)]
+
+
+def forgettable(connection: Connection, now: datetime) -> bool:
+    """Whether there are marks of tokens that have expired."""
+    query = sa.select(_t.id).where(_t.kind == Kind.TOKEN, _t.until < now)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def forget(connection: Connection, now: datetime, limit: int = 5000) -> int:
+    """Drops marks of tokens that have expired; how many."""
+    old = sa.select(_t.id).where(_t.kind == Kind.TOKEN, _t.until < now).limit(limit)
+    return connection.execute(sa.delete(mark_table).where(_t.id.in_(old))).rowcount
 
 
 def came_due(connection: Connection, after: datetime, now: datetime) -> list[Mark]:

@@ -19,7 +19,6 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.scopes import Bound, bound, joined, widening
 from tenure.kernel.values import Actor, Principal
 from tenure.kernel.work import Work, handed_on, work_of
-from tenure.oauth import store
 from tenure.oauth.grants.client_credentials import acting, session_of
 from tenure.oauth.grants.grant import Grant
 from tenure.oauth.grants.jwt_bearer import believed, own_token
@@ -153,8 +152,7 @@ def _standing(conn: Connection, workspace: str, name: str, epoch: int, what: str
 
 
 def _alive(conn: Connection, shown: Principal, now: datetime) -> Principal:
-    gone = store.is_revoked(conn, shown.workspace, (shown.instance, shown.token_id))
-    if gone or revocation.refuses(conn, shown, now):
+    if revocation.refuses(conn, shown, now):
         raise _invalid("token_revoked", f"The token of {shown.agent} was revoked.")
     return shown
 

@@ -15,12 +15,11 @@ from tenure.base.access import may, permit
 from tenure.base.config import Config
 from tenure.base.room import World
 from tenure.identity import service as identity
-from tenure.identity.model import LEEWAY_S, MAX_TTL_S, secret_hash
+from tenure.identity.model import secret_hash
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
-from tenure.oauth import store as revocations
 from tenure.oauth.login import store
 from tenure.oauth.login.model import (
     CODE_S,
@@ -35,6 +34,7 @@ from tenure.oauth.login.model import (
 )
 from tenure.registry import service as registry
 from tenure.registry.model import AgentRecord, thing
+from tenure.revocation import service as revocation
 
 STARTS = (LifecycleState.STAGING, LifecycleState.PRODUCTION)
 """States in which an agent begins anything."""
@@ -182,8 +182,7 @@ def ended(conn: Connection, login: Login, now: datetime, by: str, why: str) -> b
     """Ends a login in the caller's transaction, with every token it had; whether it had not ended before."""
     if not store.change_login(conn, login, ended_at=now, ended_by=by, why=why):
         return False
-    until = now + timedelta(seconds=MAX_TTL_S + LEEWAY_S)
-    revocations.revoke(conn, login.workspace, [login.id], until)
+    revocation.end_instance(conn, login.workspace, login.id, now, by, f"the login ended: {why}")
     status = Status.ALLOWED if why == "revoked" else Status.FLAGGED
     events.append(conn, [of_login("login.ended", login, now, by, {"why": why}, status)])
     return True

@@ -82,7 +82,7 @@ def _each(work: Callable[[Request], object], batches: list[list[Request]]) -> fl
 
 def main() -> int:
     """Prints the table."""
-    here = Credentials()
+    here = Credentials(0.0)
 
     def believe(request: Request) -> object:
         return here.believe(request, None, SNAPSHOT, "mcp", time.time())

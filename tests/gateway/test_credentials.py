@@ -17,13 +17,14 @@ import httpx2
 import pytest
 from joserfc.jwk import ECKey
 
+from demo.processes import until
 from tenure.gateway import credentials
 from tenure.gateway.credentials import Credentials, Proofs
 from tenure.gateway.http import Request
 from tenure.identity.model import agent_claims, sign
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.snapshot import Snapshot
+from tenure.kernel.snapshot import RevokedFact, Snapshot
 from tenure.kernel.values import Principal
 from tenure.oauth.model import surfaces
 from tests.gateway.conftest import House, housed
@@ -42,6 +43,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, provider: ProviderProcess) -
     with housed(tmp_path_factory.mktemp("credentials"), provider) as house:
         house.control.change(audiences=surfaces(house.gateway.url, ISSUER))
         house.settle()
+        begun = time.time()
+        until(lambda: int(time.time()) > begun, "proofs that are younger than the gateway")
         yield house
 
 
@@ -136,8 +139,10 @@ def test_what_was_revoked_is_refused_from_the_moment_the_gateway_heard_of_it(hou
     assert ping(house, sent).status_code == ping(house, other).status_code == 200
     claims = base64.urlsafe_b64decode(sent.split(".")[1] + "==")
     jti = claims.partition(b'"jti":"')[2].partition(b'"')[0].decode()
-    gone = instance if what == "instance" else jti
-    house.control.change(revoked={gone: time.time() + 600})
+    fact = RevokedFact("default", instances=frozenset({instance}))
+    if what == "token":
+        fact = RevokedFact("default", tokens=frozenset({jti}))
+    house.control.change(revocations={"default": fact})
     house.settle()
     answer = ping(house, sent)
     assert answer.status_code == 401
@@ -211,7 +216,7 @@ def _request(sent: str) -> Request:
 @pytest.mark.usefixtures("small")
 def test_a_flood_of_distinct_bad_tokens_drives_out_no_good_one_and_fills_nothing(house: Any) -> None:
     snapshot: Snapshot = replace(house.control.snapshot)
-    here, now = Credentials(), time.time()
+    here, now = Credentials(0.0), time.time()
     good = token(house)
     principal = here.believe(_request(good), None, snapshot, "mcp", now)
     head, claims, _ = good.split(".")
@@ -225,6 +230,27 @@ def test_a_flood_of_distinct_bad_tokens_drives_out_no_good_one_and_fills_nothing
         here.believe(_request(token(house)), None, snapshot, "mcp", now)
     assert here.kept() == (20, 20)
     assert here.believe(_request(good), None, snapshot, "mcp", now) == principal  # looked at again, and good
+
+
+@pytest.mark.req("R039")
+def test_a_proof_is_good_once_at_each_gateway_and_at_none_that_began_after_it(house: Any) -> None:
+    """What is said of replays: gateways do not tell each other, so each would take a proof once, in its minute."""
+    now, sent = time.time(), token(house, jkt=MINE.thumbprint())
+    shown = {"authorization": f"DPoP {sent}", "dpop": proof(house, sent, iat=int(now))}
+    request, snapshot = Request("POST", "/mcp", headers=shown), house.control.snapshot
+    one, another, later = Credentials(now - 60), Credentials(now - 60), Credentials(now + 0.5)
+    for gateway in (one, another):
+        assert gateway.believe(request, None, snapshot, "mcp", now).agent == "clerk"
+        with pytest.raises(Refused) as again:
+            gateway.believe(request, None, snapshot, "mcp", now + 59)
+        assert again.value.code == "dpop_replayed"
+    with pytest.raises(Refused) as restarted:
+        later.believe(request, None, snapshot, "mcp", now + 1)
+    assert restarted.value.code == "dpop_replayed"
+    for gateway in (one, another, Credentials(now - 60)):
+        with pytest.raises(Refused) as old:
+            gateway.believe(request, None, snapshot, "mcp", now + 62)
+        assert old.value.code == "invalid_dpop_proof"
 
 
 @pytest.mark.usefixtures("small")

@@ -3,13 +3,25 @@ there, and calls tools as an agent of theirs, until they end it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import hashlib
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import pytest
+from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]  # (ships no types)
+from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]  # (as above)
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from mcp import Client as McpClient
 from mcp.client.auth import OAuthFlowError
+from mcp.client.streamable_http import streamable_http_client
 from playwright.sync_api import Browser, Page, Route, expect
 
 from demo.processes import until
@@ -340,3 +352,101 @@ def _holds(error: BaseException | None, kind: type[BaseException]) -> bool:
     if isinstance(error, BaseExceptionGroup) and any(_holds(one, kind) for one in error.exceptions):
         return True
     return error is not None and (_holds(error.__cause__, kind) or _holds(error.__context__, kind))
+
+
+class Proving(httpx2.Auth):
+    """Shows a bound token with a new proof for each request, by RFC 9449 and joserfc alone. ``sent``: each proof."""
+
+    def __init__(self, key: ECKey, token: str) -> None:
+        self._key, self._token = key, token
+        self.sent: list[str] = []
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """As the HTTP client asks for it."""
+        request.headers["authorization"] = f"DPoP {self._token}"
+        request.headers["dpop"] = proof(self._key, request.method, str(request.url), self._token)
+        self.sent.append(request.headers["dpop"])
+        yield request
+
+
+def proof(key: ECKey, method: str, url: str, token: str = "") -> str:
+    """A proof for one request, with a token or for one."""
+    claims: dict[str, Any] = {"jti": secrets.token_hex(16), "htm": method, "htu": url, "iat": int(time.time())}
+    if token:
+        claims["ath"] = urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+    return jwt.encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": key.as_dict(private=False)}, claims, key)
+
+
+def read_a_file(address: str, auth: httpx2.Auth) -> str:
+    """What the real MCP client makes of one call; in a thread, for Playwright has a loop in this one."""
+
+    async def call() -> str:
+        async with (
+            httpx2.AsyncClient(auth=auth, trust_env=False) as http,
+            McpClient(streamable_http_client(address, http_client=http)) as client,
+        ):
+            return text(await client.call_tool("files__read_file", {"name": "a.txt"}))
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, call()).result(60)
+
+
+@pytest.mark.req("R024", "R039", "R091")
+def test_a_login_that_is_bound_to_a_key_is_worth_nothing_without_it(tenure: Installation, opened: Window) -> None:
+    """Authlib for the code, joserfc for the proofs, the MCP SDK for the call: nothing of ours on the client's side."""
+    back, key, address = "http://127.0.0.1:1/callback", ECKey.generate_key("P-256"), f"{tenure.gateway}/mcp"
+    with tenure.client() as client:
+        ident = client.post("/v1/programs", dict, {"name": "Bound", "redirects": ["http://127.0.0.1/callback"]})["id"]
+    server = httpx2.get(f"{tenure.control}/.well-known/oauth-authorization-server", trust_env=False).json()
+    program = OAuth2Session(ident, redirect_uri=back, token_endpoint_auth_method="none", code_challenge_method="S256")
+    program.trust_env = False
+    verifier = secrets.token_urlsafe(48)
+    asked, _state = program.create_authorization_url(
+        server["authorization_endpoint"],
+        code_verifier=verifier,
+        resource=address,
+        scope="tool:* data:*",
+        dpop_jkt=key.thumbprint(),
+    )
+    opened.page.route(f"{back}**", lambda route: route.fulfill(body="done"))
+    opened.page.goto(asked)
+    opened.page.get_by_role("button", name="Allow").click()
+    opened.page.wait_for_url(f"{back}**")
+
+    def fetch(**more: Any) -> Any:
+        return program.fetch_token(
+            server["token_endpoint"],
+            resource=address,
+            headers={"DPoP": proof(key, "POST", server["token_endpoint"])},
+            **more,
+        )
+
+    made = fetch(authorization_response=opened.page.url, code_verifier=verifier)
+    assert made["token_type"] == "DPoP"
+    auth = Proving(key, made["access_token"])
+    assert read_a_file(address, auth) == "hello"
+    assert len(set(auth.sent)) == len(auth.sent) >= 1
+    again = fetch(grant_type="refresh_token", refresh_token=made["refresh_token"])
+    assert read_a_file(address, Proving(key, again["access_token"])) == "hello"
+
+    token, ping = again["access_token"], {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    stolen = proof(key, "POST", address, token)
+
+    def shown(scheme: str, with_: str | None) -> tuple[int, str]:
+        headers = {"authorization": f"{scheme} {token}", **({"dpop": with_} if with_ else {})}
+        answer = httpx2.post(address, json=ping, headers=headers, trust_env=False)
+        return answer.status_code, answer.text
+
+    assert shown("DPoP", stolen)[0] != 401
+    for scheme, sent in (
+        ("Bearer", None),
+        ("DPoP", None),
+        ("DPoP", stolen),
+        ("DPoP", proof(ECKey.generate_key("P-256"), "POST", address, token)),
+        ("DPoP", proof(key, "POST", f"{tenure.gateway}/v1/models", token)),
+        ("DPoP", proof(key, "POST", address, made["access_token"])),
+    ):
+        assert shown(scheme, sent)[0] == 401, scheme
+    with pytest.raises(OAuthError, match="invalid_grant"):
+        program.refresh_token(server["token_endpoint"], refresh_token=again["refresh_token"], resource=address)
+    assert shown("DPoP", proof(key, "POST", address, token))[0] == 401, "it was shown without its key: the login ended"

@@ -24,6 +24,7 @@ from tenure.oauth import service as oauth
 from tenure.oauth.login import programs, service
 from tenure.oauth.login.model import LOGIN_DAYS, Login, Program, Turned
 from tenure.oauth.model import Answer, Form
+from tenure.oauth.service import Knock
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
 from tests.sim.clock import FakeClock
@@ -287,6 +288,22 @@ def test_a_code_waits_for_a_minute_and_a_login_for_a_month(world: World, program
 
 
 # -- what must still hold ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("R024")
+def test_a_program_gives_up_its_login_and_nobody_elses(world: World, program: Program) -> None:
+    made = redeem(world, program, allowed(world, program))
+    refresh = made.more["refresh_token"]
+    for client, known in (("another", refresh), (program.id, "tnf_unknown")):
+        oauth.revoke(world, Form((("client_id", client), ("token", known))), Knock())
+    assert not dead(world), "it makes no difference, and is answered alike"
+    with pytest.raises(Refused):
+        oauth.revoke(world, Form((("token", refresh),)), Knock())
+    oauth.revoke(world, Form((("client_id", program.id), ("token", refresh))), Knock())
+    assert dead(world) == {principal(world, made).instance}
+    assert told(world, "login.ended")[-1].data["why"] == "given_up"
+    with pytest.raises(Refused):
+        renew(world, program, made)
 
 
 @pytest.mark.req("R043")

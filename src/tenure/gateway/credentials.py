@@ -36,7 +36,9 @@ class _Known:
 class Credentials:
     """One for the whole process."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
+        """``since``: when the process began (Unix seconds)."""
+        self._since = since
         self._known: dict[bytes, _Known] = {}
         self._forged: dict[bytes, None] = {}
         self._keys: Mapping[str, JsonObject] = {}
@@ -119,6 +121,13 @@ class Credentials:
             ath=base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             jkt=jkt,
         )
+        if proof.issued < self._since:  # the process before this one may have seen it, and took what it knew with it
+            raise Refused(
+                "dpop_replayed",
+                "The DPoP proof is older than this gateway, which cannot know whether it was used before.",
+                fix="Make one for each call.",
+                status=401,
+            )
         self._proofs.use(proof.jkt, proof.jti, now)
 
 

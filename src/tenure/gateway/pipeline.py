@@ -70,7 +70,7 @@ class Pipeline:
         self.spool = spool
         self._first_use = first_use
         self._wall = wall
-        self._credentials = Credentials()
+        self._credentials = Credentials(wall())
         self._dead_noted: dict[str, float] = {}
         self._breakers = Breakers(facts, spool, self.judge, wall)
         self._approvals = Approvals(facts, spool, self.judge, wall)

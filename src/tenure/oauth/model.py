@@ -266,10 +266,12 @@ def _seconds(claims: JsonObject, name: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A DPoP proof that holds: the thumbprint of the key that signed it, and its id, which must not come again."""
+    """A DPoP proof that holds: the thumbprint of the key that signed it, its id, which must not come again, and when it
+    was made (Unix seconds)."""
 
     jkt: str
     jti: str
+    issued: float
 
 
 def bad_proof(message: str) -> Refused:
@@ -304,7 +306,7 @@ def read_proof(proof: str, *, method: str, urls: Sequence[str], now: float, ath:
         raise bad_proof("The DPoP proof is for another token.")
     if not jose.holds(read, public):
         raise bad_proof("The DPoP proof's signature does not hold.")
-    return Proof(key, jti)
+    return Proof(key, jti, float(issued))
 
 
 def _target(url: object) -> str:

@@ -34,7 +34,8 @@ ROOM = Room(
         "login.refused": "Somebody did not let a program act for them. Data: program, name, resource, scopes.",
         "login.begun": "A program took up what somebody had allowed it. Data: login, person, program, scopes, "
         "resource, jkt (the key it is bound to).",
-        "login.ended": "A program may not act for somebody any more. Data: login, person, program, why: revoked, or "
+        "login.ended": "A program may not act for somebody any more. Data: login, person, program, why: revoked, "
+        "given_up (the program ended it), or "
         "what was shown twice, by another program, without its proof, or does not hold any more.",
     },
     router=_router,

@@ -23,7 +23,7 @@ from tenure.oauth import clients, jose, store, tokens
 from tenure.oauth.doors import doors_of
 from tenure.oauth.grants.grant import Spent
 from tenure.oauth.grants.table import GRANTS
-from tenure.oauth.login import programs
+from tenure.oauth.login import programs, trade
 from tenure.oauth.model import (
     DPOP_WINDOW_S,
     MAX_KEY_DAYS,
@@ -63,7 +63,7 @@ def metadata(config: Config) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": list(clients.METHODS),
         "token_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
         "revocation_endpoint": f"{issuer}{REVOKE_PATH}",
-        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": list(jose.ALGORITHMS),
         "introspection_endpoint": f"{issuer}{INTROSPECT_PATH}",
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
@@ -190,6 +190,7 @@ class Knock:
 
 
 _NOTHING_MORE = Knock()
+_PUBLIC = frozenset({"none"})
 
 
 def token(world: World, form: Form, knock: Knock = _NOTHING_MORE) -> Answer:
@@ -235,9 +236,13 @@ def introspect(world: World, form: Form, knock: Knock) -> dict[str, Any]:
 
 
 def revoke(world: World, form: Form, knock: Knock) -> None:
-    """Ends a token (RFC 7009) for its agent, or for who may revoke the agent's keys. A token that is not theirs, or
-    that is none, makes no difference."""
+    """Ends a token (RFC 7009) for its agent, or for who may revoke the agent's keys; a refresh token, and the login
+    that it is of, for the program that has it. A token that is not theirs, or that is none, makes no difference."""
     with _watched(world, form, knock):
+        by_name = clients.method_of(form, knock.authorization) == "none"
+        if by_name and trade.is_refresh(form.one("token")):
+            trade.give_up(world, clients.shown(world, form, knock.authorization, REVOKE_PATH, _PUBLIC).client, form)
+            return
         tokens.revoke(world, _asker(world, form, knock, REVOKE_PATH), form.one("token"), _targets(world))
 
 

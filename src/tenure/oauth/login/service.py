@@ -183,7 +183,7 @@ def ended(conn: Connection, login: Login, now: datetime, by: str, why: str) -> b
     if not store.change_login(conn, login, ended_at=now, ended_by=by, why=why):
         return False
     revocation.end_instance(conn, login.workspace, login.id, now, by, f"the login ended: {why}")
-    status = Status.ALLOWED if why == "revoked" else Status.FLAGGED
+    status = Status.ALLOWED if why in ("revoked", "given_up") else Status.FLAGGED
     events.append(conn, [of_login("login.ended", login, now, by, {"why": why}, status)])
     return True
 

@@ -18,7 +18,7 @@ from tenure.kernel.scopes import Bound, bound, widening
 from tenure.oauth.grants.grant import Spent
 from tenure.oauth.login import programs, service, store
 from tenure.oauth.login.model import SESSION_S, Login, audience_of, proves
-from tenure.oauth.model import Answer, Form, TokenRequest, refusal
+from tenure.oauth.model import Answer, Client, Form, TokenRequest, refusal
 from tenure.registry import service as registry
 from tenure.registry.model import AgentRecord, thing
 
@@ -74,6 +74,21 @@ def renew(world: World, conn: Connection, request: TokenRequest) -> Answer:
     session = new_id() if rested else login.session
     store.change_login(conn, login, last_used_at=now, session=session)
     return _tokens(world, conn, request, login, agent, session, scopes)
+
+
+def is_refresh(token: str) -> bool:
+    """Whether a token is one that renews."""
+    return token.startswith(REFRESH)
+
+
+def give_up(world: World, client: Client, form: Form) -> None:
+    """Ends the login of a refresh token for the program that it was given to (RFC 7009 section 2.1), with every token
+    of it. What is no refresh token of that program makes no difference, and is answered alike."""
+    with world.begin() as conn:
+        now = world.clock()
+        found = store.shown(conn, secret_hash(form.one("token")), "refresh")
+        if found is not None and found[0].program == client.id:
+            service.ended(conn, found[0], now, f"person:{found[0].email}", "given_up")
 
 
 def _tokens(  # noqa: PLR0917 (the facts of one answer, in the order they come to be)

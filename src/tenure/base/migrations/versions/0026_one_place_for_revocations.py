@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0023"
-down_revision = "0022"
+revision = "0026"
+down_revision = "0025"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -355,17 +355,15 @@ def _holds(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 
 class Proving(httpx2.Auth):
-    """Shows a bound token with a new proof for each request, by RFC 9449 and joserfc alone. ``sent``: each proof."""
+    """Shows a bound token with a new proof for each request, by RFC 9449 and joserfc alone."""
 
     def __init__(self, key: ECKey, token: str) -> None:
         self._key, self._token = key, token
-        self.sent: list[str] = []
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """As the HTTP client asks for it."""
         request.headers["authorization"] = f"DPoP {self._token}"
         request.headers["dpop"] = proof(self._key, request.method, str(request.url), self._token)
-        self.sent.append(request.headers["dpop"])
         yield request
 
 
@@ -425,19 +423,17 @@ def test_a_login_that_is_bound_to_a_key_is_worth_nothing_without_it(tenure: Inst
     assert made["token_type"] == "DPoP"
     auth = Proving(key, made["access_token"])
     assert read_a_file(address, auth) == "hello"
-    assert len(set(auth.sent)) == len(auth.sent) >= 1
     again = fetch(grant_type="refresh_token", refresh_token=made["refresh_token"])
     assert read_a_file(address, Proving(key, again["access_token"])) == "hello"
 
     token, ping = again["access_token"], {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     stolen = proof(key, "POST", address, token)
 
-    def shown(scheme: str, with_: str | None) -> tuple[int, str]:
+    def shown(scheme: str, with_: str | None) -> int:
         headers = {"authorization": f"{scheme} {token}", **({"dpop": with_} if with_ else {})}
-        answer = httpx2.post(address, json=ping, headers=headers, trust_env=False)
-        return answer.status_code, answer.text
+        return httpx2.post(address, json=ping, headers=headers, trust_env=False).status_code
 
-    assert shown("DPoP", stolen)[0] != 401
+    assert shown("DPoP", stolen) != 401
     for scheme, sent in (
         ("Bearer", None),
         ("DPoP", None),
@@ -446,7 +442,7 @@ def test_a_login_that_is_bound_to_a_key_is_worth_nothing_without_it(tenure: Inst
         ("DPoP", proof(key, "POST", f"{tenure.gateway}/v1/models", token)),
         ("DPoP", proof(key, "POST", address, made["access_token"])),
     ):
-        assert shown(scheme, sent)[0] == 401, scheme
+        assert shown(scheme, sent) == 401, scheme
     with pytest.raises(OAuthError, match="invalid_grant"):
         program.refresh_token(server["token_endpoint"], refresh_token=again["refresh_token"], resource=address)
-    assert shown("DPoP", proof(key, "POST", address, token))[0] == 401, "it was shown without its key: the login ended"
+    assert shown("DPoP", proof(key, "POST", address, token)) == 401, "it was shown without its key: the login ended"

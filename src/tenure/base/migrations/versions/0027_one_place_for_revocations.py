@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0026"
-down_revision = "0025"
+revision = "0027"
+down_revision = "0026"
 
 END_OF_STATEMENT = "\n;;\n"
 

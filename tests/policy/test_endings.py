@@ -25,7 +25,7 @@ forbid(principal, action == Action::"call_tool", resource == Tool::"shop/refund"
 unless { context.approved || (context.longs.hasTag("amount") && context.longs.getTag("amount") <= 10) };
 """
 PRECEDENT = """
-@id("up-to-50") @obligation("precedent") @lifts("limit") @expires("2026-12-21T12:00:00Z")
+@id("up-to-50") @obligation("precedent") @lifts("limit") @arguments("amount note") @expires("2026-12-21T12:00:00Z")
 @reason("Ann approved this.")
 permit(principal == Agent::"clerk", action == Action::"call_tool", resource == Tool::"shop/refund")
 when { context.longs.hasTag("amount") && context.longs.getTag("amount") <= 50 };
@@ -45,6 +45,9 @@ def test_a_precedent_stands_for_the_approval_within_its_bounds_and_until_its_end
         assert (ended.effect, ended.policies) == (Effect.HOLD, ("limit",))
     assert ask(POLICIES, arguments={"amount": 50}).effect is Effect.HOLD  # whoever does not say when gets no benefit
     assert ask(POLICIES, arguments={"amount": 5}, at=END).effect is Effect.ALLOW
+    assert ask(POLICIES, arguments={"amount": 50, "note": "x"}, at=0).effect is Effect.ALLOW
+    for unseen in ({"amount": 50, "currency": "USD"}, {"amount": 50, "note": [1]}, {"amount": 50, "note": {"a": 1}}):
+        assert ask(POLICIES, arguments=unseen, at=0).effect is Effect.HOLD  # nobody looked at that when approving
     other = an_agent(name="otter")
     assert ask(POLICIES, arguments={"amount": 50}, agent=other, at=0).effect is Effect.HOLD
 
@@ -86,6 +89,15 @@ def test_endings_of_several_policies_each_take_effect_at_their_moment_and_the_ve
     assert ask(bundle, "gpt", at=END * 2).policy_version == bundle.version
 
 
+def test_a_precedent_that_reads_another_type_than_is_given_refuses_nothing() -> None:
+    text = '@id("ask") @obligation("approve") forbid(principal, action, resource) unless { context.approved };'
+    precedent = PRECEDENT.replace('@lifts("limit")', '@lifts("ask")')
+    for amount in ("50", [50], {"x": 1}, 1e300):
+        assert ask(text, arguments={"amount": amount}, at=0).effect is Effect.HOLD
+        assert ask(text + precedent, arguments={"amount": amount}, at=0).effect is Effect.HOLD
+    assert ask(text + precedent, arguments={"amount": 50}, at=0).effect is Effect.ALLOW
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -97,6 +109,7 @@ def test_endings_of_several_policies_each_take_effect_at_their_moment_and_the_ve
         (PRECEDENT.replace('resource == Tool::"shop/refund"', "resource"), "for one agent and one resource"),
         (PRECEDENT.replace('@expires("2026-12-21T12:00:00Z")', ""), "says when it ends"),
         (PRECEDENT.replace('@lifts("limit")', ""), "says when it ends"),
+        (PRECEDENT.replace('@arguments("amount note")', ""), "says when it ends"),
         (PRECEDENT.replace("<= 50", "<= 50 && context.approved"), "cannot ask for it"),
     ],
 )

@@ -24,7 +24,8 @@ def deny(rule: str, reason: str, version: str) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One Call as Cedar is asked about it, but for the approval."""
+    """One Call as Cedar is asked about it, but for the approval. ``gives``: the paths of all its arguments, where there
+    is a precedent to know them."""
 
     agent: str
     action: str
@@ -32,6 +33,7 @@ class Question:
     part: Slice
     entities: Any
     attempt: Mapping[str, Any]
+    gives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,12 @@ def ask(question: Question, version: str, approved: bool, level: Autonomy) -> De
 
 
 def _precedents(question: Question, names: frozenset[str]) -> tuple[Rule, ...]:
-    """The precedents that stand for the approval of a call that ``names`` hold: each lifts all of them."""
+    """The precedents that stand for the approval of a call that ``names`` hold: each lifts all of them, and knows
+    every argument of the call."""
     if question.part.precedents is None:
         return ()
     found = answer(question, False, question.part.precedents)
-    return tuple(rule for rule in found.rules if names <= rule.lifts) if found.allowed else ()
+    return tuple(rule for rule in found.rules if names <= rule.lifts and rule.knows.issuperset(question.gives))
 
 
 def answer(question: Question, approved: bool, policies: Any) -> Answer:

@@ -20,7 +20,7 @@ from tenure.base.scan.rules import NAMES
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import SOURCES
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
-from tenure.policy.endings import NEVER, PRECEDENT, end_of, lifted, problems_of
+from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
 from tenure.policy.scopes import Scope, scope_of
 
 SCHEMA = """
@@ -120,7 +120,8 @@ class Reads:
 class Rule:
     """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without. ``fail_open``: what it permits
     goes on when the control plane cannot be reached (D1). ``ends``: Unix seconds from which on it is as if it were not
-    there. ``lifts``: of a precedent, the policies whose hold it stands in for (``endings``)."""
+    there. ``lifts``: of a precedent, the policies whose hold it stands in for, and ``knows``: the
+    arguments that a call may give (``endings``)."""
 
     id: str
     file: str
@@ -133,6 +134,7 @@ class Rule:
     fail_open: bool
     ends: float = NEVER
     lifts: frozenset[str] = frozenset()
+    knows: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,7 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         fail_open=node.annotations.get("fail_mode") == "open",
         ends=NEVER if (end := end_of(node.annotations)) is None else end,
         lifts=lifted(node.annotations),
+        knows=known(node.annotations),
     )
 
 
@@ -357,7 +360,7 @@ class Slice:
     policies: Any
     rules: dict[str, Rule]
     reads: Reads
-    paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it is read from
+    paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it must be in
     precedents: Any = None
 
 
@@ -366,11 +369,12 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
     reads = Reads()
     for rule in rules:
         reads |= rule.reads
-    bags: dict[str, set[str]] = {}
-    for bag, path in reads.arguments:
-        bags.setdefault(path, set()).add(bag)
     ordinary = [rule for rule in rules if rule.obligation != PRECEDENT]
     precedents = [rule for rule in rules if rule.obligation == PRECEDENT]
+    # A precedent that reads an argument in another type than it is given in does not speak of the call: no refusal.
+    bags: dict[str, set[str]] = {path: set() for _, path in reads.arguments}
+    for bag, path in (read for rule in ordinary for read in rule.reads.arguments):
+        bags[path].add(bag)
     return Slice(
         policies=_policy_set(ordinary),
         rules={rule.id: rule for rule in rules},

@@ -5,7 +5,8 @@ by its clock. Only a permit may end by itself, so an ending lets less through an
 
 ``@obligation("precedent")`` on a permit stands for the approval of a person: a call that would be held goes on when a
 precedent permits it. It permits nothing by itself. ``@lifts("ID ID")`` names the policies that held the approved call:
-a call that any other policy holds as well waits for a person all the same.
+a call that any other policy holds as well waits for a person all the same. ``@arguments("PATH PATH")`` names all the
+arguments that it knows: a call that gives any other was not looked at by anybody.
 
 Pure.
 """
@@ -40,6 +41,11 @@ def lifted(annotations: Mapping[str, str]) -> frozenset[str]:
     return frozenset((annotations.get("lifts") or "").split())
 
 
+def known(annotations: Mapping[str, str]) -> frozenset[str]:
+    """The paths of ``@arguments``."""
+    return frozenset((annotations.get("arguments") or "").split())
+
+
 def problems_of(rule: Rule) -> list[str]:
     """What is wrong with how a policy ends, or with a precedent."""
     found = []
@@ -49,15 +55,16 @@ def problems_of(rule: Rule) -> list[str]:
     if "expires" in annotations and not permit:
         found.append("@expires is for permits: what ends by itself must never let more through")
     if rule.obligation != PRECEDENT:
-        return [*found, "@lifts is for precedents"] if "lifts" in annotations else found
+        alien = sorted({"lifts", "arguments"} & set(annotations))
+        return [*found, *(f"@{name} is for precedents" for name in alien)]
     if (
         not permit
         or not isinstance(rule.node.principal, pst.ScopeEq)
         or not isinstance(rule.node.resource, pst.ScopeEq)
     ):
         found.append("a precedent is a permit for one agent and one resource: principal == ..., resource == ...")
-    if "expires" not in annotations or not rule.lifts:
-        found.append('a precedent says when it ends, with @expires("..."), and what it lifts, with @lifts("...")')
+    if not {"expires", "arguments"} <= set(annotations) or not rule.lifts:
+        found.append("a precedent says when it ends (@expires), what it lifts (@lifts) and all it knows (@arguments)")
     if "approved" in rule.reads.facts:
         found.append("a precedent stands for the approval, so it cannot ask for it: it reads context.approved")
     return found

@@ -18,7 +18,7 @@ from tenure.kernel.json import digest
 from tenure.kernel.scopes import uncovered
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
-from tenure.policy.arguments import carry, lookup
+from tenure.policy.arguments import carry, leaves, lookup
 from tenure.policy.asking import Question, answer, ask, deny
 from tenure.policy.cedar import (
     ORIGIN,
@@ -241,15 +241,16 @@ def _judge(
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = attempt_of(call, principal, part, grant.autonomy.value, found)
-    key = memo_key(place, approved, attempt, given) if bundle.memoise else None
+    gives = () if part.precedents is None else tuple(sorted(path for path, _ in leaves(call.arguments)))
+    key = memo_key((place, gives), approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
     for path, _, bags in part.paths:
-        if path in given and not bags.intersection(carry(given[path])):
+        if bags and path in given and not bags.intersection(carry(given[path])):
             return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
-    question = Question(agent.name, action, (kind, call.resource), part, entities, attempt)
+    question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives)
     decision = ask(question, bundle.version, approved, grant.autonomy)
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
@@ -297,7 +298,7 @@ def in_scope(
         return []
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
-    if any(path in given and not bags.intersection(carry(given[path])) for path, _, bags in part.paths):
+    if any(bags and path in given and not bags.intersection(carry(given[path])) for path, _, bags in part.paths):
         return []
     entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
     action, kind = _ACTIONS[call.kind]

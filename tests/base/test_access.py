@@ -23,11 +23,12 @@ MORE = {
     Role.OWNER: {"agents:apply", "events:import"},
     Role.APPROVER: {
         *("agents:decide", "agents:promote", "agents:suspend", "agents:resume"),
-        *("approvals:decide", "tools:switch", "tools:decide"),
+        *("approvals:decide", "precedents:propose", "precedents:revoke", "tools:switch", "tools:decide"),
     },
     Role.OPERATOR: {
         *("agents:apply", "agents:change", "agents:ask", "agents:try", "agents:suspend", "agents:resume"),
         *("agents:retire", "agents:finish", "agents:run", "instances:tend", "approvals:decide", "breakers:reset"),
+        *("precedents:propose", "precedents:revoke"),
         *(
             "policies:reload",
             "policies:publish",

@@ -33,6 +33,9 @@ from tenure.kernel.values import Event
 from tenure.notify import store as notify_store
 from tenure.notify.model import Delivery
 from tenure.notify.model import State as DeliveryState
+from tenure.precedents import store as precedent_store
+from tenure.precedents.model import Precedent
+from tenure.precedents.model import State as PrecedentState
 from tests.sim.console import TOOLS, Console, held, refused, running, tripped
 from tests.sim.manifests import manifest
 from tests.sim.telemetry import chat, tool_call
@@ -204,6 +207,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         with console.app.state.world.begin() as conn:
             kept_key = Passkey(passkey, FULL, zoe.email, MARK, "", 0, system_clock())
             account_store.add_passkey(conn, kept_key)
+            precedent_store.insert(conn, _precedent(agent, zoe))
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         until(lambda: client.get("/v1/approvals", list))
         until(lambda: client.get("/v1/notices", list))
@@ -231,6 +235,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "destination": f"{MARK}-hook",
         "delivery": message,
         "passkey": passkey,
+        "precedent": MARK,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",
         "connector": f"{MARK}-crm",
@@ -242,6 +247,18 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "version": loaded["version"],
         "workspace": FULL,
     }
+
+
+def _precedent(agent: str, by: Insider) -> Precedent:
+    """A rule that waits for somebody to publish it."""
+    now = system_clock()
+    terms = {"up_to": {}, "free": [], "days": 1, "lifts": [MARK]}
+    cedar = f'@id("precedent/{MARK}") permit(principal, action, resource == Tool::"files/{MARK}");'
+    tests = '{"tests": [{"name": "t", "tool": "files/read_file", "expect": "allow"}]}'
+    return Precedent(
+        MARK, FULL, MARK, agent, f"files/{MARK}", terms, cedar, tests, PrecedentState.PROPOSED,
+        f"person:{by.email}", now, MARK, now + timedelta(days=1),
+    )  # fmt: skip
 
 
 def _let_in(console: Console, client: Client, agent: str) -> tuple[str, str]:

@@ -37,6 +37,7 @@ AFTER = {
     "instances": "instance",
     "limits": "limit",
     "people": "email",
+    "precedents": "precedent",
     "passkeys": "passkey",
     "releases": "digest",
     "connectors": "connector",
@@ -60,6 +61,7 @@ CHOICE = {"answer": "decline", "to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "checklist": "nonsense",
     "jwk": {"kty": "EC"},
+    "approval": "{approval}",
     "chosen": [{"id": "{approval}", "digest": "sha256:0"}],
     "token": "nonsense",
     "grant_type": "client_credentials",

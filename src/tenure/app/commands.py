@@ -21,6 +21,7 @@ from tenure.notify import cli as notify
 from tenure.oauth import cli as oauth
 from tenure.owners import cli as owners
 from tenure.policy import cli as policy
+from tenure.precedents import cli as precedents
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
 from tenure.sdk import cli as sdk
@@ -37,6 +38,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     autonomy.register,
     approvals.register,
     notify.register,
+    precedents.register,
     breaker.register,
     credentials.register,
     limits.register,

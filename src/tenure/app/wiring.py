@@ -15,6 +15,7 @@ from tenure.notify.room import ROOM as NOTIFY
 from tenure.oauth.room import ROOM as OAUTH
 from tenure.owners.room import ROOM as OWNERS
 from tenure.policy.room import ROOM as POLICY
+from tenure.precedents.room import ROOM as PRECEDENTS
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
@@ -35,6 +36,7 @@ ROOMS: tuple[Room, ...] = (
     TOOLS,
     SECRETS,
     APPROVALS,
+    PRECEDENTS,
     LIMITS,
     BREAKER,
     AUTONOMY,

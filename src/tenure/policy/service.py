@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from tenure.base import events
 from tenure.base.config import Config
 from tenure.base.room import World
@@ -178,6 +180,19 @@ def publish(
     if checked.faults:
         raise _refusal(checked.faults, "Mend the files; `tenure policy test PATH` checks them without publishing.")
     return _run(world, actor, actor.workspace, checked, how=How.PUBLISH, reason=_reason(reason), expected=expected)
+
+
+def amend(world: World, actor: Actor, files: Sequence[tuple[str, str]], reason: str) -> Loaded:
+    """Runs ``files`` as a room that has looked at them wants it; their tests do not stand in the way. Raises Refused
+    ``policy_invalid`` for files that do not compile."""
+    bundle = compile_bundle(policies_of(files))
+    return _run(world, actor, actor.workspace, Checked(tuple(files), bundle, ()), how=How.PUBLISH, reason=reason)
+
+
+def running(connection: Connection, workspace: str) -> tuple[tuple[str, str], ...]:
+    """The files that run in a workspace."""
+    state = next(iter(store.states(connection, workspace)), None)
+    return state.files if state is not None else ()
 
 
 def rollback(world: World, actor: Actor, version: str, reason: str) -> Loaded:

@@ -24,6 +24,7 @@ from tenure.ui import (
     credentials,
     externals,
     lifecycle,
+    precedents,
     revocations,
     services,
     waterfall,
@@ -353,6 +354,7 @@ def create_router() -> APIRouter:
     console.include_router(assets.create_router())
     console.include_router(router)
     console.include_router(approvals.router)
+    console.include_router(precedents.router)
     console.include_router(actions.router)
     console.include_router(own_account.router)
     console.include_router(consent.router)

@@ -1,0 +1,1 @@
+"""Precedents: rules made from a person's approval. See README.md."""

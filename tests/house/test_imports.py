@@ -17,7 +17,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
     frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "secrets"}),
-    frozenset({"evaluation", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy", "precedents"}),
+    frozenset(
+        {"evaluation", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy", "precedents"}
+    ),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),
     frozenset({"app"}),

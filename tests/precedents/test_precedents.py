@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tenure.approvals import service as approvals
 from tenure.base import events
@@ -15,14 +19,19 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import digest
 from tenure.kernel.values import Actor, Call, CallKind, Effect, Event, Role
 from tenure.policy import service as policies
+from tenure.policy.api import router as policy_router
 from tenure.policy.model import compile_bundle, decide
 from tenure.precedents import service
+from tenure.precedents.api import router
+from tenure.precedents.cli import register
 from tenure.precedents.model import State, Terms
 from tenure.registry import service as registry
 from tenure.registry.model import agent_fact
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest
 from tests.sim.policy import PERMIT, a_principal
+from tests.sim.serving import serving
+from tests.sim.telemetry import opened
 
 FILES = (
     (
@@ -63,7 +72,7 @@ def _approved(world: World, arguments: dict[str, Any], ident: str = "a1", **more
         "digest": digest(arguments),
         "arguments": arguments,
         "reason": "Refunds need a person.",
-        "policies": ["ask"],
+        "policies": ["ask", "system/approve"],
     }
     with world.begin() as tx:
         event = Event(ident, "approval.requested", world.clock(), "default", "agent:clerk", "clerk", data=data | more)
@@ -108,10 +117,11 @@ def test_always_for_this_agent_this_tool_up_to_50_for_30_days(world: World, oper
     assert [_effect(world, amount=amount) for amount in (0, 50, 50.0, 12.5)] == [Effect.ALLOW] * 4
     assert [_effect(world, amount=amount) for amount in (51, 50.01, -1, None)] == [Effect.HOLD] * 4
     assert _effect(world, lines=["anything"]) is Effect.ALLOW
-    for other in (
+    others: tuple[dict[str, Any], ...] = (
         {"currency": "USD"}, {"rate": 1.5}, {"lines": ["a", "b"]}, {"lines": []}, {"note": "x"},
         {"to": {"na.me": "Eve", "new": False}}, {"to": {"na.me": 'Ann "A" Böll', "new": True}},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for other in others:
         assert _effect(world, **other) is Effect.HOLD, other
     assert _effect(world, amount=1001) is Effect.DENY
     clock.advance(30 * 86_400 - 1)
@@ -234,3 +244,36 @@ def test_what_no_rule_can_be_made_from(world: World) -> None:
     with pytest.raises(Refused, match="was not given"):
         service.propose(world, ANN, "w", TERMS)
     assert service.find(world, "default") == []
+
+
+app = typer.Typer()
+register(app)
+
+
+@app.callback()
+def _main() -> None:
+    """Makes the group of commands a group."""
+
+
+@pytest.fixture
+def run(world: World, operator: Actor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with opened(world), serving(world, operator, router, policy_router) as url:
+        monkeypatch.setenv("TENURE_URL", url)
+        monkeypatch.setenv("TENURE_TOKEN", "any")
+        yield lambda *words: CliRunner().invoke(app, ["precedents", *words])
+
+
+def test_from_an_approval_to_a_rule_and_back_on_the_command_line(world: World, run: Any) -> None:
+    assert "There are none" in run("list").stdout
+    approval = _approved(world, CALL)
+    terms = ("--up-to", "amount=50", "--free", "lines.0", "--reason", "small ones")
+    assert run("propose", approval, "--up-to", "amount", "--reason", "x").exit_code == 2
+    assert "+ @lifts" in run("propose", approval, *terms).stdout  # shown first; nobody is there to say yes
+    assert "There are none" in run("list").stdout
+    ident = json.loads(run("propose", approval, *terms, "--yes", "--json").stdout)["id"]
+    shown = run("show", ident).stdout
+    assert '+   context.decimals.getTag("amount").lessThanOrEqual(decimal("50.0000")) &&' in shown
+    assert "0 recorded calls of clerk in 7 days: 0 would have come out otherwise" in shown
+    assert f"published: precedent/{ident}" in run("publish", ident, "--reason", "agreed", "--yes").stdout
+    assert "amount up to 50" in run("list").stdout
+    assert f"revoked: precedent/{ident}" in run("revoke", ident, "--reason", "enough").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -286,6 +287,30 @@ def test_alike_calls_are_answered_at_once_and_what_was_decided_meanwhile_is_told
     assert "1 call could not be decided any more" in told
     nothing = person.post("/approvals/answer", data={"decision": "approve"})
     assert (nothing.status_code, "No call was chosen" in nothing.text) == (422, True)
+
+
+@pytest.mark.req("R065")
+def test_a_rule_is_made_of_an_approval_and_put_in_force(console: Console, person: httpx2.Client) -> None:
+    wait = held(system_clock(), {"invoice": "R-1", "amount": 12.5}, agent="clerk")
+    console.send(replace(wait, data={**wait.data, "policies": ["system/approve"]}))
+    ident = wait.data["approval_id"]
+    until(lambda: [one for one in console.client.get("/v1/approvals", list) if one["id"] == ident])
+    assert "No rule was made yet" in text(person.get("/precedents"))
+    console.client.post(f"/v1/approvals/{ident}/decision", dict, {"decision": "approve"})
+    page = person.get(f"/precedents/new?approval={ident}").text
+    assert 'name="path-1" value="amount"' in page
+    fields = {"approval": ident, "days": "30", "reason": "small ones are fine", "path-0": "invoice", "how-0": "free"}
+    fields |= {"path-1": "amount", "how-1": "up_to", "most-1": "50"}
+    made = person.post("/precedents/new", data=fields)
+    where = made.headers["location"].partition("?")[0]
+    shown = text(person.get(where))
+    assert "Waits to be published" in shown
+    assert "with another amount it waits" in shown
+    person.post(where, data={"decision": "approve", "reason": "agreed"})
+    assert "In force" in text(person.get(where))
+    assert "amount up to 50" in text(person.get("/precedents"))
+    person.post(where, data={"decision": "reject", "reason": "enough"})
+    assert "revoked" in text(person.get("/precedents"))
 
 
 @pytest.mark.req("R070")

@@ -152,7 +152,7 @@ def publish(world: World, actor: Actor, ident: str, reason: str) -> Precedent:
     _waits(item, now)
     drawn = _beside(world, item)
     _sound(drawn)
-    values = {"decided_by": actor.name, "decided_at": now, "decision": said}
+    values: dict[str, Any] = {"decided_by": actor.name, "decided_at": now, "decision": said}
     published = replace(item, state=State.PUBLISHED, **values)
     with world.begin() as tx:
         if not store.change(tx, ident, State.PROPOSED, State.PUBLISHED, **values):
@@ -178,7 +178,7 @@ def revoke(world: World, actor: Actor, ident: str, reason: str) -> Precedent:
     permit(actor, "precedents:revoke")
     item, now, said = _one(world, actor.workspace, ident), world.clock(), _said(reason)
     after = State.DROPPED if item.state is State.PROPOSED else State.REVOKED
-    values = {"decided_by": actor.name, "decided_at": now, "decision": said}
+    values: dict[str, Any] = {"decided_by": actor.name, "decided_at": now, "decision": said}
     revoked = replace(item, state=after, **values)
     with world.begin() as tx:
         if item.state not in (State.PROPOSED, State.PUBLISHED) or not store.change(

@@ -34,6 +34,8 @@ async def precedents(request: Request, done: str = "") -> Response:
 @router.get("/precedents/new")
 async def new(request: Request, approval: str = "") -> Response:
     """Asks what of the approved call may differ, and for how long."""
+    if not approval:
+        raise Refused("no_approval", "A rule is made of an approval.", fix="Choose one on Approvals.", status=404)
     api = api_of(request)
     around, found = await asyncio.gather(frame(api), api.get(f"/v1/approvals/{quote(approval, safe='')}"))
     given = _leaves(found.get("arguments") or {})

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
-from tenure.breaker import service
+from tenure.breaker import cascade, service
 from tenure.breaker.model import Breaker, Count, Limits, Scope, Setting, Share, Spend
 
 router = APIRouter(tags=["breaker"])
@@ -82,6 +82,29 @@ class BreakerOut(BaseModel):
     reset_at: datetime | None
     reset_by: str | None
     reset_reason: str
+
+
+class DependantOut(BaseModel):
+    """An agent that depends on another. ``steps``: 1 for one that calls it itself, 2 for one that calls such a one...;
+    ``through``: whom it reaches it by. ``declared``: its manifest says that it cannot work without; ``granted``: it
+    may call it; ``calls``: how often it did in the last seven days, null when nobody knows now."""
+
+    agent: str
+    state: str
+    steps: int
+    through: str
+    declared: bool
+    granted: bool
+    calls: int | None
+
+
+class DependantsOut(BaseModel):
+    """Who depends on an agent, the nearest first. ``while_stopped``: what becomes of calls of it while it is stopped:
+    hold (refused, and why is said), tell or allow (they pass)."""
+
+    agent: str
+    while_stopped: str
+    dependants: list[DependantOut]
 
 
 class ReachOut(BaseModel):
@@ -211,6 +234,16 @@ def reach(world: TheWorld, actor: TheActor, scope: Scope, name: str = "") -> Rea
         held=found.held,
         calls_last_minute=found.calls_last_minute,
     )
+
+
+@router.get("/v1/agents/{name}/dependants")
+def dependants(world: TheWorld, actor: TheActor, name: str) -> DependantsOut:
+    """Who depends on an agent, by its declaration, by a grant to call it or by having called it: what stopping it would
+    come to for others."""
+    permit(actor, "agents:read")
+    found = cascade.dependants(world, actor, name)
+    listed = [DependantOut.model_validate(one, from_attributes=True) for one in found.dependants]
+    return DependantsOut(agent=found.agent, while_stopped=found.while_stopped, dependants=listed)
 
 
 @router.post("/v1/breakers/stop")

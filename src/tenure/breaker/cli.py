@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
+from tenure.client.cli import confirm, connect, console, emit, group, handle_errors, table
 from tenure.kernel.errors import Refused
 
 commands = typer.Typer(name="breaker", help="Breakers: list, set, settings, unset.", no_args_is_help=True)
@@ -19,6 +20,11 @@ Agent = Annotated[str, typer.Argument(help="The agent's name.")]
 Tool = Annotated[str, typer.Option(help="SERVER/TOOL, by whichever agent.")]
 Release = Annotated[str, typer.Option(help="The release with this digest, or the beginning of it.")]
 Chain = Annotated[str, typer.Option(help="All work that this agent began, wherever it was handed on since.")]
+WHILE_STOPPED = {
+    "hold": "their calls of it are refused, and why is said",
+    "tell": "their calls of it pass, and their owners are told",
+    "allow": "their calls of it pass, and nobody is told",
+}
 Everything = Annotated[bool, typer.Option("--all", help="Everything in the workspace.")]
 
 
@@ -26,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(stop)
     app.command()(start)
+    group(app, "agents").command()(dependants)
     app.add_typer(commands)
 
 
@@ -43,6 +50,32 @@ def _words(place: Mapping[str, str]) -> str:
     if scope == "workspace":
         return "the whole workspace"
     return f"all work that {name} began" if scope == "chain" else f"{scope} {name}"
+
+
+@handle_errors
+def dependants(agent: Agent, as_json: Json = False) -> None:
+    """Show who depends on an agent: what stopping it would come to for others."""
+    with connect() as client:
+        found = client.get(f"/v1/agents/{quote(agent, safe='')}/dependants", dict[str, Any])
+
+    def render() -> None:
+        if not found["dependants"]:
+            console.print(f"Nobody depends on {agent}.", markup=False)
+            return
+        rows = [
+            (
+                one["agent"],
+                one["state"],
+                "itself" if one["steps"] == 1 else f"through {one['through']}",
+                ", ".join(word for word, so in (("declared", one["declared"]), ("granted", one["granted"])) if so),
+                "-" if one["calls"] is None else str(one["calls"]),
+            )
+            for one in found["dependants"]
+        ]
+        table(("agent", "state", "reaches it", "by", "calls, 7 days"), rows)
+        console.print(f"While {agent} is stopped: {WHILE_STOPPED[found['while_stopped']]}.", markup=False)
+
+    emit(found, as_json, render)
 
 
 @handle_errors

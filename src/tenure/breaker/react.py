@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from tenure.base.events import Consumer
-from tenure.breaker import counting
+from tenure.breaker import cascade, counting
 from tenure.kernel.values import Event
 
 
@@ -15,3 +15,4 @@ def handle(connection: Connection, event: Event) -> None:
 
 
 CONSUMER = Consumer("breaker", handle, None, counting.take)
+CASCADE = Consumer("breaker.cascade", cascade.tell, frozenset({"breaker.tripped", "agent.transitioned"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.base.room import Room
 from tenure.breaker.api import router
 from tenure.breaker.flow import TRIALS
-from tenure.breaker.react import CONSUMER
+from tenure.breaker.react import CASCADE, CONSUMER
 
 ROOM = Room(
     name="breaker",
@@ -17,9 +17,11 @@ ROOM = Room(
         "breaker.trial": "A gateway asks for a call to pass half-open breakers; data: call_id, breakers (scope, name, "
         "epoch)",
         "breaker.closed": "All trial calls went well, all calls may pass; data: scope, name, epoch, trials",
+        "agent.dependency_stopped": "An agent that this one depends on was stopped; data: name (of it), reason, "
+        "dependants (hold or tell), declared, granted",
         "breaker.limited": "What trips a breaker was set, or forgotten; data: scope, name, limits",
     },
     router=router,
-    consumers=(CONSUMER,),
+    consumers=(CONSUMER, CASCADE),
     flows=(TRIALS,),
 )

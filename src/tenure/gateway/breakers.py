@@ -23,7 +23,7 @@ from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
 from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import AgentFact, BreakerFact, Snapshot
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, LifecycleState, Principal, Status
 from tenure.policy.model import BREAKER
 
 _CLOSED = BreakerFact(threshold=0)
@@ -93,6 +93,21 @@ class Breakers:
             if fact.trials and call.id not in fact.tried:
                 half_open.append(place)
         return Standing(rule.epoch, half_open=tuple(half_open))
+
+    def held_by(self, name: str, workspace: str, snapshot: Snapshot | None) -> str:
+        """Why an agent may not be called now: it is stopped itself, and holds those who depend on it; else empty."""
+        other = snapshot.agents.get(f"{workspace}/{name}") if snapshot is not None else None
+        if other is None or other.dependants != "hold":
+            return ""
+        rule = other.breaker
+        if rule.tripped or self._tripped.get(f"{workspace}/{Scope.AGENT.value}/{name}", -1) >= rule.epoch:
+            why = f" ({rule.reason})" if rule.reason else ""
+            return (
+                f"Agent {name} is stopped: its breaker is tripped{why}. Calls of it wait for an operator to reset it."
+            )
+        if other.state is LifecycleState.SUSPENDED:
+            return f"Agent {name} is suspended. Calls of it wait until somebody lets it go on."
+        return ""
 
     # -- trips
     def count(self, call: Call, principal: Principal, verdict: Verdict) -> None:

@@ -39,6 +39,7 @@ from tenure.policy.model import (
     CREDENTIAL,
     DELEGATION,
     DELEGATION_ENDED,
+    DEPENDENCY,
     PERSON,
     SET_ASIDE,
     decide,
@@ -224,7 +225,9 @@ class Pipeline:
         )
         if revoked is not None and decision.effect is not Effect.DENY and (why := revoked.covers(principal)):
             decision = Decision(Effect.DENY, why, (CREDENTIAL,), (), decision.policy_version)
-        if (principal.chain or principal.on_behalf_of is not None) and decision.effect is not Effect.DENY:
+        if decision.effect is not Effect.DENY and (
+            principal.chain or principal.on_behalf_of is not None or call.kind is CallKind.AGENT
+        ):
             decision = self._within_chain(call, principal, agent, snapshot, decision)
         took = (time.perf_counter_ns() - begun) // 1000
         basis = (snapshot, self._breakers.trips, until)
@@ -246,8 +249,8 @@ class Pipeline:
     def _within_chain(
         self, call: Call, principal: Principal, agent: AgentFact | None, snapshot: Snapshot | None, decision: Decision
     ) -> Decision:
-        """The decision, unless the chain that the agent works for has ended or is too long to go on, or the person at
-        its root may not have this done."""
+        """The decision, unless the chain that the agent works for has ended or is too long to go on, the person at its
+        root may not have this done, or the agent that is called is stopped (what it has begun may be called off)."""
         rule, reason = DELEGATION_ENDED, delegation.broken(principal, snapshot)
         person = delegation.limit_of(principal, snapshot)
         if person is not None and agent is not None and not reason:
@@ -257,6 +260,8 @@ class Pipeline:
                 DELEGATION,
                 f"The work was handed on {len(principal.chain)} times already, which is the most.",
             )
+        if not reason and call.kind is CallKind.AGENT and call.arguments.get("method") != "tasks/cancel":
+            rule, reason = DEPENDENCY, self._breakers.held_by(call.resource, principal.workspace, snapshot)
         return Decision(Effect.DENY, reason, (rule,), (), decision.policy_version) if reason else decision
 
     async def decide(

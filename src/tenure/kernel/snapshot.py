@@ -189,7 +189,8 @@ class BreakerFact:
 
 @dataclass(frozen=True, slots=True)
 class AgentFact:
-    """What the gateway knows of one agent. Keyed ``<workspace>/<name>`` in the Snapshot."""
+    """What the gateway knows of one agent. Keyed ``<workspace>/<name>`` in the Snapshot. ``dependants``: what becomes
+    of calls of it by other agents while it is stopped: hold (refused), tell or allow (they pass)."""
 
     workspace: str
     name: str
@@ -208,6 +209,7 @@ class AgentFact:
     agents: tuple[PeerGrant, ...] = ()
     callbacks: tuple[str, ...] = ()
     limits: tuple[LimitFact, ...] = ()
+    dependants: str = "hold"
 
     @property
     def granted(self) -> tuple[ToolFact, ...]:

@@ -18,6 +18,7 @@ TOPICS: Mapping[str, str] = {
     "agent-requested": "an agent, or a release of one, waits for an approver",
     "agent-suspended": "an agent was suspended",
     "agent-retired": "an agent drains or has retired",
+    "dependency": "an agent that one depends on was stopped",
     "breaker": "a breaker has tripped or may close again",
     "limit": "80 or 100 percent of a limit is used",
     "tool": "the definition of a tool waits for a person",
@@ -34,6 +35,7 @@ _OF_TYPE = {
     "approval.requested": "approval",
     "approval.expired": "approval-expired",
     "owner.concern_raised": "owner",
+    "agent.dependency_stopped": "dependency",
     "breaker.tripped": "breaker",
     "breaker.reset": "breaker",
     "breaker.closed": "breaker",
@@ -116,6 +118,7 @@ def _title(event: Event, topic: str) -> str:
     said = {
         "approval.requested": f"{who} waits for a person: {what}",
         "approval.expired": f"Nobody decided in time: {who}, {what}",
+        "agent.dependency_stopped": f"{who} depends on {name}, which was stopped",
         "breaker.tripped": f"Stopped: {whom}",
         "breaker.reset": f"May go on: {whom}",
         "breaker.closed": f"May go on: {whom}",

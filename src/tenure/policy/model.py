@@ -45,6 +45,7 @@ from tenure.policy.system import (
     DEFAULT_DENY,
     DELEGATION,
     DELEGATION_ENDED,
+    DEPENDENCY,
     GRANT,
     LIFECYCLE,
     LIMIT,
@@ -62,7 +63,7 @@ from tenure.policy.withheld import redactions, withheld
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle", "Fault"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["RISK", "leaves", "redactions", "withheld"]
+__all__ += ["DEPENDENCY", "RISK", "leaves", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {

@@ -12,6 +12,7 @@ PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY, LIMIT = "system/default-deny", "system/limit"
 NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
+DEPENDENCY = "system/dependency"
 SYSTEM_RULES: Mapping[str, str] = {
     STALE: "The gateway has heard nothing from the control plane for too long",
     UNKNOWN_AGENT: "The agent is not in the Snapshot",
@@ -29,6 +30,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     POLICY_ERROR: "A policy failed while it was asked",
     DEFAULT_DENY: "No policy permits the call",
     LIMIT: "A rate limit or a budget has no room for the call",
+    DEPENDENCY: "The agent that is called is stopped, and holds those who depend on it",
     NOTIFY: "The level of oversight is notify: the call passes, and people are told",
     APPROVE: "The level of oversight is approve: the call waits for a person",
     HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
@@ -38,6 +40,7 @@ SET_ASIDE = frozenset({HUMAN_ONLY})
 """Refusals of calls that policies let through: a person is to look at them, or to make them."""
 NOT_VIOLATIONS = SET_ASIDE | {
     *(STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY),
-    *(POLICY_ERROR, LIMIT, PERSON),  # PERSON: else one person who is limited could trip an agent that works for many
+    *(POLICY_ERROR, LIMIT, DEPENDENCY),
+    PERSON,  # else one person who is limited could trip an agent that works for many
 }
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

@@ -406,6 +406,11 @@ class Spec(Part):
     )
     breaker: Breaker = Field(default_factory=Breaker, description="When it is stopped")
     approvals: Approvals = Field(default_factory=Approvals, description="How held calls wait")
+    dependants: Literal["tell", "hold", "allow"] | None = Field(
+        None,
+        description="While it is stopped, agents that call it are held (calls are refused, and why is said; so when "
+        "left out), told (calls pass, and owners are told) or let through",
+    )
     process: Process | None = Field(None, description="How its processes are started")
     dependencies: list[Dependency] = Field(default_factory=list, max_length=100, description="What it relies on")
 

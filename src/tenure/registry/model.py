@@ -301,6 +301,7 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         agents=tuple(_peer(peer, least) for peer in spec.get("agents", ())),
         callbacks=tuple(spec.get("callbacks", ())),
         limits=tuple(_limits(manifest["metadata"]["name"], spec)),
+        dependants=spec.get("dependants", "hold"),
     )
 
 

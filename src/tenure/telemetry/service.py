@@ -328,6 +328,11 @@ def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
     return _store(world).tool_uses(actor.workspace, micros(world.clock() - window))
 
 
+def agent_uses(world: World, workspace: str, window: timedelta) -> list[ToolUse]:
+    """As ``tool_uses``, for agents that agents have called: ``resource`` is the one that was called."""
+    return _store(world).tool_uses(workspace, micros(world.clock() - window), "invoke_agent")
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """Events that a gateway could not keep. ``reasons``: spool_full, disk, damaged, refused or not_json -> how many."""

@@ -376,14 +376,15 @@ class TraceStore:
                 found[event.workspace, outcome.source, outcome.session or event.id] = outcome
         return list(found.values())
 
-    def tool_uses(self, workspace: str, since_us: int) -> list[ToolUse]:
-        """Every tool that every agent of a workspace has called, with how often since ``since_us``."""
+    def tool_uses(self, workspace: str, since_us: int, operation: str = "execute_tool") -> list[ToolUse]:
+        """Every tool that every agent of a workspace has called, with how often since ``since_us``; or, by another
+        ``operation``, whatever else they have."""
         sql = """
             SELECT agent, resource, count(*) FILTER (time_us >= ?), max(time_us) FROM event
             WHERE workspace = ? AND type = 'call.completed' AND agent IS NOT NULL AND resource IS NOT NULL
-                  AND name LIKE 'execute_tool %'
+                  AND starts_with(name, ?)
             GROUP BY agent, resource"""
-        rows = self._all(sql, [since_us, workspace])
+        rows = self._all(sql, [since_us, workspace, f"{operation} "])
         return [ToolUse(agent, resource, recent, time_of(last)) for agent, resource, recent, last in rows]
 
     def stats(self, where: Where) -> list[AgentStats]:

@@ -54,6 +54,7 @@ def _completed(event: Event) -> str:
 _PLAIN = {
     "agent.applied": "has a new manifest",
     "agent.owner_changed": "somebody else answers for it",
+    "agent.dependency_stopped": "an agent that it depends on was stopped",
     "agent.credentials_revoked": "has new credentials, those before are dead",
     "agent_key.added": "a key of the agent's own was registered",
     "agent_key.revoked": "a key of the agent's own was revoked",

@@ -39,6 +39,7 @@ _pages = Environment(
 _pages.globals |= {"asset": assets.asset_url, "STATUS_WORDS": model.STATUS_WORDS, "plural": model.plural}
 _pages.globals |= {
     "TIER_WORDS": model.TIER_WORDS,
+    "WHILE_STOPPED": model.WHILE_STOPPED,
     "AUTONOMY_WORDS": model.AUTONOMY_WORDS,
     "TOOL_STATES": model.TOOL_STATES,
     "share_bar": model.share_bar,

@@ -46,6 +46,11 @@ TOOL_STATES: Mapping[str, tuple[str, str, str]] = {
 }
 """How a tool stands: in a word, with which mark, and what it means."""
 
+WHILE_STOPPED = {
+    "hold": "While it is stopped, their calls of it are refused, and why is said.",
+    "tell": "While it is stopped, their calls of it pass, and their owners are told.",
+    "allow": "While it is stopped, their calls of it pass, and nobody is told.",
+}
 TIER_WORDS: Mapping[int, str] = {1: "minimal", 2: "limited", 3: "high", 4: "critical"}
 
 _WINDOW_STEPS = ((60, "s"), (3600, "min"), (86400, "h"))

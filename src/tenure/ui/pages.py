@@ -131,7 +131,7 @@ async def recording(request: Request) -> Response:
 async def one_agent(request: Request, name: str) -> Response:
     """One agent: what it is, where it stands, what it may do, what it did."""
     api = api_of(request)
-    around, answer, table, history, breakers, instances, keys, feed, stats, answered = await asyncio.gather(
+    around, answer, table, history, breakers, instances, keys, feed, stats, answered, rely = await asyncio.gather(
         frame(api),
         api.get(f"/v1/agents/{name}"),
         api.maybe("/v1/lifecycle"),
@@ -142,6 +142,7 @@ async def one_agent(request: Request, name: str) -> Response:
         api.maybe("/v1/events", agent=name, limit=20),
         api.maybe("/v1/stats", window=86400),
         api.maybe(f"/v1/agents/{name}/owners"),
+        api.maybe(f"/v1/agents/{name}/dependants"),
     )
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
     rules = lifecycle.rules_of(items(table, "transitions"))
@@ -170,6 +171,7 @@ async def one_agent(request: Request, name: str) -> Response:
         keys=items(keys, "keys", "items"),
         owners=answered,
         feed=newest_first(items(feed, "events", "items"))[:20],
+        rely=rely or {},
         box=(lifecycle.BOX_W, lifecycle.BOX_H),
         done=request.query_params.get("done", ""),
         force=request.query_params.get("force", ""),
@@ -180,7 +182,12 @@ async def one_agent(request: Request, name: str) -> Response:
 async def step(request: Request, name: str, to: str) -> Response:
     """Says what a transition will do, and asks for the reason."""
     api = api_of(request)
-    around, answer, table = await asyncio.gather(frame(api), api.get(f"/v1/agents/{name}"), api.get("/v1/lifecycle"))
+    around, answer, table, rely = await asyncio.gather(
+        frame(api),
+        api.get(f"/v1/agents/{name}"),
+        api.get("/v1/lifecycle"),
+        api.maybe(f"/v1/agents/{name}/dependants"),
+    )
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
     rules = lifecycle.rules_of(items(table, "transitions"))
     steps = lifecycle.next_steps(str(record["state"]), rules, record.get("actions") or ())
@@ -193,7 +200,7 @@ async def step(request: Request, name: str, to: str) -> Response:
             status=409,
         )
     template = "_step.html" if is_fragment(request) else "step.html"
-    return render(request, template, frame=around, agent=record, step=chosen)
+    return render(request, template, frame=around, agent=record, step=chosen, rely=rely or {})
 
 
 @router.get("/live")

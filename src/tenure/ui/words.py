@@ -62,6 +62,7 @@ def _reason(data: JsonObject) -> str:
 _PLAIN: Mapping[str, tuple[str, str]] = {
     "agent.applied": ("has a new manifest", ""),
     "agent.owner_changed": ("is answered for by", ""),
+    "agent.dependency_stopped": ("depends on an agent that was stopped", ""),
     "agent.credentials_revoked": ("has new credentials: those before are dead", ""),
     "agent_key.added": ("may show a key of its own", ""),
     "agent_key.revoked": ("may not show a key any more", "tokens it was shown for end with it"),

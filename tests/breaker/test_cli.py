@@ -13,9 +13,11 @@ from tenure.breaker.api import router
 from tenure.breaker.cli import register
 from tenure.breaker.counting import trip
 from tenure.kernel.values import Actor, Event
+from tenure.registry import cli as registry
 from tests.sim.serving import serving
 
 app = typer.Typer()
+registry.register(app)  # whose commands of agents the breaker adds to
 register(app)
 
 

@@ -152,11 +152,14 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         wait = held(now, {"invoice": MARK, "amount_cents": 5}, **kept)
         call = tool_call(now, f"files/{MARK}", **kept)
         duty = {"tenure.decision": {"effect": "allow", "reason": MARK, "policies": [MARK], "obligations": ["notify"]}}
+        release = client.get(f"/v1/agents/{agent}", dict)["release"]
+        approved = tool_call(now, "payments/refund", data={"tenure.approval.id": MARK}, **kept, release=release)
         flagged = tool_call(now, "files/read_file", data=duty, **kept)
         for event in (
             chat(now, **kept),
             call,
             flagged,
+            approved,
             refused(now, **kept),
             wait,
             tripped(now, agent),
@@ -211,6 +214,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         until(lambda: client.get("/v1/approvals", list))
         until(lambda: client.get("/v1/notices", list))
+        until(lambda: client.get("/v1/autonomy/earned", list))
         until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
         until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
         approval = client.get("/v1/approvals", list)[0]["id"]

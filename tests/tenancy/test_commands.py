@@ -64,6 +64,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "path": "{folder}/policy.cedar",
     "policy diff first": "{version}",
     "policy diff second": "{folder}/policy.cedar",
+    "tool": "payments/refund",
     "resource": "files/read_file",
     "source": "{folder}/agent.yaml",
     "policy show name": "{version}",

@@ -110,6 +110,13 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
     "put /v1/notify/destinations/{name}": {"kind": "webhook", "topics": ["nothing"]},  # as below
+    "post /v1/autonomy/earned/decision": {
+        "agent": "{agent}",
+        "resource": "payments/refund",
+        "release": "{digest}",
+        "decision": "accept",
+        "reason": "mine now",
+    },
     "put /v1/autonomy": {"level": "nonsense"},  # a whole one would set the floor of their own workspace
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }

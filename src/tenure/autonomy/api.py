@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tenure.autonomy import service
+from tenure.autonomy import earned, service
+from tenure.autonomy.earning import LEAST_BOUND, LEAST_CALLS, Record, State
 from tenure.autonomy.model import LEVELS, Floor, Notice
 from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.values import Autonomy, LifecycleState
@@ -43,12 +45,14 @@ class FurtherOut(BaseModel):
 
 
 class LevelOut(BaseModel):
-    """The level in force, and those that it is the strictest of; ``set_by``: which of them ask for it."""
+    """The level in force, and those that it is the strictest of; ``earned`` stands for the manifest's where a person
+    relaxed them; ``set_by``: which of them ask for it."""
 
     in_force: Autonomy
     own: Autonomy
     agent: Autonomy
     workspace: Autonomy
+    earned: Autonomy | None
     set_by: list[str]
 
 
@@ -95,6 +99,64 @@ class SeenIn(BaseModel):
     agent: str = Field(max_length=63)
     resource: str = Field(max_length=400)
     upto: datetime
+
+
+class EarnedOut(BaseModel):
+    """What is on record of an agent's use of a tool under its present release. ``bound``: the share of good calls that
+    is proved at 95 % (Clopper and Pearson); ``wanted``: the share, and ``least`` the calls, that it takes to propose
+    ``level`` in place of ``declared``. ``in_force``: a person has accepted it."""
+
+    agent: str
+    resource: str
+    release: str
+    declared: Autonomy
+    level: Autonomy
+    state: State
+    calls: int
+    good: int
+    failed: int
+    overridden: int
+    share: float
+    bound: float
+    wanted: float
+    least: int
+    in_force: bool
+    since: datetime | None
+    by: str
+    reason: str
+
+
+class EarnedIn(BaseModel):
+    """A person's answer to what was shown: accept or decline a proposal, or end what was accepted."""
+
+    agent: str = Field(max_length=63)
+    resource: str = Field(max_length=400)
+    release: str = Field(max_length=80)
+    decision: Literal["accept", "decline", "end"]
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+def _earned(item: Record) -> EarnedOut:
+    return EarnedOut(
+        agent=item.agent,
+        resource=item.resource,
+        release=item.release,
+        declared=item.declared,
+        level=item.level,
+        state=item.state,
+        calls=item.calls,
+        good=item.good,
+        failed=item.failed,
+        overridden=item.overridden,
+        share=round(item.good / item.calls, 4) if item.calls else 0.0,
+        bound=round(item.bound, 4),
+        wanted=LEAST_BOUND,
+        least=LEAST_CALLS,
+        in_force=item.state is State.ACCEPTED,
+        since=item.since,
+        by=item.by,
+        reason=item.reason,
+    )
 
 
 def _floor(item: Floor | None) -> FloorOut:
@@ -158,3 +220,16 @@ def notices(world: TheWorld, actor: TheActor) -> list[NoticeOut]:
 def see(world: TheWorld, actor: TheActor, body: SeenIn) -> None:
     """Says that it was seen. 409 when the agent has done more since ``upto``."""
     service.see(world, actor, body.agent, body.resource, body.upto)
+
+
+@router.get("/v1/autonomy/earned")
+def earned_levels(world: TheWorld, actor: TheActor) -> list[EarnedOut]:
+    """The evidence on every tool whose level could be relaxed; what a person is asked about first."""
+    return [_earned(item) for item in earned.find(world, actor)]
+
+
+@router.post("/v1/autonomy/earned/decision")
+def decide(world: TheWorld, actor: TheActor, body: EarnedIn) -> EarnedOut:
+    """Answers a proposal, or ends what was accepted. 409 when the evidence or the release is another one by now."""
+    told = (body.agent, body.resource, body.release, body.decision, body.reason)
+    return _earned(earned.decide(world, actor, *told))

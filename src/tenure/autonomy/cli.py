@@ -113,3 +113,67 @@ def see(
         body = {"agent": agent, "resource": resource, "upto": upto}
         client.post("/v1/notices/seen", object, body)
     emit({"seen": body}, as_json, lambda: console.print(f"seen: {agent} {resource}", markup=False))
+
+
+Agent = Annotated[str, typer.Argument(help="Name of the agent.")]
+Tool = Annotated[str, typer.Argument(metavar="TOOL", help="The tool, as server/tool.")]
+
+
+@commands.command("earned")
+@handle_errors
+def earned(as_json: Json = False) -> None:
+    """List the evidence on tools whose level could be relaxed, and what a person is asked about."""
+    with connect() as client:
+        found = client.get("/v1/autonomy/earned", list[dict[str, Any]])
+
+    def render() -> None:
+        if not found:
+            console.print("Nothing is on record yet: evidence comes from approved calls, and from calls on notify.")
+            return
+        rows = [
+            (
+                one["agent"],
+                one["resource"],
+                f"{one['declared']} to {one['level']}",
+                one["state"],
+                f"{one['good']} of {one['calls']}",
+                f"{one['bound']:.3f} (wanted {one['wanted']} of {one['least']} calls or more)",
+                one["reason"],
+            )
+            for one in found
+        ]
+        table(("agent", "tool", "level", "state", "good", "proved", "reason"), rows)
+
+    emit(found, as_json, render)
+
+
+@commands.command("accept")
+@handle_errors
+def accept(agent: Agent, tool: Tool, reason: Reason, as_json: Json = False) -> None:
+    """Relax a tool's level, as is proposed on the evidence. It falls back by itself when the evidence turns."""
+    _answer(agent, tool, "accept", reason, as_json)
+
+
+@commands.command("decline")
+@handle_errors
+def decline(agent: Agent, tool: Tool, reason: Reason, as_json: Json = False) -> None:
+    """Leave a tool's level as it is declared; it is not proposed again under this release."""
+    _answer(agent, tool, "decline", reason, as_json)
+
+
+@commands.command("end")
+@handle_errors
+def end(agent: Agent, tool: Tool, reason: Reason, as_json: Json = False) -> None:
+    """Put the declared level of a tool in force again."""
+    _answer(agent, tool, "end", reason, as_json)
+
+
+def _answer(agent: str, tool: str, decision: str, reason: str, as_json: bool) -> None:
+    with connect() as client:
+        found = client.get("/v1/autonomy/earned", list[dict[str, Any]])
+        one = next((item for item in found if (item["agent"], item["resource"]) == (agent, tool)), None)
+        release = one["release"] if one is not None else ""
+        body = {"agent": agent, "resource": tool, "release": release, "decision": decision, "reason": reason}
+        item = client.post("/v1/autonomy/earned/decision", dict[str, Any], body)
+    level = item["level"] if item["in_force"] else item["declared"]
+    emit(item, as_json, lambda: console.print(f"{item['state']}: {agent} {tool} is on {level}", markup=False))

@@ -47,21 +47,24 @@ class Notice:
 @dataclass(frozen=True, slots=True)
 class Level:
     """The level in force for one thing that was granted, and those it is the strictest of. ``own`` and ``agent`` are
-    the manifest's, ``workspace`` the floor; ``autonomous`` where nothing is said."""
+    the manifest's, ``workspace`` the floor; ``autonomous`` where nothing is said. ``earned`` stands for the manifest's
+    where a person has relaxed them on evidence."""
 
     own: Autonomy
     agent: Autonomy
     workspace: Autonomy
+    earned: Autonomy | None = None
 
     @property
     def in_force(self) -> Autonomy:
         """The strictest."""
-        return strictest(self.own, self.agent, self.workspace)
+        return strictest(self.earned or strictest(self.own, self.agent), self.workspace)
 
     @property
     def set_by(self) -> tuple[str, ...]:
-        """Which of them ask for it: tool, agent, workspace; empty for autonomous."""
-        named = (("tool", self.own), ("agent", self.agent), ("workspace", self.workspace))
+        """Which of them ask for it: tool, agent, workspace, evidence; empty for autonomous."""
+        named = [("tool", self.own), ("agent", self.agent)] if self.earned is None else [("evidence", self.earned)]
+        named.append(("workspace", self.workspace))
         force = self.in_force
         return tuple(who for who, level in named if level is force and force is not Autonomy.AUTONOMOUS)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from tenure.autonomy import store
+from tenure.autonomy import earned, store
 from tenure.autonomy.model import Floor, Level, Notice, is_told, levels_of, noticed, under
 from tenure.base import events
 from tenure.base.access import Thing, permit
@@ -53,7 +53,8 @@ class Boundary:
 
 
 def governed(connection: Connection, agents: Mapping[str, AgentFact]) -> dict[str, AgentFact]:
-    """Agents' facts, by their keys, under the floors of their workspaces."""
+    """Agents' facts, by their keys, with what they earned, under the floors of their workspaces."""
+    agents = earned.governed(connection, agents)
     floors = store.floors(connection)
     if not floors:
         return dict(agents)
@@ -112,10 +113,11 @@ def boundary(world: World, actor: Actor, name: str) -> Boundary:
         record = registry.the_agent(connection, actor.workspace, name)
         floor = store.floors(connection, actor.workspace).get(actor.workspace)
         key = f"{record.workspace}/{record.name}"
+        won = earned.won(connection, record)
         fact = governed(connection, tools.governed(connection, {key: agent_fact(record)}))[key]
     least = floor.level if floor is not None else Autonomy.AUTONOMOUS
     version, bounds = policy.boundary(world, replace(fact, tools=tuple(replace(one, off="") for one in fact.tools)))
-    levels = levels_of(record.manifest, least)
+    levels = {name: replace(one, earned=won.get(name)) for name, one in levels_of(record.manifest, least).items()}
     off = {f"{tool.server}/{tool.name}": tool.off for tool in fact.granted}
     lines = tuple(
         Line(

@@ -58,6 +58,7 @@ ACTIONS: Mapping[str, str] = {
     "limits:set": "Set a limit of the workspace, or take it back",
     "autonomy:read": "Read the levels of oversight, and where agents' own decisions end",
     "autonomy:set": "Set the least oversight that every agent of the workspace has",
+    "autonomy:relax": "Answer a proposal to relax a tool's level on evidence, or end what was relaxed",
     "autonomy:see": "Say that what an agent did on the level notify was seen",
     "tools:read": "Read which tools agents were granted, their definitions, and what is switched off",
     "tools:decide": "Accept or reject the definition of a tool that waits",

@@ -4,11 +4,13 @@ does it all."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from tenure.kernel.json import JsonObject
 from tenure.ui.gate import PageRoute, api_of, form, frame, go, render
 from tenure.ui.model import items
 
@@ -26,8 +28,42 @@ VERDICTS = {
 async def autonomy(request: Request, done: str = "") -> Response:
     """The least oversight of the workspace, and what waits to be seen."""
     api = api_of(request)
-    around, floor, told = await asyncio.gather(frame(api), api.get("/v1/autonomy"), api.get("/v1/notices"))
-    return render(request, "autonomy.html", frame=around, floor=floor, notices=items(told), done=done)
+    around, floor, told, earned = await asyncio.gather(
+        frame(api), api.get("/v1/autonomy"), api.get("/v1/notices"), api.get("/v1/autonomy/earned")
+    )
+    facts = {"floor": floor, "notices": items(told), "earned": [(one, picture(one)) for one in items(earned)]}
+    return render(request, "autonomy.html", frame=around, done=done, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Evidence on an axis from ``LEFT`` to 1, 100 wide: from what is proved to what was seen, and what is wanted."""
+
+    bound: float
+    share: float
+    wanted: float
+
+
+LEFT = 0.5
+"""Where the axis begins: less than every second call good is nothing to tell apart."""
+
+
+def picture(one: JsonObject) -> Picture:
+    """The evidence of one tool as the places of its picture."""
+
+    def place(value: float) -> float:
+        return round(max(0.0, (value - LEFT) / (1 - LEFT)) * 100, 2)
+
+    return Picture(place(one["bound"]), place(one["share"]), place(one["wanted"]))
+
+
+@router.post("/autonomy/earned")
+async def answer(request: Request) -> Response:
+    """Answers a proposal on the evidence that was shown, or ends what was accepted."""
+    fields = await form(request)
+    body = {name: fields.get(name, "") for name in ("agent", "resource", "release", "decision")}
+    await api_of(request).post("/v1/autonomy/earned/decision", body | {"reason": fields.get("reason", "").strip()})
+    return go(request, "/autonomy?" + urlencode({"done": fields.get("decision", "")}))
 
 
 @router.post("/autonomy")

@@ -58,6 +58,7 @@ def _held(world: World, ident: str = "a1", **more: Any) -> None:
         "reason": "Large refunds need a person.",
         "policies": ["limit"],
         "notes": ["amount: stands in what mail/read gave"],
+        "justification": "The customer asked for it.",
     }
     _tell(world, "approval.requested", **(data | more))
 
@@ -254,6 +255,8 @@ def test_over_http(world: World, operator: Actor) -> None:
     _held(world, "a2")
     assert [item["id"] for item in api("GET", "/v1/approvals?state=pending&agent=clerk")[1]] == ["a1", "a2"]
     shown = api("GET", "/v1/approvals/a1")[1]
+    assert shown["notes"] == ["amount: stands in what mail/read gave"]
+    assert shown["justification"] == "The customer asked for it."
     assert (shown["arguments"], shown["policies"], shown["why"]) == (
         {"amount": 500},
         ["limit"],

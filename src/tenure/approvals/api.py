@@ -19,8 +19,8 @@ router = APIRouter(tags=["approvals"])
 
 class ApprovalOut(BaseModel):
     """A held call, as the person who decides sees it. ``why`` and ``policies``: why it was held; ``notes``: what else
-    is known of it; ``reason``: the word of the person who decided; ``expires_at``: when the present state runs out by
-    itself."""
+    is known of it; ``justification``: what the agent says that it is for; ``reason``: the word of the person who
+    decided; ``expires_at``: when the present state runs out by itself."""
 
     id: str
     agent: str
@@ -32,6 +32,7 @@ class ApprovalOut(BaseModel):
     why: str
     policies: list[str]
     notes: list[str]
+    justification: str
     policy_version: str
     state: State
     requested_at: datetime

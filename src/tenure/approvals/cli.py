@@ -99,6 +99,8 @@ def _render(item: dict[str, Any]) -> None:
         if item[key]:
             console.print(f"{label:<13} {item[key]}", markup=False, soft_wrap=True)
     console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)
+    if item["justification"]:
+        console.print(f"{'agent says':<13} {item['justification']}", markup=False, soft_wrap=True)
     for note in item["notes"]:
         console.print(f"{'note':<13} {note}", markup=False, soft_wrap=True)
     console.print("arguments")

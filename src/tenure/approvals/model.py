@@ -38,8 +38,9 @@ class Approval:
     """One held call. It covers exactly (workspace, agent, release, resource, digest, policy_version), once.
 
     ``why`` and ``policies`` say why it was held, ``notes`` what else is known of it that the person who decides should
-    see; ``reason`` is the word of the person who decided. ``expires_at`` is
-    when the present state runs out by itself, None for a settled one. ``claim`` is the id of the one Call that used it.
+    see, ``justification`` what the agent says that it is for, which nobody has checked; ``reason`` is the word of the
+    person who decided. ``expires_at`` is when the present state runs out by itself, None for a settled one.
+    ``claim`` is the id of the one Call that used it.
     ``answer`` is the same for all that were decided by one answer, None for one that was decided by itself.
     """
 
@@ -70,6 +71,7 @@ class Approval:
     settled_at: datetime | None = None
     answer: str | None = None
     notes: tuple[str, ...] = ()
+    justification: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def request(connection: Connection, event: Event) -> None:
         parent_span_id=event.parent_span_id,
         requested_at=event.time,
         expires_at=event.time + timedelta(seconds=known.hold_timeout_s if known else DEFAULT_HOLD_S),
+        justification=_text(data.get("justification")),
         notes=tuple(_text(note) for note in notes) if isinstance(notes, list | tuple) else (),
     )
     store.insert(connection, item)

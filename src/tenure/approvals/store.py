@@ -44,6 +44,7 @@ approval = sa.Table(
     sa.Column("settled_at", UtcTime),
     sa.Column("answer", sa.String(32)),
     sa.Column("notes", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("justification", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),

@@ -175,6 +175,7 @@ class Approvals:
             "reason": verdict.decision.reason,
             "policies": verdict.decision.policies,
             **({"notes": notes} if (notes := verdict.notes) else {}),
+            **({"justification": call.justification} if call.justification else {}),
         }
         self._tell("approval.requested", call, principal, verdict, data)
         return approval_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 
 from tenure.base.scan.texts import clean
 from tenure.gateway.http import Request, Response, decode_json
+from tenure.gateway.justification import justification
 from tenure.gateway.llm.codec import Fault
 from tenure.gateway.llm.openai.codec import error_body
 from tenure.gateway.pipeline import Pipeline
@@ -82,6 +83,8 @@ class Deciding:
         self._forget()
         pipeline, begun, started = self._pipeline, time.monotonic(), datetime.now(UTC)
         call = pipeline.call(CallKind.TOOL, tool, arguments, principal, request.headers)
+        if said := justification(body.get("reason")):
+            call = replace(call, justification=said)
         if pipeline.returned.matters(call, principal):
             decision = Decision(
                 Effect.DENY, f"What {tool} returns is decided on, which takes a call through the gateway.", (), ()

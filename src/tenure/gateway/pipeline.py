@@ -21,6 +21,7 @@ from tenure.gateway.correlation import of_session, of_traceparent
 from tenure.gateway.credentials import TOKENS_KEPT, Credentials
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.http import Request
+from tenure.gateway.justification import of_headers
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
 from tenure.gateway.provenance.watch import Provenance
@@ -176,7 +177,18 @@ class Pipeline:
         trace_id, parent = ids or of_session(principal.workspace, principal.session)
         call_id = new_id()
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
-        return Call(call_id, kind, resource, arguments, trace_id, call_id[16:], parent, end_user, content)
+        return Call(
+            call_id,
+            kind,
+            resource,
+            arguments,
+            trace_id,
+            call_id[16:],
+            parent,
+            end_user,
+            content,
+            justification=of_headers(headers),
+        )
 
     def judge(
         self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
@@ -374,6 +386,8 @@ class Pipeline:
             facts |= delegation.attributes(principal, verdict.agent, person)
             facts |= delegation.link(call, principal)
         facts.update(verdict.known)
+        if call.justification:
+            facts["tenure.justification"] = call.justification
         self.risks.note(call, principal, verdict)
         facts.update(data)
         if verdict.charge is not None or verdict.spent is not None:

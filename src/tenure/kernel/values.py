@@ -175,7 +175,7 @@ class Call:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
     the tool, as its server gives it now. ``spent``: how much of the fullest of its limits on calls, on tokens and on
     dollars is used, in percent; zeros where no limit or no policy asks. ``origin`` and ``risk``: None where no
-    policy asks."""
+    policy asks. ``justification``: what the agent says it is for; policies see whether it says anything, no more."""
 
     id: str
     kind: CallKind
@@ -191,6 +191,7 @@ class Call:
     spent: tuple[int, int, int] = (0, 0, 0)
     origin: Origin | None = None
     risk: Risk | None = None
+    justification: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cedarpy
@@ -14,12 +14,23 @@ from tenure.policy.cedar import Rule, Slice, schema, uid_json
 from tenure.policy.endings import PRECEDENT
 from tenure.policy.oversight import overseen
 from tenure.policy.scopes import Uid
-from tenure.policy.system import APPROVE, DEFAULT_DENY, POLICY_ERROR
+from tenure.policy.system import APPROVE, DEFAULT_DENY, JUSTIFICATION, POLICY_ERROR
+
+HOW = (
+    "Say what the call is for and send it again: as the argument `_reason` of the tool (MCP; or `tenure/reason` in "
+    "_meta), as `reason` in /v1/decide, or in the header x-tenure-reason. It is kept and shown to people."
+)
+"""How an agent says what a call is for, on each wire."""
 
 
 def deny(rule: str, reason: str, version: str) -> Decision:
     """The denial by one of the rules that no policy file can override."""
     return Decision(Effect.DENY, reason, (rule,), (), version)
+
+
+def unjustified(decision: Decision) -> Decision:
+    """The denial of a call for the one reason that the agent did not say what it is for; it tells how to say it."""
+    return replace(decision, reason=f"{decision.reason} {HOW}", policies=(*decision.policies, JUSTIFICATION))
 
 
 @dataclass(frozen=True, slots=True)

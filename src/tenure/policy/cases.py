@@ -15,7 +15,8 @@
 A test that names no agent is of one that was granted exactly what it calls. ``content`` is what goes out besides the
 arguments (a prompt), ``returned`` what came back, for policies that read what is found in them. ``provenance`` lists
 the sources of what its session has met, ``untrusted_arguments`` the paths of arguments that are taken from what is not
-trusted, and ``tainted: true`` says that such was met; ``risk`` and ``uncertainty`` are points. ``at`` is the moment of
+trusted, and ``tainted: true`` says that such was met; ``risk`` and ``uncertainty`` are points, and
+``justification`` is what the agent says that the call is for. ``at`` is the moment of
 the call, for policies that end by themselves; left out, it is before the end of any.
 
 Pure: text in, verdicts out.
@@ -93,6 +94,7 @@ class _Test(_Part):
     tainted: bool = False
     provenance: list[_Source] = Field(default_factory=list)
     untrusted_arguments: list[Name] = Field(default_factory=list)
+    justification: str = ""
     risk: Annotated[int, Field(ge=0, le=100)] = 0
     uncertainty: Annotated[int, Field(ge=0, le=100)] = 0
     expect: Annotated[Effect, Field(strict=False)]
@@ -277,6 +279,7 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
             returned=test.returned,
             origin=_origin(test),
             risk=Risk(test.risk, test.uncertainty),
+            justification=test.justification,
         ),
         principal=principal,
         agent=agent,

@@ -62,6 +62,7 @@ type Attempt = {
   untrusted_arguments: Set<String>,
   risk: Long,
   uncertainty: Long,
+  justified: Bool,
   longs: Longs,
   decimals: Decimals,
   strings: Strings,

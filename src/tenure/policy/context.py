@@ -46,6 +46,7 @@ def attempt_of(call: Call, principal: Principal, part: Slice, autonomy: str, fou
         "untrusted_arguments": (),
         "risk": 0,
         "uncertainty": 0,
+        "justified": "justified" in reads and bool(call.justification),
     }
     attempt |= {name: percent if name in reads else 0 for name, percent in zip(_SPENT, call.spent, strict=True)}
     if not reads.isdisjoint(ORIGIN):

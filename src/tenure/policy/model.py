@@ -19,7 +19,7 @@ from tenure.kernel.scopes import uncovered
 from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import carry, leaves, lookup
-from tenure.policy.asking import Question, answer, ask, deny
+from tenure.policy.asking import Question, answer, ask, deny, unjustified
 from tenure.policy.cedar import (
     ORIGIN,
     RISK,
@@ -47,6 +47,7 @@ from tenure.policy.system import (
     DELEGATION_ENDED,
     DEPENDENCY,
     GRANT,
+    JUSTIFICATION,
     LIFECYCLE,
     LIMIT,
     NO_POLICY,
@@ -63,7 +64,7 @@ from tenure.policy.withheld import redactions, withheld
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle", "Fault"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["DEPENDENCY", "RISK", "leaves", "redactions", "withheld"]
+__all__ += ["DEPENDENCY", "JUSTIFICATION", "RISK", "leaves", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -253,6 +254,10 @@ def _judge(
     action, kind = _ACTIONS[call.kind]
     question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives)
     decision = ask(question, bundle.version, approved, grant.autonomy)
+    if decision.effect is Effect.DENY and "justified" in part.reads.facts and not call.justification:
+        said = replace(question, attempt={**attempt, "justified": True})
+        if ask(said, bundle.version, approved, grant.autonomy).effect is not Effect.DENY:
+            decision = unjustified(decision)
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
             known.memo.clear()

@@ -48,6 +48,7 @@ class _Attributes(msgspec.Struct):
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
     origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
     risk: Risk | None = msgspec.field(name="tenure.risk", default=None)
+    justification: str = msgspec.field(name="tenure.justification", default="")
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
@@ -137,6 +138,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
             spent=seen.spent,
             origin=seen.origin,
             risk=seen.risk,
+            justification=seen.justification,
         ),
         on_behalf_of=seen.on_behalf_of,
         facts=seen.facts,

@@ -13,6 +13,7 @@ NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "sy
 DEFAULT_DENY, LIMIT = "system/default-deny", "system/limit"
 NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
 DEPENDENCY = "system/dependency"
+JUSTIFICATION = "system/justification"
 SYSTEM_RULES: Mapping[str, str] = {
     STALE: "The gateway has heard nothing from the control plane for too long",
     UNKNOWN_AGENT: "The agent is not in the Snapshot",
@@ -34,10 +35,12 @@ SYSTEM_RULES: Mapping[str, str] = {
     NOTIFY: "The level of oversight is notify: the call passes, and people are told",
     APPROVE: "The level of oversight is approve: the call waits for a person",
     HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
+    JUSTIFICATION: "A policy wants to be told what the call is for",
 }
 """Every id a Decision can name that is not in a policy file."""
-SET_ASIDE = frozenset({HUMAN_ONLY})
-"""Refusals of calls that policies let through: a person is to look at them, or to make them."""
+SET_ASIDE = frozenset({HUMAN_ONLY, JUSTIFICATION})
+"""Refusals of calls that policies let through, but not like this: a person is to make them, or the agent is to say what
+they are for."""
 NOT_VIOLATIONS = SET_ASIDE | {
     *(STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY),
     *(POLICY_ERROR, LIMIT, DEPENDENCY),

@@ -76,12 +76,17 @@ class Door:
         session = environ.get("TENURE_SESSION", "")
         return cls(url.removesuffix("/mcp"), token, session=session, folder=Path(folder) if folder else None)
 
-    def decide(self, tool: str, arguments: Mapping[str, Any], wait_s: float | None = None) -> Ruling:
+    def decide(
+        self, tool: str, arguments: Mapping[str, Any], wait_s: float | None = None, *, reason: str = ""
+    ) -> Ruling:
         """The ruling on one call. ``wait_s``: how long to wait for a person (None: as the agent's manifest says).
-        Raises Denied, Held or Unreachable; returns only what may be called, once."""
+        ``reason``: what it is for, where policy wants to be told. Raises Denied, Held or Unreachable; returns only what
+        may be called, once."""
         asked: dict[str, Any] = {"tool": tool, "arguments": dict(arguments)}
         if wait_s is not None:
             asked["wait_s"] = wait_s
+        if reason:
+            asked["reason"] = reason
         try:
             found = self._post("/v1/decide", asked, 600.0 if wait_s is None else wait_s)
         except OSError as error:

@@ -32,6 +32,8 @@ PLACES: Mapping[str, str] = {
     "gen_ai.tool.call.arguments": "arguments",
     "tenure.call.arguments": "arguments",
     "arguments": "arguments",
+    "tenure.justification": "arguments",
+    "justification": "arguments",
     "gen_ai.tool.call.result": "result",
 }
 """Where each attribute's findings are said to be; those of all others are in the ``record`` itself."""

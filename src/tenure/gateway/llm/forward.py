@@ -8,6 +8,7 @@ from functools import partial
 
 from tenure.base.scan.texts import clean
 from tenure.gateway.http import Request
+from tenure.gateway.justification import REASON_HEADER
 from tenure.gateway.keychain import Keychain, sent
 from tenure.gateway.llm import codec
 from tenure.gateway.llm.opaque.codec import PASS
@@ -32,6 +33,7 @@ _NOT_FORWARDED = frozenset(
         "x-api-key",
         "x-tenure-session",
         "x-tenure-delegation",
+        REASON_HEADER,
     }
     | {"x-goog-api-key"}
     | {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tenure.base.scan.texts import clean
+from tenure.gateway.justification import META, justification
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
@@ -98,6 +99,8 @@ class Attempts:
             headers = {**headers, "traceparent": sent}
         resource = f"{server}/{name}" if server else name
         call = self.pipeline.call(CallKind.TOOL, resource, arguments, principal, headers)
+        if said := justification(message.meta.get(META)):
+            call = replace(call, justification=said)
         return Attempt(message, principal, call, server, name, datetime.now(UTC), time.perf_counter_ns())
 
     async def decide(self, attempt: Attempt, headers: Mapping[str, str]) -> Verdict:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tenure.gateway.justification import ARGUMENT, listed, parted
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.catalogue import Catalogue
@@ -24,9 +25,10 @@ from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
-from tenure.kernel.values import Effect, Principal
-from tenure.policy.model import ARGUMENTS, GRANT, NOT_VIOLATIONS, withheld
+from tenure.kernel.values import Call, CallKind, Effect, Principal
+from tenure.policy.model import ARGUMENTS, GRANT, JUSTIFICATION, NOT_VIOLATIONS, facts_read, withheld
 
+_ANYWAY = NOT_VIOLATIONS - {JUSTIFICATION}  # which may be among the arguments
 _READ_AT_ONCE = 20  # definitions
 _NAMED = 20  # tools in an error text
 _CHECKED_AT_ONCE = 32 << 10  # bytes of arguments; the check of more would hold up the calls of everybody
@@ -84,10 +86,28 @@ class ToolCalls:
                 continue
             refusal = withheld(names[exposed], tool.fingerprint)
             if refusal is None:
-                out.append({**tool.definition, "name": exposed})
+                out.append({**self._definition(now, names[exposed], tool), "name": exposed})
             else:
                 missing[exposed] = refusal[1]
         return out, missing
+
+    def _demanded(self, agent: AgentFact, resource: str) -> bool:
+        """Whether a policy in scope of a tool wants to be told what its call is for."""
+        bundle = self._pipeline.facts.bundles.get(agent.workspace)
+        if bundle is None or "justified" not in bundle.reads:
+            return False
+        return "justified" in facts_read(Call("", CallKind.TOOL, resource), agent, bundle)
+
+    def _definition(self, agent: AgentFact | None, fact: ToolFact, tool: Tool) -> JsonObject:
+        demanded = agent is not None and self._demanded(agent, f"{fact.server}/{fact.name}")
+        return listed(tool.definition) if demanded else tool.definition
+
+    def _part(self, attempt: Attempt, agent: AgentFact, tool: Tool) -> None:
+        """Takes what the call is for out of its arguments, where the tool was listed with a field for it."""
+        if ARGUMENT in attempt.call.arguments and self._demanded(agent, attempt.call.resource):
+            arguments, said = parted(attempt.call.arguments, tool.definition)
+            said = said or attempt.call.justification
+            attempt.call = replace(attempt.call, arguments=arguments, justification=said)
 
     async def call(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:
         """The response to one ``tools/call``. Raises Refused (``invalid_params``, ``header_mismatch``) for a call that
@@ -153,6 +173,7 @@ class ToolCalls:
             if self._fingerprints.unsettled(fact, tool):
                 await self._fingerprints.settle(agent, [(fact, tool)])
             attempt.call = replace(attempt.call, definition=tool.fingerprint)
+            self._part(attempt, agent, tool)
             faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
@@ -169,7 +190,7 @@ class ToolCalls:
         tool = server.current(attempt.name)
         if tool is None:
             early = self._pipeline.judge(attempt.call, attempt.principal).decision
-            if NOT_VIOLATIONS.intersection(early.policies):
+            if _ANYWAY.intersection(early.policies):
                 return None  # refused whatever the server offers: a server that hangs must not delay a stop
             tool = (await server.tools(wanted=attempt.name)).get(attempt.name)
             if tool is None:
@@ -196,6 +217,8 @@ class ToolCalls:
 
     async def _act(self, attempt: Attempt, server: Server, verdict: Verdict, line: Line) -> bytes:
         params = {**attempt.message.params, "name": attempt.name}
+        if params.get("arguments") is not None:
+            params["arguments"] = attempt.call.arguments  # without what they were for
         try:
             answer = await self._attempts.send(attempt, server, verdict, params, line)
         except NoLongerAllowed as newer:

@@ -20,6 +20,7 @@ import msgspec
 
 from tenure import __version__
 from tenure.gateway.http import decode_json
+from tenure.gateway.justification import META as META_REASON
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonArray, JsonObject
 from tenure.kernel.values import Decision
@@ -57,7 +58,7 @@ _MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 40
 
 SERVER_INFO: JsonObject = {"name": "tenure", "title": "Tenure gateway", "version": __version__}
 _OF_ONE_REQUEST = frozenset(
-    {META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken", "gen_ai.tool.call.id"}
+    {META_REASON, META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken", "gen_ai.tool.call.id"}
     | {"traceparent", "tracestate", "baggage"}
 )
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -308,8 +309,9 @@ def pending_result(resource: str, approval: str, reason: str) -> dict[str, Any]:
 
 def upstream_meta(meta: JsonObject, *, version: str, traceparent: str = "") -> dict[str, Any]:
     """The ``_meta`` that goes on to an upstream that speaks ``version``. All passes through, except the envelope of
-    2026-07-28, which belongs to one connection, and the trace's parent, which is now the gateway."""
-    out = {key: value for key, value in meta.items() if key != META_VERSION}
+    2026-07-28, which belongs to one connection, the trace's parent, which is now the gateway, and what the agent says
+    that the call is for."""
+    out = {key: value for key, value in meta.items() if key not in (META_VERSION, META_REASON)}
     if version in MODERN_VERSIONS:
         out = {META_CAPABILITIES: {}, META_CLIENT: SERVER_INFO, **out, META_VERSION: version}
     else:

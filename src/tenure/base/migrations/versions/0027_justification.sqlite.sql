@@ -1,0 +1,1 @@
+ALTER TABLE approval ADD COLUMN justification TEXT DEFAULT '' NOT NULL

@@ -300,16 +300,6 @@ def test_bad_input_is_refused(site: Site, path: str, body: Any, status: int) -> 
 # --- real frameworks --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def loop() -> Iterator[None]:
-    """The event loop that a framework's synchronous way in would otherwise make, and leave open."""
-    made = asyncio.new_event_loop()
-    asyncio.set_event_loop(made)
-    yield
-    asyncio.set_event_loop(None)
-    made.close()
-
-
 @pytest.mark.usefixtures("loop")
 def test_pydantic_ai_is_governed(site: Site) -> None:
     ran: list[int] = []

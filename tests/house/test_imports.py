@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"kernel"}),
     frozenset({"base", "client"}),
     frozenset({"sdk"}),
-    frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation"}),
+    frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation", "sequences"}),
     frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "secrets"}),
     frozenset(
         {"evaluation", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy", "precedents"}

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tenure.kernel.budgets import LeaseFact, LimitFact, PriceFact
 from tenure.kernel.fingerprint import Fingerprint
+from tenure.kernel.histories import HistoryFact
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.values import Autonomy, LifecycleState, Principal
 
@@ -343,6 +344,7 @@ class Snapshot:
     breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact] = field(default_factory=dict)
     leases: Mapping[str, LeaseFact] = field(default_factory=dict)
+    histories: Mapping[str, HistoryFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +366,7 @@ class Delta:
     breakers: Mapping[str, BreakerFact | None] = field(default_factory=dict)
     credentials: Mapping[str, SecretFact | None] = field(default_factory=dict)
     leases: Mapping[str, LeaseFact | None] = field(default_factory=dict)
+    histories: Mapping[str, HistoryFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -410,6 +413,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         breakers=_changed(old.breakers, new.breakers),
         credentials=_changed(old.credentials, new.credentials),
         leases=_changed(old.leases, new.leases),
+        histories=_changed(old.histories, new.histories),
     )
 
 
@@ -417,7 +421,7 @@ def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
     more = (delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
-    return not (any(facts) or any(more))
+    return not (any(facts) or any(more) or delta.histories)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -441,4 +445,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         breakers=_merged(snapshot.breakers, delta.breakers),
         credentials=_merged(snapshot.credentials, delta.credentials),
         leases=_merged(snapshot.leases, delta.leases),
+        histories=_merged(snapshot.histories, delta.histories),
     )

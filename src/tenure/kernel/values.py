@@ -197,13 +197,14 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided, why, and by which policies (their ``@id``; ``system/...`` for the rules that policy files
-    cannot override)."""
+    cannot override). ``because``: the ids of the earlier calls that led to it."""
 
     effect: Effect
     reason: str
     policies: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
     policy_version: str = ""
+    because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

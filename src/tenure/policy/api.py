@@ -14,7 +14,7 @@ from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.values import CallKind, Decision, Effect
 from tenure.policy import hindsight, service
 from tenure.policy.cases import Result
-from tenure.policy.model import SCHEMA, SYSTEM_RULES, Rule
+from tenure.policy.model import SCHEMA, SYSTEM_RULES, Bundle, Rule
 from tenure.policy.replay import as_counts
 from tenure.policy.store import How
 
@@ -54,7 +54,8 @@ class PoliciesOut(BaseModel):
 
 
 class RuleOut(BaseModel):
-    """One policy."""
+    """One policy. ``effect`` is permit or forbid, or of a sequence rule deny or hold; ``state_bytes`` is the most that
+    is kept of one session (or agent) for such a rule."""
 
     id: str
     file: str
@@ -62,6 +63,7 @@ class RuleOut(BaseModel):
     effect: str
     reason: str
     obligation: str
+    state_bytes: int = 0
 
 
 class ValidateIn(BaseModel):
@@ -169,13 +171,14 @@ class ReplayOut(BaseModel):
 
 
 class DecisionOut(BaseModel):
-    """A decision."""
+    """A decision. ``because``: the ids of the earlier calls that led to it."""
 
     effect: Effect
     reason: str
     policies: list[str]
     obligations: list[str]
     policy_version: str
+    because: list[str]
 
 
 class AppliedOut(RuleOut):
@@ -266,11 +269,30 @@ def validate(actor: TheActor, body: ValidateIn) -> ValidateOut:
     return ValidateOut(
         valid=not checked.faults,
         version=checked.bundle.version if checked.bundle else None,
-        policies=[rule_out(rule) for rule in checked.bundle.rules] if checked.bundle else [],
+        policies=_rules(checked.bundle) if checked.bundle else [],
         faults=[FaultOut.model_validate(asdict(fault)) for fault in checked.faults],
         tests=[_test(result) for result in report.results] if report else [],
         untested=list(report.untested) if report else [],
     )
+
+
+def _rules(bundle: Bundle) -> list[RuleOut]:
+    sequences = bundle.sequences.rules if bundle.sequences is not None else ()
+    return [
+        *(rule_out(rule) for rule in bundle.rules),
+        *(
+            RuleOut(
+                id=rule.id,
+                file=rule.file,
+                line=rule.line,
+                effect=rule.effect.value,
+                reason=rule.reason,
+                obligation="approve" if rule.effect is Effect.HOLD else "",
+                state_bytes=rule.state_bytes,
+            )
+            for rule in sequences
+        ),
+    ]
 
 
 def rule_out(rule: Rule) -> RuleOut:
@@ -352,6 +374,7 @@ def _decision(decision: Decision) -> DecisionOut:
         policies=list(decision.policies),
         obligations=list(decision.obligations),
         policy_version=decision.policy_version,
+        because=list(decision.because),
     )
 
 

@@ -19,13 +19,26 @@ trusted, and ``tainted: true`` says that such was met; ``risk`` and ``uncertaint
 ``justification`` is what the agent says that the call is for. ``at`` is the moment of
 the call, for policies that end by themselves; left out, it is before the end of any.
 
+``before`` are the calls of the session that were made before, the oldest first, for sequence rules::
+
+      - name: nothing goes out after customer data came in
+        tool: mail/send
+        before:
+          - tool: crm/read
+            ago: 5m
+        expect: deny
+        policies: [no-send-after-customer-data]
+
+Each may say that it ``failed``, is still ``running``, what it ``returned``, how long ``ago`` it was and in which
+``session``.
+
 Pure: text in, verdicts out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -34,14 +47,18 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tenure.base.documents import Document, read_documents
 from tenure.base.faults import nearest, path_of
+from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal, Risk
+from tenure.policy.followed import Followed
 from tenure.policy.model import Bundle, Fault, decide
+from tenure.sequences.model import Outcome
 
 SUFFIX = ".test.yaml"
 MAX_TESTS = 10_000
 _WORKSPACE = "test"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^[^/\s]+/\S+$", max_length=1_000)]
@@ -77,6 +94,25 @@ class _Agent(_Part):
     agents: list[Name | _Peer] = Field(default_factory=list)
 
 
+class _Before(_Part):
+    tool: Resource | None = None
+    model: Name | None = None
+    peer: Name | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    content: str | None = None
+    returned: str | None = None
+    failed: bool = False
+    running: bool = False
+    ago: Annotated[str, Field(pattern=r"^\d{1,6}[smhd]$")] = "0s"
+    session: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> _Before:
+        if sum(what is not None for what in (self.tool, self.model, self.peer)) != 1:
+            raise PydanticCustomError("resource", "names either a tool, a model or a peer that was called")
+        return self
+
+
 class _Test(_Part):
     name: Name
     agent: Name | None = None
@@ -97,6 +133,7 @@ class _Test(_Part):
     justification: str = ""
     risk: Annotated[int, Field(ge=0, le=100)] = 0
     uncertainty: Annotated[int, Field(ge=0, le=100)] = 0
+    before: list[_Before] = Field(default_factory=list, max_length=1_000)
     expect: Annotated[Effect, Field(strict=False)]
     policies: list[Name] = Field(default_factory=list)
     obligations: list[Name] = Field(default_factory=list)
@@ -120,9 +157,21 @@ class _File(_Part):
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A call of a session before the one that is decided on, ``ago_s`` seconds."""
+
+    call: Call
+    principal: Principal
+    ago_s: float
+    running: bool
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One test, and where it stands (``line`` counts from 1). Its policies and obligations must be among those of the
-    decision; others may be there too, so that one policy more does not break the tests of all."""
+    decision; others may be there too, so that one policy more does not break the tests of all. ``before`` are the calls
+    of before, the oldest first."""
 
     file: str
     line: int
@@ -135,6 +184,7 @@ class Case:
     policies: frozenset[str]
     obligations: frozenset[str]
     at: float = 0.0
+    before: tuple[Earlier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +242,24 @@ def run_cases(bundle: Bundle, cases: Sequence[Case]) -> Report:
     tested: set[str] = set()
     for case in cases:
         decision = decide(case.call, case.principal, case.agent, None, bundle, approved=case.approved, at=case.at)
+        if bundle.sequences is not None:
+            decision = _after_all(bundle, case, decision)
         problem = _problem(case, decision)
         results.append(Result(case, decision, problem))
         if not problem:
             tested.update(decision.policies)
-    return Report(tuple(results), tuple(rule.id for rule in bundle.rules if rule.id not in tested))
+    sequences = bundle.sequences.rules if bundle.sequences is not None else ()
+    rules = (*(rule.id for rule in bundle.rules), *(rule.id for rule in sequences))
+    return Report(tuple(results), tuple(rule for rule in rules if rule not in tested))
+
+
+def _after_all(bundle: Bundle, case: Case, decision: Decision) -> Decision:
+    """The decision after the calls of before, each of which is over at once, or not yet."""
+    followed, now = Followed(bundle), 1e9
+    for one in case.before:
+        at = now - one.ago_s
+        followed.tell(one.call, one.principal, at, None if one.running else at, one.outcome)
+    return followed.decide(case.call, case.principal, decision, now, approved=case.approved)
 
 
 def _problem(case: Case, decision: Decision) -> str:
@@ -244,10 +307,26 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
     return Fault(document.file, document.line_of(path), f"{path or 'the file'}: {error['msg']}")
 
 
+def _named(given: _Test | _Before) -> tuple[CallKind, str]:
+    resource = given.tool or given.model or given.peer
+    assert resource is not None  # noqa: S101 (it has exactly one of the three)
+    return CallKind.TOOL if given.tool else CallKind.LLM if given.model else CallKind.AGENT, resource
+
+
+def _earlier(index: int, given: _Before, principal: Principal) -> Earlier:
+    kind, resource = _named(given)
+    found = words(look(given.returned)) if given.returned is not None else frozenset[str]()
+    return Earlier(
+        call=Call(f"before-{index + 1}", kind, resource, given.arguments, content=given.content),
+        principal=replace(principal, session=given.session or principal.session),
+        ago_s=float(int(given.ago[:-1]) * _UNITS[given.ago[-1]]),
+        running=given.running,
+        outcome=Outcome(failed=given.failed, returned=lambda: found),
+    )
+
+
 def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
-    resource = test.tool or test.model or test.peer
-    assert resource is not None  # noqa: S101 (_Test has exactly one of the three)
-    kind = CallKind.TOOL if test.tool else CallKind.LLM if test.model else CallKind.AGENT
+    kind, resource = _named(test)
     level = test.autonomy or Autonomy.AUTONOMOUS
     if test.agent is not None:
         agent = _fact(test.agent, agents[test.agent])
@@ -288,6 +367,7 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
         policies=frozenset(test.policies),
         obligations=frozenset(test.obligations),
         at=test.at.timestamp() if test.at else 0.0,
+        before=tuple(_earlier(index, one, principal) for index, one in enumerate(test.before)),
     )
 
 

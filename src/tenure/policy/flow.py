@@ -16,7 +16,6 @@ from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Role
 from tenure.policy import service
-from tenure.policy.cases import SUFFIX
 
 logger = log.get("policy")
 
@@ -94,7 +93,7 @@ def _workspaces(connection: Connection, config: Config) -> list[str]:
 
 def _signature(folder: Path) -> _Signature:
     found = []
-    for path in sorted((*folder.glob("*.cedar"), *folder.glob(f"*{SUFFIX}"))):
+    for path in service.policy_files(folder):
         try:
             stat = path.stat()
         except OSError:

@@ -38,6 +38,7 @@ from tenure.policy.cedar import (
 from tenure.policy.context import SPENT, Found, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
 from tenure.policy.scopes import Index
+from tenure.policy.sequel import after, sequences_of
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -47,6 +48,7 @@ from tenure.policy.system import (
     DELEGATION_ENDED,
     DEPENDENCY,
     GRANT,
+    HISTORY,
     JUSTIFICATION,
     LIFECYCLE,
     LIMIT,
@@ -60,11 +62,12 @@ from tenure.policy.system import (
     UNKNOWN_AGENT,
 )
 from tenure.policy.withheld import redactions, withheld
+from tenure.sequences.model import Sequences, is_sequence
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle", "Fault"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["DEPENDENCY", "JUSTIFICATION", "RISK", "leaves", "redactions", "withheld"]
+__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "leaves", "redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -100,7 +103,8 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The compiled policies of one workspace. Immutable but for its caches, which never change an answer.
+    """The compiled policies of one workspace. Immutable but for its caches, which never change an answer. ``sequences``
+    are those over more than one call, None where there are none; ``decide`` does not ask them.
 
     ``ends``: Unix seconds at which a policy of it ends by itself, in order; what is left then is ``in_force``.
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
@@ -114,6 +118,7 @@ class Bundle:
     reads: frozenset[str] = field(repr=False, compare=False)  # facts of the context that any of them looks at
     fail_open: frozenset[str] = frozenset()
     ends: tuple[float, ...] = ()
+    sequences: Sequences | None = None
     memoise: bool = True
     sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
@@ -122,9 +127,11 @@ class Bundle:
 
 
 def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
-    """Compiles (file name, Cedar text) pairs. Raises Refused ``policy_invalid`` with every fault in
-    ``details["faults"]`` as {file, line, problem}; nothing is half compiled."""
-    rules, faults = compile_rules(files)
+    """Compiles (file name, text) pairs: Cedar, and sequence rules. Raises Refused ``policy_invalid`` with every fault
+    in ``details["faults"]`` as {file, line, problem}; nothing is half compiled."""
+    rules, faults = compile_rules([file for file in files if not is_sequence(file[0])])
+    sequences, more_faults = sequences_of(files, {rule.id for rule in rules})
+    faults += more_faults
     if faults:
         first = faults[0]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -138,7 +145,8 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
     kept = tuple((name, text) for name, text in files)
     reads = frozenset(fact for rule in rules for fact in rule.reads.facts)
     fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
-    return Bundle(bundle_version(files), kept, rules, Index(rules), reads, fail_open, ends_of(rules))
+    version = bundle_version(files)
+    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences)
 
 
 def in_force(bundle: Bundle, at: float) -> Bundle:

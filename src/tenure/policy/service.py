@@ -25,9 +25,12 @@ from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
 from tenure.policy.cases import SUFFIX, Report, is_test, read_cases, run_cases
 from tenure.policy.model import Bundle, Fault, compile_bundle
 from tenure.policy.store import How, Load
+from tenure.sequences.model import SUFFIX as SEQUENCES
+from tenure.sequences.model import is_sequence
 
 _MAX_REASON = 2_000
-_NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.test\.yaml)")
+_NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.sequence\.yaml|\.test\.yaml)")
+_TAILS = (".cedar", SEQUENCES, SUFFIX)
 MAX_FILES = 1_000
 MAX_BYTES = 4 << 20
 
@@ -91,14 +94,19 @@ def install_defaults(world: World, workspace: str) -> list[str]:
     return written
 
 
+def policy_files(folder: Path) -> list[Path]:
+    """The files of a folder that are policies, or tests of policies, by name."""
+    return sorted(path for tail in _TAILS for path in folder.glob(f"*{tail}"))
+
+
 def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[Fault, ...]]:
-    """The policies of ``folder`` and their tests by name, and what could not be read."""
+    """The policies of ``folder``, Cedar and sequence rules, and their tests by name, and what could not be read."""
     if not folder.is_dir():
         return (), (Fault(str(folder), 1, "the policies folder does not exist"),)
     files: list[tuple[str, str]] = []
     faults: list[Fault] = []
     size = 0
-    for path in sorted((*folder.glob("*.cedar"), *folder.glob(f"*{SUFFIX}"))):
+    for path in policy_files(folder):
         try:
             raw = path.read_bytes()
             files.append((path.name, raw.decode("utf-8")))
@@ -295,10 +303,10 @@ def _check_size(files: Sequence[tuple[str, str]]) -> None:
         raise Refused(
             "bad_policy_name",
             f"{wrong!r} is no name of a file of policies, or is given twice.",
-            fix=f"Names end in .cedar, those of tests in {SUFFIX}; each once.",
+            fix=f"Names end in .cedar, those of sequence rules in {SEQUENCES}, those of tests in {SUFFIX}; each once.",
             status=422,
         )
-    if not any(not is_test(name) for name in names):
+    if not any(not is_test(name) and not is_sequence(name) for name in names):
         raise Refused("no_policy_files", "There is no .cedar file among these.", status=422)
     if len(files) > MAX_FILES or sum(len(text.encode("utf-8", "replace")) for _, text in files) > MAX_BYTES:
         raise Refused(

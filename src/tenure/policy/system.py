@@ -10,7 +10,7 @@ TOOL_DISABLED, TOOL_CHANGED = "system/tool-disabled", "system/tool-changed"
 DELEGATION, DELEGATION_ENDED = "system/delegation", "system/delegation-ended"
 PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
-DEFAULT_DENY, LIMIT = "system/default-deny", "system/limit"
+DEFAULT_DENY, LIMIT, HISTORY = "system/default-deny", "system/limit", "system/history"
 NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
 DEPENDENCY = "system/dependency"
 JUSTIFICATION = "system/justification"
@@ -32,6 +32,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     DEFAULT_DENY: "No policy permits the call",
     LIMIT: "A rate limit or a budget has no room for the call",
     DEPENDENCY: "The agent that is called is stopped, and holds those who depend on it",
+    HISTORY: "A sequence rule is about the call, and what its session did before could not be had or kept",
     NOTIFY: "The level of oversight is notify: the call passes, and people are told",
     APPROVE: "The level of oversight is approve: the call waits for a person",
     HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
@@ -43,7 +44,7 @@ SET_ASIDE = frozenset({HUMAN_ONLY, JUSTIFICATION})
 they are for."""
 NOT_VIOLATIONS = SET_ASIDE | {
     *(STALE, UNKNOWN_AGENT, LIFECYCLE, CREDENTIAL, BREAKER, TOOL_DISABLED, TOOL_CHANGED, DELEGATION_ENDED, NO_POLICY),
-    *(POLICY_ERROR, LIMIT, DEPENDENCY),
+    *(POLICY_ERROR, LIMIT, HISTORY, DEPENDENCY),
     PERSON,  # else one person who is limited could trip an agent that works for many
 }
 """Refusals that say nothing about the agent's conduct and so never count toward its breaker."""

@@ -24,6 +24,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import AgentFact, ApprovalFact, SecretFact, Snapshot, WorkspaceFact, difference
 from tenure.kernel.values import Principal
 from tenure.policy.model import compile_bundle
+from tests.sim.histories import HistoryBook
 from tests.sim.ledger import Ledger
 from tests.sim.pins import pinned
 
@@ -56,6 +57,7 @@ class ControlSim:
         self.intake_s = 0.0  # seconds that one request takes, whatever becomes of it
         self.hanging = False  # takes requests and answers none while this holds
         self.ledger: Ledger | None = None  # keeps the accounts of limits, where a test has some
+        self.histories = HistoryBook()
         self.discarding = False  # acknowledges without reading, for measurements of the gateway alone
         self._changed = threading.Condition()
         self._writers: dict[asyncio.StreamWriter, str] = {}
@@ -245,6 +247,9 @@ class ControlSim:
             asked = [self.ledger.take(event["type"], event["data"]) for event in events]
             if any(asked):
                 self._settle(leases=self.ledger.facts())
+        heard = [self.histories.take(event["type"], event["data"]) for event in events]
+        if any(heard):
+            self._settle(histories=self.histories.facts())
         with self._changed:
             self.events.extend(events)
             self._changed.notify_all()

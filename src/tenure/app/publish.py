@@ -24,6 +24,7 @@ from tenure.policy import service as policy
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
 from tenure.secrets import service as secrets
+from tenure.sequences import service as sequences
 from tenure.tools import service as tools
 
 _log = log.get("publish")
@@ -34,7 +35,7 @@ _LOOK = 5000  # Events; when more are new, the facts are built without reading t
 # Events of these families change no fact, and they are most of what happens.
 _WITHOUT_FACTS = (
     *("call.completed", "limits.reached", "import.", "otlp.", "instance.", "token.", "secret.used"),
-    *("person.logged_in", "person.entered"),
+    *("person.logged_in", "person.entered", "sequence.step"),
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -82,12 +83,17 @@ class Publisher:
                 people=identity.person_facts(connection),
                 credentials=secrets.facts(connection, agents, now),
                 leases=limits.facts(connection, now),
+                histories=sequences.facts(connection, now),
             )
 
     def _with_leases(self) -> Snapshot:
-        """The facts with leases as they are now and all else as it was: gateways ask for leases often, and wait."""
+        """The facts with leases and histories as they are now and all else as it was: gateways ask for them often, and
+        wait."""
+        now = self._world.clock()
         with self._world.read() as connection:
-            return replace(self.snapshot, leases=limits.facts(connection, self._world.clock()))
+            return replace(
+                self.snapshot, leases=limits.facts(connection, now), histories=sequences.facts(connection, now)
+            )
 
     def refresh(self) -> bool:
         """Builds anew if the log tells of anything that may have changed a fact; says whether a fact did change.
@@ -202,7 +208,7 @@ class Publisher:
 
 
 def _of_leases(kind: str) -> bool:
-    return kind == "limits.asked" or kind.startswith(_WITHOUT_FACTS)
+    return kind in ("limits.asked", "sequence.asked", "sequence.late") or kind.startswith(_WITHOUT_FACTS)
 
 
 def _news(known: AgentFact | None, fact: AgentFact) -> bool:

@@ -20,6 +20,7 @@ from tenure.registry.room import ROOM as REGISTRY
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.secrets.room import ROOM as SECRETS
+from tenure.sequences.room import ROOM as SEQUENCES
 from tenure.telemetry.room import ROOM as TELEMETRY
 from tenure.tools.room import ROOM as TOOLS
 from tenure.trust.room import ROOM as TRUST
@@ -38,6 +39,7 @@ ROOMS: tuple[Room, ...] = (
     APPROVALS,
     PRECEDENTS,
     LIMITS,
+    SEQUENCES,
     BREAKER,
     AUTONOMY,
     RUNTIME,

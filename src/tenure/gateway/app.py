@@ -53,7 +53,8 @@ class Gateway:
         self._client = Client(config.upstream_timeout_s, config.answer_timeout_s)
         self._control = Client(_SHIP_S)
         self._first_use = FirstUse(folder / "tools.seen")
-        self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth)
+        name = stable_id(platform.node(), str(folder.resolve()))  # the spool's lock makes it the name of one process
+        self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth, name=name)
         self._turned_away = TurnedAway(self.spool)
         self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(
@@ -73,7 +74,6 @@ class Gateway:
         self._resources = Resources(self.facts, config.gateway_url)
         self._deciding = Deciding(self._pipeline, self._turned_away)
         self._server = Server(self.handle, Limits(body=config.body_max_bytes), self._explain)
-        name = stable_id(platform.node(), str(folder.resolve()))  # the spool's lock makes it the name of one process
         self._link = Link(self.facts, self._control, config.control_url, self._token, name)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,6 +90,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._mcp.look_ahead()))
         self._tasks.append(asyncio.create_task(self._tell_used()))
         self._tasks.append(asyncio.create_task(self._pipeline.leases.run()))
+        self._tasks.append(asyncio.create_task(self._pipeline.histories.run()))
         self.spool.start(self._ship)
         return port
 
@@ -99,6 +100,7 @@ class Gateway:
         await self._server.drain(self._config.drain_s)
         await self._mcp.stop()
         self._deciding.end()
+        self._pipeline.histories.give_all_back()
         await self._link.leave()
         self._note_used()
         await self.spool.stop(min(2.0, self._config.drain_s))

@@ -20,6 +20,10 @@ EVENTS: Mapping[str, str] = {
     "last; data: secret",
     "limits.asked": "A gateway says what it used under a lease and how much more it wants; data: lease, account, "
     "limit, serial, used, ceiling, need, want, final",
+    "sequence.asked": "A gateway asks for what a session did before, keeps it, or gives it back; data: history, lease, "
+    "serial, gateway, run, has, final",
+    "sequence.step": "A call that sequence rules are about begins, or has ended; data: steps (history, lease, step)",
+    "sequence.late": "As sequence.step, of a history that another gateway keeps by now",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 

@@ -20,6 +20,7 @@ from tenure.gateway.breakers import Breakers, Standing, half_open_denial
 from tenure.gateway.correlation import of_session, of_traceparent
 from tenure.gateway.credentials import TOKENS_KEPT, Credentials
 from tenure.gateway.firstuse import FirstUse
+from tenure.gateway.histories import Histories
 from tenure.gateway.http import Request
 from tenure.gateway.justification import of_headers
 from tenure.gateway.keyring import Keyring
@@ -47,6 +48,7 @@ from tenure.policy.model import (
     in_force,
     is_violation,
 )
+from tenure.sequences.model import Watched
 
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _NOTHING_STOPPED = Standing()
@@ -62,9 +64,11 @@ class Pipeline:
         spool: Spool,
         first_use: FirstUse,
         wall: Callable[[], float] = time.time,
+        *,
         depth: int = 5,
+        name: str = "gateway",
     ) -> None:
-        """``depth``: how many agents may hand work on, one to the next."""
+        """``depth``: how many agents may hand work on, one to the next; ``name`` is this gateway's."""
         self.facts = facts
         self._depth = depth
         self._keyring = Keyring({})
@@ -75,7 +79,8 @@ class Pipeline:
         self._credentials = Credentials(wall())
         self._dead_noted: dict[str, float] = {}
         self._breakers = Breakers(facts, spool, self.judge, wall)
-        self._approvals = Approvals(facts, spool, self.judge, wall)
+        self.histories = Histories(facts, spool, wall, name)
+        self._approvals = Approvals(facts, spool, self._judge_held, wall)
         self.leases = Leases(facts, spool)
         self.provenance = Provenance(facts)
         self.risks = Risks(first_use, self.provenance)
@@ -258,6 +263,11 @@ class Pipeline:
             return half_open_denial(verdict, standing.half_open)
         return verdict
 
+    def _judge_held(self, call: Call, principal: Principal, *, approved: bool = False) -> Verdict:
+        """As ``judge``, for a call that waits for a person: sequence rules are asked as well."""
+        verdict = self.judge(call, principal, approved=approved)
+        return self.histories.weigh(call, principal, verdict, approved=approved)
+
     def _within_chain(
         self, call: Call, principal: Principal, agent: AgentFact | None, snapshot: Snapshot | None, decision: Decision
     ) -> Decision:
@@ -297,26 +307,52 @@ class Pipeline:
         verdict = self.judge(call, principal, approved=approved)
         call, agent = verdict.as_decided(call), verdict.agent
         limited = agent is not None and bool(agent.limits or principal.chain)
-        if agent is not None and limited:
-            if verdict.spent is not None and await self.leases.learn(call, principal, agent):
-                verdict = self.judge(call, principal, approved=approved)
+        watched = self.histories.watched(call, principal)
+        if agent is not None and limited and verdict.spent is not None:
+            learned = await self.leases.learn(call, principal, agent)
+            verdict = self.judge(call, principal, approved=approved) if learned else verdict
+        if watched is not None and verdict.pending:  # before a person is asked in vain
+            verdict = await self.histories.enter(watched, call, principal, verdict, approved=approved)
+        if limited:
             verdict = await within(self.leases, call, principal, verdict, len(content))
-        if verdict.decision.effect is Effect.HOLD:
+        if watched is not None and verdict.allowed:
+            verdict = await self._enter(watched, call, principal, verdict, approved=approved)
+        if verdict.pending:
             wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
-            if verdict.spent is not None:
-                call = dataclasses.replace(call, spent=verdict.spent)  # which does not count its own reservation
-            with self.leases.kept(verdict.charge) as keep:
-                verdict = await self._approvals.settle(call, principal, verdict, min(wait, max_wait), content)
-                if verdict.allowed:
-                    verdict = replace(verdict, charge=keep())
+            verdict = await self._settle(call, principal, verdict, min(wait, max_wait), content)
+            if watched is not None and verdict.allowed:
+                verdict = await self._enter(watched, call, principal, verdict, approved=True)
         if verdict.half_open:
             verdict = await self._breakers.on_trial(call, principal, verdict)
             if limited:
                 verdict = await within(self.leases, call, principal, verdict, len(content))
+            if watched is not None and verdict.allowed:
+                verdict = await self._enter(watched, call, principal, verdict, approved=approved)
         if verdict.decision.effect is Effect.DENY and verdict.counts and is_violation(verdict.decision):
             verdict = replace(verdict, violation=True)
             self._breakers.count(call, principal, verdict)
         return verdict
+
+    async def _settle(
+        self, call: Call, principal: Principal, verdict: Verdict, wait_s: float, content: bytes
+    ) -> Verdict:
+        """What becomes of a call that waits for a person; what it reserved is kept only when it goes on."""
+        if verdict.spent is not None:
+            call = dataclasses.replace(call, spent=verdict.spent)  # which does not count its own reservation
+        try:
+            with self.leases.kept(verdict.charge) as keep:
+                settled = await self._approvals.settle(call, principal, verdict, wait_s, content)
+                return replace(settled, charge=keep()) if settled.allowed else settled
+        finally:
+            self.histories.settled(call)
+
+    async def _enter(
+        self, watched: Watched, call: Call, principal: Principal, verdict: Verdict, *, approved: bool
+    ) -> Verdict:
+        """The Verdict after what sequence rules say; what the call reserved goes with it to its record."""
+        with self.leases.kept(verdict.charge) as keep:
+            entered = await self.histories.enter(watched, call, principal, verdict, approved=approved)
+            return replace(entered, charge=keep())
 
     def admit(self, call: Call, principal: Principal, verdict: Verdict) -> None:
         """To be called immediately before an allowed call is acted on, if anything was awaited since ``decide``: raises
@@ -334,7 +370,7 @@ class Pipeline:
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
         newer = self.judge(verdict.as_decided(call), principal, approved=approved, spent=verdict.spent)
-        newer = replace(newer, approval_id=verdict.approval_id, charge=verdict.charge)
+        newer = replace(newer, approval_id=verdict.approval_id, charge=verdict.charge, entered=verdict.entered)
         if newer.decision.effect is not Effect.ALLOW:
             raise NoLongerAllowed(newer)
         return newer
@@ -364,6 +400,7 @@ class Pipeline:
                 "policies": decision.policies,
                 "obligations": decision.obligations,
                 "policy_version": decision.policy_version,
+                **({"because": decision.because} if decision.because else {}),
             },
             "tenure.decide_us": verdict.decide_us,
             "tenure.breaker.epoch": verdict.breaker_epoch,
@@ -390,6 +427,7 @@ class Pipeline:
             facts["tenure.justification"] = call.justification
         self.risks.note(call, principal, verdict)
         facts.update(data)
+        self.histories.leave(verdict.entered, facts, made=allowed)
         if verdict.charge is not None or verdict.spent is not None:
             facts |= charged(self.leases, verdict, facts)
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tenure.breaker.model import Place
+from tenure.gateway.keeping import Entered
 from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
@@ -26,7 +27,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
     ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
-    came from, and ``risk`` how risky it looked, where a policy looked at that.
+    came from, and ``risk`` how risky it looked, where a policy looked at that. ``entered``: what it is in
+    the histories that sequence rules look at (``keeping.Entered``).
     """
 
     decision: Decision
@@ -45,6 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
     spent: tuple[int, int, int] | None = None
     origin: Origin | None = None
     risk: Risk | None = None
+    entered: Entered | None = None
 
     def as_decided(self, call: Call) -> Call:
         """The call with what is known of it as of the decision: it is not to be found out anew."""

@@ -27,7 +27,7 @@ def read_source(place: str) -> Source:
     if not path.exists() and "@" in place:
         folder, _, revision = place.rpartition("@")
         return _committed(Path(folder or "."), revision)
-    paths = sorted((*path.glob("*.cedar"), *path.glob(f"*{SUFFIX}"))) if path.is_dir() else [path]
+    paths = sorted(found for tail in TAILS for found in path.glob(f"*{tail}")) if path.is_dir() else [path]
     if not paths:
         raise Refused("no_policy_files", f"{path} holds no .cedar file.")
     try:
@@ -41,7 +41,7 @@ def _committed(folder: Path, revision: str) -> Source:
         raise Refused("unreadable_policy_file", f"There is no file {folder}@{revision}, and no folder {folder}.")
     commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     listed = _git(folder, "ls-tree", "--name-only", "-z", commit).split("\0")
-    names = sorted(name for name in listed if name.endswith((".cedar", SUFFIX)))
+    names = sorted(name for name in listed if name.endswith(TAILS))
     if not names:
         raise Refused("no_policy_files", f"{folder} holds no .cedar file at {revision}.")
     inside = _git(folder, "rev-parse", "--show-prefix").strip()

@@ -19,6 +19,7 @@ from tenure.telemetry.codec import message_from_openai_choice, messages_from_ope
 GATEWAY_TYPES = frozenset(
     {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed"}
     | {"breaker.tripped", "breaker.trial", "tool.seen", "secret.used", "gateway.dropped", "limits.asked"}
+    | {"sequence.asked", "sequence.step", "sequence.late"}
 )
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})

@@ -177,7 +177,16 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             change = " → ".join(str(data[end]) for end in ("from", "to") if data.get(end))
             return _because(change, data.get("reason"))
         case _:
+            if event.type.startswith("sequence."):
+                return _sequence(event)
             return _limit(event) if event.type.startswith("limits.") else _other(event)
+
+
+def _sequence(event: Event) -> str:
+    if event.type == "sequence.asked":
+        word = "gives back" if event.data.get("final") is True else "keeps"
+        return f"a gateway {word} what {event.data.get('history')} did before"
+    return "a call that sequence rules are about begins or has ended"
 
 
 def _limit(event: Event) -> str:

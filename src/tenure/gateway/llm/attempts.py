@@ -89,6 +89,9 @@ class Attempts:
         """Whether the agent may ask for a fallback itself. It did not, so a no is no violation; and nobody waits for a
         person in its place."""
         call = replace(run.call, resource=fact.name)
+        if self._pipeline.histories.watched(call, run.principal) is not None:
+            _note(run, fact, "denied", error="A sequence rule is about this model: ask for it by its name.")
+            return False
         verdict = self._pipeline.judge(call, run.principal)
         decision = verdict.decision
         if decision.effect is Effect.ALLOW:

@@ -187,7 +187,7 @@ class Attempts:
         attempt.call = replace(attempt.call, definition=definition)
         newer = self.pipeline.judge(attempt.call, attempt.principal, approved=verdict.approval_id is not None)
         if not newer.allowed:
-            raise NoLongerAllowed(msgspec.structs.replace(newer, charge=verdict.charge))
+            raise NoLongerAllowed(msgspec.structs.replace(newer, charge=verdict.charge, entered=verdict.entered))
 
     @staticmethod
     def _check_asks(attempt: Attempt, server: Server, result: JsonObject) -> None:

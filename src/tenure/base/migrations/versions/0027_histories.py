@@ -7,8 +7,8 @@ from alembic import op
 
 from tenure.base.db import UtcTime
 
-revision = "0025"
-down_revision = "0024"
+revision = "0027"
+down_revision = "0026"
 
 
 def upgrade() -> None:

@@ -30,20 +30,19 @@ from tenure.gateway.returned import Returned
 from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
-from tenure.gateway.verdict import Verdict, event_of
+from tenure.gateway.verdict import Verdict, event_of, status_of
 from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, Status
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal
 from tenure.policy.model import (
     CREDENTIAL,
     DELEGATION,
     DELEGATION_ENDED,
     DEPENDENCY,
     PERSON,
-    SET_ASIDE,
     decide,
     in_force,
     is_violation,
@@ -433,18 +432,6 @@ class Pipeline:
         first = allowed and call.kind is CallKind.TOOL and self._first_use.note(principal, call.resource)
         if first:
             facts["tenure.first_use"] = True
-        if decision.effect is Effect.DENY and not SET_ASIDE.intersection(decision.policies):
-            status = Status.VIOLATION
-        elif (
-            first
-            or not allowed
-            or verdict.approval_id is not None
-            or "error.type" in data
-            or any(word.startswith(("notify", "fail_open")) for word in decision.obligations)
-        ):
-            status = Status.FLAGGED
-        else:
-            status = Status.ALLOWED
         event = event_of(
             call,
             principal,
@@ -452,7 +439,7 @@ class Pipeline:
             id=call.id,
             type="call.completed" if allowed else "call.refused",
             time=started,
-            status=status,
+            status=status_of(verdict, data, first=first),
             data=facts,
             duration_us=duration_us,
         )

@@ -14,6 +14,7 @@ from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
 from tenure.kernel.values import Call, Decision, Effect, Event, Origin, Principal, Risk, Status
+from tenure.policy.model import SET_ASIDE
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -112,3 +113,18 @@ def event_of(
         duration_us=duration_us,
         data=data,
     )
+
+
+def status_of(verdict: Verdict, data: JsonObject, *, first: bool) -> Status:
+    """How the live feed shows a call with these attributes. ``first``: the agent never used that tool before."""
+    decision = verdict.decision
+    if decision.effect is Effect.DENY and not SET_ASIDE.intersection(decision.policies):
+        return Status.VIOLATION
+    flagged = (
+        first
+        or not verdict.allowed
+        or verdict.approval_id is not None
+        or "error.type" in data
+        or any(word.startswith(("notify", "fail_open")) for word in decision.obligations)
+    )
+    return Status.FLAGGED if flagged else Status.ALLOWED

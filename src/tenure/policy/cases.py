@@ -53,9 +53,12 @@ from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Up
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal, Risk
 from tenure.policy.followed import Followed
 from tenure.policy.model import Bundle, Fault, decide
+from tenure.sequences.model import SUFFIX as SEQUENCES
 from tenure.sequences.model import Outcome
 
 SUFFIX = ".test.yaml"
+TAILS = (".cedar", SEQUENCES, SUFFIX)
+"""How the names of files end that are policies, or tests of them."""
 MAX_TESTS = 10_000
 _WORKSPACE = "test"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -22,7 +22,7 @@ from tenure.kernel.snapshot import AgentFact, WorkspaceFact, fact_digest
 from tenure.kernel.values import Actor, CallKind, Event, Status
 from tenure.policy import store
 from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
-from tenure.policy.cases import SUFFIX, Report, is_test, read_cases, run_cases
+from tenure.policy.cases import SUFFIX, TAILS, Report, is_test, read_cases, run_cases
 from tenure.policy.model import Bundle, Fault, compile_bundle
 from tenure.policy.store import How, Load
 from tenure.sequences.model import SUFFIX as SEQUENCES
@@ -30,7 +30,6 @@ from tenure.sequences.model import is_sequence
 
 _MAX_REASON = 2_000
 _NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.sequence\.yaml|\.test\.yaml)")
-_TAILS = (".cedar", SEQUENCES, SUFFIX)
 MAX_FILES = 1_000
 MAX_BYTES = 4 << 20
 
@@ -96,7 +95,7 @@ def install_defaults(world: World, workspace: str) -> list[str]:
 
 def policy_files(folder: Path) -> list[Path]:
     """The files of a folder that are policies, or tests of policies, by name."""
-    return sorted(path for tail in _TAILS for path in folder.glob(f"*{tail}"))
+    return sorted(path for tail in TAILS for path in folder.glob(f"*{tail}"))
 
 
 def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[Fault, ...]]:

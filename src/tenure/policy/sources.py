@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.kernel.errors import Refused
-from tenure.policy.cases import SUFFIX
+from tenure.policy.cases import TAILS
 
 _GIT_S = 60
 

@@ -7,8 +7,8 @@ from alembic import op
 
 from tenure.base.db import UtcTime
 
-revision = "0027"
-down_revision = "0026"
+revision = "0029"
+down_revision = "0028"
 
 
 def upgrade() -> None:

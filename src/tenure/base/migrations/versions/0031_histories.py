@@ -7,8 +7,8 @@ from alembic import op
 
 from tenure.base.db import UtcTime
 
-revision = "0029"
-down_revision = "0028"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:

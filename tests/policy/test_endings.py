@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tenure.gateway.firstuse import FirstUse
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
+from tenure.gateway.verdict import NoLongerAllowed
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import Snapshot
 from tenure.kernel.values import Autonomy, Call, CallKind, Effect

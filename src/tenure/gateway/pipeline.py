@@ -30,7 +30,7 @@ from tenure.gateway.returned import Returned
 from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
-from tenure.gateway.verdict import Verdict, event_of, status_of
+from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of
 from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -445,11 +445,3 @@ class Pipeline:
         )
         self.spool.append(event)
         return event
-
-
-class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfunction)
-    """An allowed call may not be acted on any more. ``verdict`` says why."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.decision.reason)
-        self.verdict = verdict

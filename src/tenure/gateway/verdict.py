@@ -128,3 +128,11 @@ def status_of(verdict: Verdict, data: JsonObject, *, first: bool) -> Status:
         or any(word.startswith(("notify", "fail_open")) for word in decision.obligations)
     )
     return Status.FLAGGED if flagged else Status.ALLOWED
+
+
+class NoLongerAllowed(Exception):  # noqa: N818 (a change of facts, not a malfunction)
+    """An allowed call may not be acted on any more. ``verdict`` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.decision.reason)
+        self.verdict = verdict

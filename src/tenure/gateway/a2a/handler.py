@@ -32,11 +32,11 @@ from tenure.gateway.a2a.push import Notifications, check_callback
 from tenure.gateway.a2a.wire import MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
 from tenure.gateway.http import Request, Response
 from tenure.gateway.keychain import sent
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.returned import WITHHELD, Withheld, told
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, Reply, UpstreamError
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, PeerFact, PeerGrant

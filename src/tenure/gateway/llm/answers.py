@@ -15,10 +15,10 @@ from tenure.gateway.llm.holdback import Holdback
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
 from tenure.gateway.llm.stream import Capture
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.returned import WITHHELD, Withheld, told
 from tenure.gateway.upstream import Reply, UpstreamError
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Refused
 from tenure.policy.model import redactions
 

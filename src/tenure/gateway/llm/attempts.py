@@ -11,8 +11,9 @@ from tenure.gateway.http import Request
 from tenure.gateway.llm.forward import Forwarder
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.run import Run
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.upstream import Reply, UpstreamError
+from tenure.gateway.verdict import NoLongerAllowed
 from tenure.kernel.snapshot import AgentFact, ModelFact
 from tenure.kernel.values import Effect
 

@@ -16,9 +16,10 @@ from tenure.gateway.llm.forward import Bounds, Forwarder
 from tenure.gateway.llm.opaque.codec import PASS
 from tenure.gateway.llm.routes import Models, Route
 from tenure.gateway.llm.run import Run
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.upstream import Client, UpstreamError
+from tenure.gateway.verdict import NoLongerAllowed
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact
 from tenure.kernel.values import CallKind, Principal

@@ -18,9 +18,9 @@ from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import ASKS, wanted_inputs
 from tenure.gateway.mcp.upstream import Server, Servers
-from tenure.gateway.pipeline import NoLongerAllowed, Pipeline
+from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.returned import Withheld, told
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Failed
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import Json, JsonObject

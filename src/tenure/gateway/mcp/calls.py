@@ -19,9 +19,8 @@ from tenure.gateway.mcp.fingerprints import Fingerprints
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
 from tenure.gateway.mcp.upstream import Server
-from tenure.gateway.pipeline import NoLongerAllowed
 from tenure.gateway.returned import Withheld
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact

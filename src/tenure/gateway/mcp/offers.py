@@ -11,9 +11,8 @@ from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.upstream import Server
-from tenure.gateway.pipeline import NoLongerAllowed
 from tenure.gateway.returned import Withheld
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.naming import exposed_name, uri_matches

@@ -31,8 +31,7 @@ from tenure.gateway.mcp.session import DEFAULT_LEVEL, RESUME_BYTES, Resume, read
 from tenure.gateway.mcp.standing import ACKNOWLEDGED
 from tenure.gateway.mcp.upstream import Server
 from tenure.gateway.mcp.watch import Listener
-from tenure.gateway.pipeline import NoLongerAllowed
-from tenure.gateway.verdict import Verdict
+from tenure.gateway.verdict import NoLongerAllowed, Verdict
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject

@@ -29,6 +29,8 @@ PAGES = (
     "/tools",
     "/audit?verify=1",
     "/policies",
+    "/notify",
+    "/limits",
     "/people",
     "/owners",
     "/workspaces",

@@ -30,6 +30,7 @@ from tenure.ui import (
     waterfall,
 )
 from tenure.ui import breakers as stops
+from tenure.ui import limits as budgets
 from tenure.ui import notify as told
 from tenure.ui import owners as answering
 from tenure.ui import people as members
@@ -375,6 +376,7 @@ def create_router() -> APIRouter:
     console.include_router(credentials.router)
     console.include_router(revocations.router)
     console.include_router(told.router)
+    console.include_router(budgets.router)
     console.include_router(answering.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])

@@ -84,3 +84,28 @@ def test_each_level_is_held_over_mcp(play: Callable[[Story], None], tmp_path: Pa
         assert (last.type, last.status, last.data["tenure.violation"]) == ("call.refused", Status.FLAGGED, False)
 
     play(story)
+
+
+@pytest.mark.req("R061", "R067")
+def test_an_agent_that_is_not_sure_asks_over_mcp(play: Callable[[Story], None], tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        site.change("clerk", tools=tuple(replace(tool, ask_below=70) for tool in site.fact("clerk").tools))
+
+        async def write(stated: Any, **headers: str) -> str:
+            params = {"name": "files__write_file", "arguments": {"name": "a.txt", "text": "x"}}
+            meta = {} if stated is None else {"_meta": {"tenure/confidence": stated}}
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params | meta}
+            answer = await site.post(body, prefer="wait=0", **headers)
+            return str(answer.json()["result"]["content"][0]["text"])
+
+        assert "The agent is 40 % sure of this" in await write(0.4)
+        assert not (tmp_path / "files" / "a.txt").exists()
+        assert "The agent is 30 % sure of this" in await write(0.9, x_tenure_confidence="0.3")
+        assert len(site.approvals) == 1, "how sure it is does not make it another call"
+        assert "is 0 % sure" in await write("very")
+        assert "Waiting" not in await write(0.9)
+        assert "Waiting" not in await write(None)
+        told = [event.data.get("tenure.confidence") for event in await site.calls()]
+        assert told == [40, 30, 0, 90, None]
+
+    play(story)

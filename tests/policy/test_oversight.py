@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenure.gateway.confidence import HEADER, percent, with_stated
 from tenure.kernel.snapshot import PeerGrant, ToolFact
-from tenure.kernel.values import Autonomy, Effect, strictest
+from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, strictest
 from tenure.policy.boundary import bounds_of, looks_at, speaks
-from tenure.policy.model import compile_bundle, is_violation
-from tests.sim.policy import PERMIT, an_agent, ask, with_autonomy
+from tenure.policy.model import compile_bundle, decide, is_violation
+from tests.sim.policy import PERMIT, a_principal, an_agent, ask, with_autonomy
 
 FORBID = '@id("veto") forbid(principal, action, resource);'
 ASK = '@id("ask") @obligation("approve") forbid(principal, action, resource) unless { context.approved };'
@@ -44,6 +45,7 @@ def test_of_level_and_policy_the_stricter_wins(level: Autonomy, text: str, appro
 @pytest.mark.req("R060")
 def test_a_precedent_stands_for_the_approval_that_the_level_asks_for_and_for_no_stricter_level() -> None:
     made = """@id("small") @obligation("precedent") @expires("2100-01-01T00:00:00Z") @lifts("system/approve")
+    @arguments("amount")
     permit(principal == Agent::"clerk", action == Action::"call_tool", resource == Tool::"shop/refund")
     when { context.longs.hasTag("amount") && context.longs.getTag("amount") <= 50 };"""
     bundle = compile_bundle([("p.cedar", PERMIT + made)])
@@ -85,3 +87,73 @@ def test_a_boundary_says_what_may_proceed_needs_approval_or_must_stop_and_what_e
     assert (rule.id, speaks(rule), looks_at(rule)) == ("large", "approval", ("amount",))
     assert found["shop/list"].decision.policies == ("system/approve",)
     assert found["files/delete"].decision.policies == ("never",)
+
+
+_ORDER = {Effect.ALLOW: 0, Effect.HOLD: 1, Effect.DENY: 2}
+_SAYS = [
+    "",
+    "@id('low') forbid(principal, action, resource) when { context has confidence && context.confidence < 30 };",
+    """@id('ask') @obligation('approve') forbid(principal, action, resource)
+    when { context has confidence && context.confidence < 70 } unless { context.approved };""",
+    "@id('must') forbid(principal, action, resource) unless { context has confidence && context.confidence > 90 };",
+    "@id('bold') permit(principal, action, resource) when { context has confidence && context.confidence > 90 };",
+]
+
+
+@pytest.mark.req("R061", "R067")
+@given(
+    st.sampled_from(_SAYS),
+    st.booleans(),
+    st.integers(0, 100),
+    st.integers(0, 100),
+    st.sampled_from(list(Autonomy)),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_an_agent_states_of_its_confidence_only_ever_tightens(  # noqa: PLR0917 (one draw of everything that matters)
+    text: str, granted: bool, confidence: int, below: int, level: Autonomy, approved: bool, memoise: bool
+) -> None:
+    bundle = compile_bundle([("p.cedar", (PERMIT if granted else "") + text.replace("'", '"'))])
+    bundle = replace(bundle, memoise=memoise)
+    agent = an_agent(tools=(ToolFact("shop", "refund", level, ask_below=below),))
+
+    def decided(stated: int | None) -> Decision:
+        call = Call("c", CallKind.TOOL, "shop/refund", confidence=stated)
+        return decide(call, a_principal(agent), agent, None, bundle, approved=approved)
+
+    silent, stated = decided(None), decided(confidence)
+    assert _ORDER[stated.effect] >= _ORDER[silent.effect]
+    assert decided(None) == silent
+    assert decided(confidence) == stated
+    if confidence < below and silent.effect is not Effect.DENY and not approved:
+        assert stated.effect is not Effect.ALLOW
+        assert stated.effect is Effect.DENY or "system/confidence" in stated.policies
+
+
+@pytest.mark.req("R067")
+def test_low_confidence_asks_a_person_for_guidance() -> None:
+    agent = an_agent(tools=(ToolFact("shop", "refund", ask_below=70),))
+    bundle = compile_bundle([("p.cedar", PERMIT)])
+
+    def decided(stated: int, *, approved: bool = False) -> Decision:
+        call = Call("c", CallKind.TOOL, "shop/refund", confidence=stated)
+        return decide(call, a_principal(agent), agent, None, bundle, approved=approved)
+
+    assert decided(70).effect is Effect.ALLOW
+    low = decided(40)
+    assert (low.effect, low.policies, low.obligations) == (Effect.HOLD, ("system/confidence",), ("approve",))
+    assert low.reason == "The agent is 40 % sure of this and asks for guidance below 70 %."
+    assert decided(40, approved=True).effect is Effect.ALLOW
+    assert decided(0).effect is Effect.HOLD
+    assert decided(90).effect is Effect.ALLOW, "no decision is kept for another confidence"
+    assert ask(bundle, agent=agent).effect is Effect.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("stated", "percents"),
+    [("0.4", 40), ("0.29", 29), ("1", 100), ("7", 100), ("-1", 0), ("nan", 0), ("inf", 100), ("very", 0), ("", 0)],
+)
+def test_a_statement_is_read_as_a_number_or_counts_as_none(stated: str, percents: int) -> None:
+    assert percent(stated) == percents
+    assert percent(with_stated({HEADER: "0.5"}, stated)[HEADER]) == min(50, percents)
+    assert with_stated({"a": "b"}, None) == {"a": "b"}

@@ -42,7 +42,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         gateway.stop()
 
 
-@pytest.mark.req("R060")
+@pytest.mark.req("R060", "R067")
 def test_the_levels_hold_for_tools_of_the_agents_own_process(site: Site) -> None:
     tool = ToolFact("local", "refund")
     site.on(replace(tool, autonomy=Autonomy.NOTIFY))
@@ -54,11 +54,16 @@ def test_the_levels_hold_for_tools_of_the_agents_own_process(site: Site) -> None
     with pytest.raises(Denied, match="Only a person may do this"):
         site.door.decide("local/refund", {"amount": 3})
 
+    site.on(replace(tool, ask_below=70))
+    with pytest.raises(Held, match="40 % sure"):
+        site.door.decide("local/refund", {"amount": 4}, confidence=0.4)
+
     def calls(events: list[dict[str, object]]) -> list[dict[str, object]]:
         found = [event for event in events if str(event["type"]).startswith("call.")]
-        return found if len(found) >= 3 else []
+        return found if len(found) >= 4 else []
 
-    told, held, refused = site.control.wait(calls, 60)
+    told, held, refused, unsure = site.control.wait(calls, 60)
     assert told["data"]["tenure.decision"]["obligations"] == ["notify"]
     assert held["data"]["tenure.decision"]["policies"] == ["system/approve"]
     assert (refused["status"], refused["data"]["tenure.violation"]) == ("flagged", False)
+    assert (unsure["data"]["tenure.confidence"], unsure["data"]["tenure.decision"]["effect"]) == (40, "hold")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tenure.base.scan.texts import clean
+from tenure.gateway.confidence import with_stated
 from tenure.gateway.http import Request, Response, decode_json
 from tenure.gateway.justification import justification
 from tenure.gateway.llm.codec import Fault
@@ -82,7 +83,8 @@ class Deciding:
             raise Refused("bad_request", "`wait_s` is a number of seconds.", fix="Leave it out for the agent's own.")
         self._forget()
         pipeline, begun, started = self._pipeline, time.monotonic(), datetime.now(UTC)
-        call = pipeline.call(CallKind.TOOL, tool, arguments, principal, request.headers)
+        headers = with_stated(request.headers, body.get("confidence"))
+        call = pipeline.call(CallKind.TOOL, tool, arguments, principal, headers)
         if said := justification(body.get("reason")):
             call = replace(call, justification=said)
         if pipeline.returned.matters(call, principal):

@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from tenure.gateway import delegation
 from tenure.gateway.approvals import Approvals
 from tenure.gateway.breakers import Breakers, Standing, half_open_denial
+from tenure.gateway.confidence import HEADER as CONFIDENCE
+from tenure.gateway.confidence import percent, stated_of
 from tenure.gateway.correlation import of_session, of_traceparent
 from tenure.gateway.credentials import TOKENS_KEPT, Credentials
 from tenure.gateway.firstuse import FirstUse
@@ -192,6 +194,7 @@ class Pipeline:
             end_user,
             content,
             justification=of_headers(headers),
+            confidence=percent(headers[CONFIDENCE]) if CONFIDENCE in headers else None,
         )
 
     def judge(
@@ -407,6 +410,7 @@ class Pipeline:
         }
         if verdict.approval_id is not None:
             facts["tenure.approval.id"] = verdict.approval_id
+        facts |= stated_of(call)
         # What the decision was made from, so that it can be made again: the agent's facts by their digest, and what a
         # tool's own attribute does not hold.
         if verdict.agent is not None:

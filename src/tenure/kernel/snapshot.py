@@ -120,7 +120,8 @@ class ServerFact:
 class ToolFact:
     """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``. ``off``: it is
     switched off, and why; empty while it is on. ``pin``: the one definition under which it may be called, None while
-    none was accepted. ``seen``: the digest of another one, which a person has not accepted."""
+    none was accepted. ``seen``: the digest of another one, which a person has not accepted. ``ask_below``: percent of
+    stated confidence below which a person is asked."""
 
     server: str
     name: str
@@ -130,6 +131,7 @@ class ToolFact:
     seen: str = ""
     trust: str = ""
     source: str = ""
+    ask_below: int = 0
 
 
 @dataclass(frozen=True, slots=True)

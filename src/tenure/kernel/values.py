@@ -192,6 +192,7 @@ class Call:
     origin: Origin | None = None
     risk: Risk | None = None
     justification: str = ""
+    confidence: int | None = None  # percent, as the agent states it; None where it states none
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ type Attempt = {
   autonomy: String,
   session: String,
   on_behalf_of?: String,
+  confidence?: Long,
   chain: Set<String>,
   unrepresentable: Bool,
   findings: Set<String>,

@@ -60,6 +60,8 @@ def attempt_of(call: Call, principal: Principal, part: Slice, autonomy: str, fou
         attempt["returned"] = found.returned if "returned" in reads else ()
     if principal.on_behalf_of is not None and "on_behalf_of" in reads:
         attempt["on_behalf_of"] = principal.on_behalf_of
+    if call.confidence is not None and "confidence" in reads:
+        attempt["confidence"] = call.confidence
     return attempt
 
 

@@ -37,6 +37,7 @@ from tenure.policy.cedar import (
 )
 from tenure.policy.context import SPENT, Found, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
+from tenure.policy.oversight import stricter, unsure
 from tenure.policy.scopes import Index
 from tenure.policy.sequel import after, sequences_of
 from tenure.policy.system import (
@@ -252,7 +253,8 @@ def _judge(
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = attempt_of(call, principal, part, grant.autonomy.value, found)
     gives = () if part.precedents is None else tuple(sorted(path for path, _ in leaves(call.arguments)))
-    key = memo_key((place, gives), approved, attempt, given) if bundle.memoise else None
+    unsure_at = call.confidence if call.confidence is not None and call.confidence < grant.ask_below else None
+    key = memo_key((place, gives, unsure_at), approved, attempt, given) if bundle.memoise else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
     for path, _, bags in part.paths:
@@ -266,11 +268,22 @@ def _judge(
         said = replace(question, attempt={**attempt, "justified": True})
         if ask(said, bundle.version, approved, grant.autonomy).effect is not Effect.DENY:
             decision = unjustified(decision)
+    if call.confidence is not None:
+        decision = _stated(call.confidence, grant, question, decision, approved=approved)
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
             known.memo.clear()
         known.memo[key] = decision
     return decision
+
+
+def _stated(confidence: int, grant: ToolFact, question: Question, decision: Decision, *, approved: bool) -> Decision:
+    """``decision``, which was made with the agent's statement of its confidence, held against the one without."""
+    if "confidence" in question.attempt:
+        silent = {name: value for name, value in question.attempt.items() if name != "confidence"}
+        without = ask(replace(question, attempt=silent), decision.policy_version, approved, grant.autonomy)
+        decision = stricter(without, decision)
+    return unsure(decision, confidence, grant.ask_below, approved=approved)
 
 
 def _beyond(call: Call, principal: Principal, agent: AgentFact) -> str:

@@ -43,6 +43,7 @@ class _Attributes(msgspec.Struct):
     resource: str = msgspec.field(name="tenure.resource")
     kind: CallKind = msgspec.field(name="tenure.kind")
     facts: str = msgspec.field(name="tenure.facts", default="")
+    confidence: int | None = msgspec.field(name="tenure.confidence", default=None)
     approval: str | None = msgspec.field(name="tenure.approval.id", default=None)
     on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
@@ -136,6 +137,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
             seen.resource,
             arguments if isinstance(arguments, dict) else {},
             spent=seen.spent,
+            confidence=seen.confidence,
             origin=seen.origin,
             risk=seen.risk,
             justification=seen.justification,

@@ -12,6 +12,7 @@ PERSON = "system/person"
 NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "system/policy-error"
 DEFAULT_DENY, LIMIT, HISTORY = "system/default-deny", "system/limit", "system/history"
 NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
+CONFIDENCE = "system/confidence"
 DEPENDENCY = "system/dependency"
 JUSTIFICATION = "system/justification"
 SYSTEM_RULES: Mapping[str, str] = {
@@ -35,6 +36,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     HISTORY: "A sequence rule is about the call, and what its session did before could not be had or kept",
     NOTIFY: "The level of oversight is notify: the call passes, and people are told",
     APPROVE: "The level of oversight is approve: the call waits for a person",
+    CONFIDENCE: "The agent states less confidence than it may go on with: it asks a person for guidance",
     HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
     JUSTIFICATION: "A policy wants to be told what the call is for",
 }

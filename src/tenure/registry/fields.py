@@ -84,3 +84,7 @@ class Part(BaseModel):
     """A mapping of a manifest: nothing that it does not know, and nothing of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+AskBelow = Annotated[int, Field(ge=1, le=100)] | None
+ASK_BELOW = "Percent: a call that the agent states less confidence with waits for a person"

@@ -14,6 +14,7 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Autonomy
 from tenure.kernel.wires import Wire, wire_of
 from tenure.registry.fields import (
+    ASK_BELOW,
     FINGERPRINT,
     HOST,
     LIMITED,
@@ -21,6 +22,7 @@ from tenure.registry.fields import (
     SKILL,
     TOOL,
     Address,
+    AskBelow,
     Email,
     Label,
     Level,
@@ -213,6 +215,7 @@ class Tool(Part):
     source: Source | None = Field(
         None, description="Where what it returns comes from; as its server says when left out"
     )
+    ask_below: AskBelow = Field(None, description=ASK_BELOW)
 
 
 class Peer(Part):
@@ -341,9 +344,10 @@ class Breaker(Part):
 
 
 class Approvals(Part):
-    """How long a held call waits."""
+    """When a call waits for a person, and how long."""
 
     hold_timeout_s: Annotated[int, Field(ge=0, le=86_400)] = Field(300, description="Seconds a held call waits")
+    ask_below: AskBelow = Field(None, description=ASK_BELOW + ", for all of its tools")
 
 
 class Process(Part):

@@ -294,7 +294,7 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         purpose=spec["purpose"],
         models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
-        tools=tuple(_tool(tool, least) for tool in spec.get("tools", ())),
+        tools=tuple(_tool(tool, least, spec["approvals"].get("ask_below", 0)) for tool in spec.get("tools", ())),
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
@@ -370,8 +370,9 @@ def _peer(peer: JsonObject, least: Autonomy) -> PeerGrant:
     return PeerGrant(peer["name"], strictest(least, Autonomy(peer["autonomy"])), tools, agents, peer.get("trust", ""))
 
 
-def _tool(tool: JsonObject, least: Autonomy) -> ToolFact:
+def _tool(tool: JsonObject, least: Autonomy, ask_below: int) -> ToolFact:
     server, _, name = tool["name"].partition("/")
     pin = Fingerprint(tool["fingerprint"]) if "fingerprint" in tool else None
     trust, source = tool.get("trust", ""), tool.get("source", "")
-    return ToolFact(server, name, strictest(least, Autonomy(tool["autonomy"])), pin=pin, trust=trust, source=source)
+    level, below = strictest(least, Autonomy(tool["autonomy"])), max(ask_below, tool.get("ask_below", 0))
+    return ToolFact(server, name, level, pin=pin, trust=trust, source=source, ask_below=below)

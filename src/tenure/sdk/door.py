@@ -77,12 +77,21 @@ class Door:
         return cls(url.removesuffix("/mcp"), token, session=session, folder=Path(folder) if folder else None)
 
     def decide(
-        self, tool: str, arguments: Mapping[str, Any], wait_s: float | None = None, *, reason: str = ""
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        wait_s: float | None = None,
+        *,
+        reason: str = "",
+        confidence: float | None = None,
     ) -> Ruling:
         """The ruling on one call. ``wait_s``: how long to wait for a person (None: as the agent's manifest says).
-        ``reason``: what it is for, where policy wants to be told. Raises Denied, Held or Unreachable; returns only what
-        may be called, once."""
+        ``reason``: what it is for, where policy wants to be told. ``confidence``: how sure the agent is, from 0 to 1,
+        which only ever makes the ruling stricter. Raises Denied, Held or Unreachable; returns only what may be called,
+        once."""
         asked: dict[str, Any] = {"tool": tool, "arguments": dict(arguments)}
+        if confidence is not None:
+            asked["confidence"] = confidence
         if wait_s is not None:
             asked["wait_s"] = wait_s
         if reason:

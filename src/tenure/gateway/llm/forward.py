@@ -34,6 +34,7 @@ _NOT_FORWARDED = frozenset(
         "x-tenure-session",
         "x-tenure-delegation",
         REASON_HEADER,
+        "x-tenure-confidence",
     }
     | {"x-goog-api-key"}
     | {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}

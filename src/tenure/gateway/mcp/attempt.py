@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from tenure.base.scan.texts import clean
+from tenure.gateway.confidence import META as CONFIDENCE
+from tenure.gateway.confidence import with_stated
 from tenure.gateway.justification import META, justification
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.codec import Message
@@ -97,6 +99,7 @@ class Attempts:
         sent = message.meta.get("traceparent")
         if isinstance(sent, str) and "traceparent" not in headers:
             headers = {**headers, "traceparent": sent}
+        headers = with_stated(headers, message.meta.get(CONFIDENCE))
         resource = f"{server}/{name}" if server else name
         call = self.pipeline.call(CallKind.TOOL, resource, arguments, principal, headers)
         if said := justification(message.meta.get(META)):

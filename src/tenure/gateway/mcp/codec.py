@@ -59,7 +59,7 @@ _MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 40
 SERVER_INFO: JsonObject = {"name": "tenure", "title": "Tenure gateway", "version": __version__}
 _OF_ONE_REQUEST = frozenset(
     {META_REASON, META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken", "gen_ai.tool.call.id"}
-    | {"traceparent", "tracestate", "baggage"}
+    | {"traceparent", "tracestate", "baggage", "tenure/confidence"}
 )
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")

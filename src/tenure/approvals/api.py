@@ -73,6 +73,30 @@ class BatchOut(BaseModel):
     calls: list[ApprovalOut]
 
 
+class PersonOut(BaseModel):
+    """Who decided how much. Calls decided by one answer are one look; ``look_p50_s``: the most that the person can have
+    looked at half of the answers; ``quick``: the share of the approving answers given within ``quick_s``."""
+
+    by: str
+    calls: int
+    approved: int
+    answers: int
+    wait_p50_s: float
+    wait_p90_s: float
+    look_p50_s: float
+    quick: float
+
+
+class LoadOut(BaseModel):
+    """What waits now, and who decided how much in the last ``days``, who most first."""
+
+    open: int
+    oldest: datetime | None
+    days: float
+    quick_s: float
+    people: list[PersonOut]
+
+
 class ChosenIn(BaseModel):
     """A call of a batch, with the digest that was shown with it."""
 
@@ -136,6 +160,21 @@ def find_batches(world: TheWorld, actor: TheActor, agent: str | None = None) -> 
     """The calls that wait for a person, alike ones together, with what differs between them."""
     permit(actor, "approvals:read")
     return [_batch(batch) for batch in service.waiting(world, actor.workspace, agent)]
+
+
+@router.get("/v1/approvals/load")
+def load(
+    world: TheWorld,
+    actor: TheActor,
+    days: Annotated[float, Query(gt=0, le=366)] = 30,
+    quick_s: Annotated[float, Query(gt=0, le=3600)] = 5,
+) -> LoadOut:
+    """How many calls wait, and by whom how many were decided how fast."""
+    permit(actor, "approvals:read")
+    waiting, found = service.load(world, actor.workspace, days, quick_s)
+    oldest = waiting[0].requested_at if waiting else None
+    people = [PersonOut.model_validate(one, from_attributes=True) for one in found]
+    return LoadOut(open=len(waiting), oldest=oldest, days=days, quick_s=quick_s, people=people)
 
 
 @router.post("/v1/approvals/answer")

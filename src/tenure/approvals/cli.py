@@ -205,3 +205,38 @@ def answer(
     emit(answered, as_json, render)
     if any(one["code"] for one in answered):
         raise typer.Exit(1)
+
+
+@commands.command()
+@handle_errors
+def load(
+    days: Annotated[float, typer.Option(help="How far to look back.")] = 30,
+    quick: Annotated[float, typer.Option(help="An approval within so many seconds is quick.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show who decides how many held calls, how long these wait, and who approves faster than one can read."""
+    with connect() as client:
+        found = client.get("/v1/approvals/load", dict[str, Any], days=days, quick_s=quick)
+
+    def render() -> None:
+        console.print(f"{found['open']} wait now" + (f", since {found['oldest']}" if found["oldest"] else ""))
+        rows = [
+            (one["by"], one["calls"], one["answers"], f"{one['approved'] / one['calls']:.0%}",
+             f"{one['wait_p50_s']:.0f} s", f"{one['wait_p90_s']:.0f} s", f"{one['look_p50_s']:.0f} s",
+             f"{one['quick']:.0%}")
+            for one in found["people"]
+        ]  # fmt: skip
+        if rows:
+            heads = (
+                "who",
+                "calls",
+                "answers",
+                "approved",
+                "waited p50",
+                "p90",
+                "looked at most p50",
+                f"under {quick:g} s",
+            )
+            table(heads, rows)
+
+    emit(found, as_json, render)

@@ -22,6 +22,9 @@ DEFAULT_HOLD_S = 300.0
 MAX_ANSWERED = 500
 """How many calls one answer may be for."""
 
+MAX_LOOKED_AT = 50_000
+"""Of how many decided calls the load of people is worked out at most, the newest."""
+
 
 class State(StrEnum):
     """pending -> granted | rejected | expired; granted -> claimed | expired."""

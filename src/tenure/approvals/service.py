@@ -11,11 +11,13 @@ from sqlalchemy.engine import Connection
 
 from tenure.approvals import store
 from tenure.approvals.batches import Batch, batch_id, batches
+from tenure.approvals.load import Load, loads
 from tenure.approvals.model import (
     DEFAULT_HOLD_S,
     FACT_LIFE,
     GRANT_LIFE,
     MAX_ANSWERED,
+    MAX_LOOKED_AT,
     Answered,
     Approval,
     State,
@@ -158,6 +160,15 @@ def waiting(world: World, workspace: str, agent: str | None = None) -> list[Batc
     with world.read() as connection:
         found = store.pending(connection, workspace, agent, now)
     return batches(found)
+
+
+def load(world: World, workspace: str, days: float, quick_s: float) -> tuple[list[Approval], list[Load]]:
+    """(what waits now, the oldest first; who decided how much in the last ``days``)."""
+    now = world.clock()
+    with world.read() as connection:
+        open_now = store.pending(connection, workspace, None, now)
+        found = store.decided(connection, workspace, now - timedelta(days=days), MAX_LOOKED_AT)
+    return open_now, loads(found, quick_s)
 
 
 def answer(world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant: bool, reason: str) -> list[Answered]:

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tenure.approvals.load import Decided
 from tenure.approvals.model import Approval, State
 from tenure.base.db import UtcTime, metadata
 from tenure.base.db import insert as dialect_insert
@@ -107,6 +108,21 @@ def pending(connection: Connection, workspace: str, agent: str | None, now: date
     if agent is not None:
         query = query.where(approval.c.agent == agent)
     return [_read(row) for row in connection.execute(query.order_by(approval.c.requested_at, approval.c.id))]
+
+
+def decided(connection: Connection, workspace: str, since: datetime, limit: int) -> list[Decided]:
+    """The newest ``limit`` that people decided since then."""
+    of = approval.c
+    query = (
+        sa.select(of.decided_by, of.requested_at, of.decided_at, of.state, of.answer)
+        .where(of.workspace == workspace, of.decided_at >= since, of.decided_by.is_not(None))
+        .order_by(of.decided_at.desc())
+        .limit(limit)
+    )
+    return [
+        Decided(row.decided_by, row.requested_at, row.decided_at, row.state != State.REJECTED.value, row.answer)
+        for row in connection.execute(query)
+    ]
 
 
 def several(connection: Connection, idents: Sequence[str], workspace: str) -> list[Approval]:

@@ -41,6 +41,14 @@ async def approvals(request: Request, done: str = "", answered: int = 0, left: i
     return render(request, "_approvals.html" if is_fragment(request) else "approvals.html", **facts)
 
 
+@router.get("/approvals/load")
+async def load(request: Request) -> Response:
+    """Who decides how many held calls, and how fast."""
+    api = api_of(request)
+    around, found = await asyncio.gather(frame(api), api.get("/v1/approvals/load"))
+    return render(request, "approvals_load.html", frame=around, load=found)
+
+
 @router.post("/approvals/answer")
 async def answer(request: Request) -> Response:
     """One answer to the chosen calls of a batch."""

@@ -13,7 +13,7 @@ from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, Lif
 from tenure.policy.context import Found
 from tenure.policy.diff.changes import ACTIONS, Change, Comparison, Example, compare, gained
 from tenure.policy.model import Bundle, compile_bundle, decide
-from tests.policy.test_memo import CONDITIONS, SCOPES, arguments
+from tests.policy.test_memo import CONDITIONS, EFFECTS, SCOPES, arguments
 from tests.sim.policy import PERMIT, a_principal, an_agent
 
 MORE = [
@@ -27,7 +27,7 @@ MORE = [
     'when { if context.approved then true else context.session == "s1" }',
 ]
 policies = st.lists(
-    st.tuples(st.sampled_from(["permit", "permit", "forbid"]), st.sampled_from(SCOPES), st.sampled_from(MORE)),
+    st.tuples(st.sampled_from(EFFECTS), st.sampled_from(SCOPES), st.sampled_from(MORE)),
     max_size=5,
 )
 fleets = st.lists(
@@ -207,7 +207,8 @@ def test_what_ends_by_itself_is_told_as_it_stands_now() -> None:
 
 
 def test_a_precedent_lifts_by_name_so_a_new_name_is_a_change() -> None:
-    lift = """@id("as-before") @obligation("precedent") @lifts("limit") @expires("2036-12-21T12:00:00Z")
+    lift = """@id("as-before") @obligation("precedent") @lifts("limit") @arguments("amount")
+    @expires("2036-12-21T12:00:00Z")
     permit(principal == Agent::"clerk", action, resource == Tool::"shop/refund");"""
     found = compare(_text(LIMIT + lift), _text(LIMIT.replace('"limit"', '"cap"') + lift), (an_agent(),), at=0.0)
     assert [(change.before.effect, change.after.effect) for change in found.changes] == [(Effect.ALLOW, Effect.HOLD)]

@@ -51,8 +51,13 @@ CONDITIONS = [
     'when { context.findings.containsAny(["secret", "contact/email"]) && !context.findings.isEmpty() }',
     'when { context.returned.contains("contact") }',
 ]
+EFFECTS = ["permit", "permit", "permit", "forbid", "forbid", "@final forbid"]
 policies = st.lists(
-    st.tuples(st.sampled_from(["permit", "permit", "forbid"]), st.sampled_from(SCOPES), st.sampled_from(CONDITIONS)),
+    st.tuples(
+        st.sampled_from(EFFECTS),
+        st.sampled_from(SCOPES),
+        st.sampled_from(CONDITIONS),
+    ),
     max_size=8,
 )
 scalars = st.sampled_from(

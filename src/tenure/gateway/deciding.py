@@ -111,6 +111,7 @@ class Deciding:
             "policies": list(decision.policies),
             "obligations": list(decision.obligations),
             "policy_version": decision.policy_version,
+            "over": list(decision.over),
             "approval": opened.verdict.approval_id,
             "fail_mode": "open" if can_go_on else "closed",
         }

@@ -403,6 +403,7 @@ class Pipeline:
                 "obligations": decision.obligations,
                 "policy_version": decision.policy_version,
                 **({"because": decision.because} if decision.because else {}),
+                **({"over": decision.over} if decision.over else {}),
             },
             "tenure.decide_us": verdict.decide_us,
             "tenure.breaker.epoch": verdict.breaker_epoch,

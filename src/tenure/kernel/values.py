@@ -198,7 +198,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided, why, and by which policies (their ``@id``; ``system/...`` for the rules that policy files
-    cannot override). ``because``: the ids of the earlier calls that led to it."""
+    cannot override). ``because``: the ids of the earlier calls that led to it. ``over``: the policies whose conditions
+    held too, and that gave way (``policy.layers``)."""
 
     effect: Effect
     reason: str
@@ -206,6 +207,7 @@ class Decision:
     obligations: tuple[str, ...] = ()
     policy_version: str = ""
     because: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tenure.base.http import TheActor, TheWorld
 from tenure.kernel.values import CallKind, Decision, Effect
 from tenure.policy import hindsight, service
 from tenure.policy.cases import Result
+from tenure.policy.layers import WORDS
 from tenure.policy.model import SCHEMA, SYSTEM_RULES, Bundle, Rule
 from tenure.policy.replay import as_counts
 from tenure.policy.store import How
@@ -55,7 +56,8 @@ class PoliciesOut(BaseModel):
 
 class RuleOut(BaseModel):
     """One policy. ``effect`` is permit or forbid, or of a sequence rule deny or hold; ``state_bytes`` is the most that
-    is kept of one session (or agent) for such a rule."""
+    is kept of one session (or agent) for such a rule. ``layer``: what it says it is about, by which it goes before
+    others; a ``final`` one before all."""
 
     id: str
     file: str
@@ -63,6 +65,8 @@ class RuleOut(BaseModel):
     effect: str
     reason: str
     obligation: str
+    layer: str = ""
+    final: bool = False
     state_bytes: int = 0
 
 
@@ -171,7 +175,8 @@ class ReplayOut(BaseModel):
 
 
 class DecisionOut(BaseModel):
-    """A decision. ``because``: the ids of the earlier calls that led to it."""
+    """A decision. ``because``: the ids of the earlier calls that led to it. ``over``: the policies that gave way to
+    those which determined it."""
 
     effect: Effect
     reason: str
@@ -179,6 +184,7 @@ class DecisionOut(BaseModel):
     obligations: list[str]
     policy_version: str
     because: list[str]
+    over: list[str]
 
 
 class AppliedOut(RuleOut):
@@ -304,6 +310,8 @@ def rule_out(rule: Rule) -> RuleOut:
         effect=rule.node.effect,
         reason=rule.reason,
         obligation=rule.obligation,
+        layer=WORDS[rule.layer],
+        final=rule.final,
     )
 
 
@@ -375,6 +383,7 @@ def _decision(decision: Decision) -> DecisionOut:
         obligations=list(decision.obligations),
         policy_version=decision.policy_version,
         because=list(decision.because),
+        over=list(decision.over),
     )
 
 

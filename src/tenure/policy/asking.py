@@ -49,34 +49,40 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Cedar said: the rules that determined it, and what went wrong."""
+    """What was said: the rules that determined it, what went wrong, and the rules that would have determined it
+    otherwise had these not gone before them (``layers``)."""
 
     allowed: bool
     rules: tuple[Rule, ...]
     errors: tuple[str, ...]
+    over: tuple[Rule, ...] = ()
 
 
 def ask(question: Question, version: str, approved: bool, level: Autonomy) -> Decision:
     """The three-way rule (R078): really allowed is allow; allowed only with an approval is hold; else deny. Of that and
     of the ``level`` the stricter."""
     by_level = frozenset({APPROVE} if level is Autonomy.APPROVE and not approved else ())
-    policies = question.part.policies
-    real = answer(question, approved, policies)
+    real = settled(question, approved)
     twin = real
     if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
-        twin = answer(question, True, policies)
+        twin = settled(question, True)
     if errors := real.errors or twin.errors:
         return deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
     if real.allowed and not (by_level and _precedents(question, by_level)):
-        return overseen(_decision(Effect.ALLOW, real.rules, "Permitted by", version), level, approved=approved)
+        return overseen(
+            _decision(Effect.ALLOW, real.rules, "Permitted by", version, real.over), level, approved=approved
+        )
     if twin.allowed:  # where no forbid speaks, it is a permit that wants the approval
         held = () if real.allowed else real.rules or twin.rules
         if precedents := _precedents(question, by_level.union(rule.id for rule in held)):
-            found = _decision(Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version)
+            found = _decision(
+                Effect.ALLOW, (*precedents, *twin.rules), "As a person approved before:", version, twin.over
+            )
             return overseen(found, level, approved=True)
-        return overseen(_decision(Effect.HOLD, held, "Needs a person's approval:", version), level, approved=approved)
+        waits = _decision(Effect.HOLD, held, "Needs a person's approval:", version, real.over)
+        return overseen(waits, level, approved=approved)
     if twin.rules:  # what would still forbid it when approved, not what an approval could lift
-        return _decision(Effect.DENY, twin.rules, "Forbidden by", version)
+        return _decision(Effect.DENY, twin.rules, "Forbidden by", version, twin.over)
     what = question.resource[1]
     return deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
 
@@ -88,6 +94,23 @@ def _precedents(question: Question, names: frozenset[str]) -> tuple[Rule, ...]:
         return ()
     found = answer(question, False, question.part.precedents)
     return tuple(rule for rule in found.rules if names <= rule.lifts and rule.knows.issuperset(question.gives))
+
+
+def settled(question: Question, approved: bool) -> Answer:
+    """What the policies say when each goes before those that say less exactly whom and what they are about. Cedar lets
+    every forbid go before every permit, so it is asked a second time, for the permits alone, where one of them may go
+    before what forbids."""
+    first = answer(question, approved, question.part.policies)
+    if first.allowed or first.errors or not first.rules or question.part.permits is None:
+        return first
+    top = max(rule.layer for rule in first.rules)
+    permits = answer(question, approved, question.part.permits)
+    stronger = tuple(rule for rule in permits.rules if rule.layer > top)
+    if not stronger or permits.errors:
+        return first
+    if any(rule.final for rule in first.rules):
+        return Answer(False, first.rules, (), stronger)
+    return Answer(True, permits.rules, (), first.rules)
 
 
 def answer(question: Question, approved: bool, policies: Any) -> Answer:
@@ -108,11 +131,14 @@ def answer(question: Question, approved: bool, policies: Any) -> Answer:
     return Answer(result.allowed and not errors, rules, errors)
 
 
-def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str) -> Decision:
+def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str, over: Sequence[Rule] = ()) -> Decision:
     ids = tuple(rule.id for rule in rules)
     generated = f"{verb} {'policy' if len(ids) == 1 else 'policies'} {', '.join(ids)}."
     reason = next((rule.reason for rule in rules if rule.reason), generated)
+    if over:
+        why = "is final and" if effect is not Effect.ALLOW else "says more exactly whom or what it is about and"
+        reason = f"{reason} It {why} goes before {', '.join(rule.id for rule in over)}."
     duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve", PRECEDENT))
     if effect is Effect.HOLD:
         duties["approve"] = None
-    return Decision(effect, reason, ids, tuple(duties), version)
+    return Decision(effect, reason, ids, tuple(duties), version, over=tuple(rule.id for rule in over))

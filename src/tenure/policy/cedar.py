@@ -21,6 +21,7 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import SOURCES
 from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
 from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
+from tenure.policy.layers import Layer, final_problems, is_final, layer_of, overridable
 from tenure.policy.scopes import Scope, scope_of
 
 SCHEMA = """
@@ -123,7 +124,7 @@ class Rule:
     """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without. ``fail_open``: what it permits
     goes on when the control plane cannot be reached (D1). ``ends``: Unix seconds from which on it is as if it were not
     there. ``lifts``: of a precedent, the policies whose hold it stands in for, and ``knows``: the
-    arguments that a call may give (``endings``)."""
+    arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``)."""
 
     id: str
     file: str
@@ -137,6 +138,13 @@ class Rule:
     ends: float = NEVER
     lifts: frozenset[str] = frozenset()
     knows: frozenset[str] = frozenset()
+    layer: Layer = Layer.WORKSPACE
+    final: bool = False
+
+    @property
+    def permits(self) -> bool:
+        """Whether it is a permit."""
+        return str(self.node.effect) == "permit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +269,8 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         ends=NEVER if (end := end_of(node.annotations)) is None else end,
         lifts=lifted(node.annotations),
         knows=known(node.annotations),
+        layer=layer_of(node),
+        final=is_final(node),
     )
 
 
@@ -298,7 +308,7 @@ def _annotation_problems(rule: Rule) -> list[str]:
     unknown = sorted(name for fact, name in looked_for if fact == "provenance" and name not in SOURCES)
     if unknown:
         problems.append(f"looks for {', '.join(unknown)}, which is no source; there are {', '.join(SOURCES)}")
-    problems += problems_of(rule)
+    problems += (*problems_of(rule), *final_problems(rule.node))
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
             '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
@@ -357,13 +367,15 @@ def _bag(node: Any) -> str | None:
 class Slice:
     """The rules that can match one (agent, action, resource), ready to be asked. A rule whose scope does not match is
     neither satisfied nor in error, so leaving it out changes no decision. ``precedents`` are asked by themselves, and
-    only about a call that would be held; None when there are none."""
+    only about a call that would be held; None when there are none. ``permits`` are asked by themselves when a forbid
+    holds, where one of them may go before it; None where none can."""
 
     policies: Any
     rules: dict[str, Rule]
     reads: Reads
     paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it must be in
     precedents: Any = None
+    permits: Any = None
 
 
 def build_slice(rules: Sequence[Rule]) -> Slice:
@@ -377,12 +389,14 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
     bags: dict[str, set[str]] = {path: set() for _, path in reads.arguments}
     for bag, path in (read for rule in ordinary for read in rule.reads.arguments):
         bags[path].add(bag)
+    layered = overridable([(rule.permits, rule.layer) for rule in ordinary])
     return Slice(
         policies=_policy_set(ordinary),
         rules={rule.id: rule for rule in rules},
         reads=reads,
         paths=tuple((path, segments(path), frozenset(kinds)) for path, kinds in sorted(bags.items())),
         precedents=_policy_set(precedents) if precedents else None,
+        permits=_policy_set([rule for rule in ordinary if rule.permits]) if layered else None,
     )
 
 

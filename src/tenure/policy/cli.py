@@ -329,12 +329,13 @@ def _explained(found: dict[str, Any]) -> None:
                 rule["id"],
                 rule["effect"],
                 f"{rule['file']}:{rule['line']}",
+                f"{'final, ' if rule['final'] else ''}{rule['layer']}",
                 "hold" if rule["applies"] else "do not hold",
-                "decided" if rule["determined"] else "",
+                "decided" if rule["determined"] else "gave way" if rule["id"] in decided["over"] else "",
             )
             for rule in found["rules"]
         ]
-        table(("policy", "effect", "where", "its conditions", ""), rows)
+        table(("policy", "effect", "where", "is about", "its conditions", ""), rows)
     if found["same"] is not None:
         word = "the same" if found["same"] else f"another decision: {found['again']['effect']}"
         console.print(f"Decided again from the same facts: {word}.", markup=False)

@@ -48,7 +48,9 @@ class Explained:
         if self.again is None:
             return None
         was, now = self.past.decided, self.again
-        return (was.effect, was.policies, was.policy_version) == (now.effect, now.policies, now.policy_version)
+        return (was.effect, was.policies, was.over, was.policy_version) == (
+            now.effect, now.policies, now.over, now.policy_version
+        )  # fmt: skip
 
 
 def replay_candidate(

@@ -29,6 +29,7 @@ class _Decided(msgspec.Struct):
     policies: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
     policy_version: str = ""
+    over: tuple[str, ...] = ()
 
 
 class _Finding(msgspec.Struct):
@@ -146,7 +147,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         facts=seen.facts,
         found=_found(seen.findings) if seen.findings else _NOTHING,
         approved=seen.approval is not None and was.effect is Effect.ALLOW,
-        decided=Decision(was.effect, was.reason, was.policies, was.obligations, was.policy_version),
+        decided=Decision(was.effect, was.reason, was.policies, was.obligations, was.policy_version, over=was.over),
         exact=REDACTED not in raw,
     )
 

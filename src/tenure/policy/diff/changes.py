@@ -171,7 +171,11 @@ def _meaning(rules: Sequence[Rule]) -> frozenset[Any]:
     others by their names."""
     named = any(rule.lifts for rule in rules)
     return frozenset(
-        (rule.node.effect, rule.node.clauses, rule.obligation, rule.lifts, rule.id if named else "") for rule in rules
+        (
+            *(rule.node.effect, rule.node.clauses, rule.obligation, rule.lifts, rule.id if named else ""),
+            *(rule.layer, rule.final, rule.knows),
+        )
+        for rule in rules
     )
 
 
@@ -202,6 +206,8 @@ def _tried(
         if one.gap:
             whose = {rule.id for rule in both.values() if one.source in uses_of([rule])}
             gaps[f"{one.source[1]}: {one.gap}"].update(whose)
+    if known := {rule.id for rule in both.values() if rule.lifts}:
+        gaps["calls with arguments that a precedent does not know"].update(known)
     if out.calls >= MAX_CALLS:
         gaps[f"calls beyond the first {MAX_CALLS:,}"].update(both)
         return

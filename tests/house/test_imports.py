@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"base", "client"}),
     frozenset({"sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation", "sequences"}),
-    frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "secrets"}),
+    frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "scim", "secrets"}),
     frozenset(
         {"evaluation", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy", "precedents"}
     ),

@@ -200,6 +200,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
             body = {"lines": [MARK], "path": "/", "data": {}}
             about = (message, FULL, f"{MARK}-hook", "", "record", "gateway.dropped", agent, "", "", MARK, body)
             notify_store.add(conn, Delivery(*about, created_at=now, state=DeliveryState.DEAD, problem=MARK))
+        scim = client.post("/scim/v2/Users", dict, {"userName": f"ivo@{MARK}.example"})["id"]
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
@@ -236,6 +237,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "program": program,
         "limit": f"{MARK}-cap",
         "offer": offer,
+        "directory user": scim,
         "destination": f"{MARK}-hook",
         "delivery": message,
         "passkey": passkey,

@@ -29,6 +29,7 @@ AFTER = {
     "approvals": "approval",
     "external-agents": "external",
     "handovers": "offer",
+    "Users": "directory user",
     "offers": "offer",
     "decisions": "call",
     "deliveries": "delivery",

@@ -24,6 +24,7 @@ from tenure.policy import cli as policy
 from tenure.precedents import cli as precedents
 from tenure.registry import cli as registry
 from tenure.runtime import cli as runtime
+from tenure.scim import cli as scim
 from tenure.sdk import cli as sdk
 from tenure.secrets import cli as secrets
 from tenure.telemetry import cli as telemetry
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     audit.register,
     evaluation.register,
     identity.register,
+    scim.register,  # adds to the commands of `tenure people`
     sdk.register,
     trust.register,
 )

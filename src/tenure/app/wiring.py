@@ -19,6 +19,7 @@ from tenure.precedents.room import ROOM as PRECEDENTS
 from tenure.registry.room import ROOM as REGISTRY
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
+from tenure.scim.room import ROOM as SCIM
 from tenure.secrets.room import ROOM as SECRETS
 from tenure.sequences.room import ROOM as SEQUENCES
 from tenure.telemetry.room import ROOM as TELEMETRY
@@ -33,6 +34,7 @@ ROOMS: tuple[Room, ...] = (
     REVOCATION,
     TRUST,
     OAUTH,
+    SCIM,
     POLICY,
     TOOLS,
     SECRETS,

@@ -77,6 +77,7 @@ ACTIONS: Mapping[str, str] = {
     "audit:read": "Read and check the audit chain",
     "people:read": "See who may log in, and which service accounts there are",
     "people:manage": "Let people in, change their roles, take their place away",
+    "people:provision": "Say as a directory, over SCIM, who may log in and who has left",
     "people:link": "Make a login link for somebody",
     "services:manage": "Make service accounts and their keys",
     "tokens:manage": "Make and end one's own API tokens",

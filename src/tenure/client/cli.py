@@ -155,5 +155,5 @@ def group(app: typer.Typer, name: str) -> typer.Typer:
     return next(
         one.typer_instance
         for one in app.registered_groups
-        if one.typer_instance and one.typer_instance.info.name == name
+        if one.typer_instance and name in (one.name, one.typer_instance.info.name)
     )

@@ -183,19 +183,10 @@ class Pipeline:
         trace_id, parent = ids or of_session(principal.workspace, principal.session)
         call_id = new_id()
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
-        return Call(
-            call_id,
-            kind,
-            resource,
-            arguments,
-            trace_id,
-            call_id[16:],
-            parent,
-            end_user,
-            content,
-            justification=of_headers(headers),
-            confidence=percent(headers[CONFIDENCE]) if CONFIDENCE in headers else None,
-        )
+        place = (trace_id, call_id[16:], parent, end_user, content)
+        confidence = percent(headers[CONFIDENCE]) if CONFIDENCE in headers else None
+        why = of_headers(headers)
+        return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence)
 
     def judge(
         self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None

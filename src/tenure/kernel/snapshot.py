@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
 from tenure.kernel.budgets import LeaseFact, LimitFact, PriceFact
+from tenure.kernel.changes import changed, merged
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.histories import HistoryFact
 from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.values import Autonomy, LifecycleState, Principal
-
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,43 +377,25 @@ def fact_digest(fact: AgentFact) -> str:
     return digest(asdict(replace(fact, breaker=limits)))
 
 
-def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
-    out: dict[str, V | None] = {key: value for key, value in new.items() if old.get(key) != value}
-    out.update({key: None for key in old if key not in new})
-    return out
-
-
-def _merged(old: Mapping[str, V], changes: Mapping[str, V | None]) -> Mapping[str, V]:
-    if not changes:
-        return old
-    out = dict(old)
-    for key, value in changes.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            out[key] = value
-    return out
-
-
 def difference(old: Snapshot, new: Snapshot) -> Delta:
     """The Delta that turns ``old`` into ``new``."""
     return Delta(
         base=old.version,
         version=new.version,
         issued_at=new.issued_at,
-        keys=_changed(old.keys, new.keys),
-        workspaces=_changed(old.workspaces, new.workspaces),
-        agents=_changed(old.agents, new.agents),
-        approvals=_changed(old.approvals, new.approvals),
-        peers=_changed(old.peers, new.peers),
-        revocations=_changed(old.revocations, new.revocations),
-        secrets=_changed(old.secrets, new.secrets),
-        people=_changed(old.people, new.people),
-        audiences=_changed(old.audiences, new.audiences),
-        breakers=_changed(old.breakers, new.breakers),
-        credentials=_changed(old.credentials, new.credentials),
-        leases=_changed(old.leases, new.leases),
-        histories=_changed(old.histories, new.histories),
+        keys=changed(old.keys, new.keys),
+        workspaces=changed(old.workspaces, new.workspaces),
+        agents=changed(old.agents, new.agents),
+        approvals=changed(old.approvals, new.approvals),
+        peers=changed(old.peers, new.peers),
+        revocations=changed(old.revocations, new.revocations),
+        secrets=changed(old.secrets, new.secrets),
+        people=changed(old.people, new.people),
+        audiences=changed(old.audiences, new.audiences),
+        breakers=changed(old.breakers, new.breakers),
+        credentials=changed(old.credentials, new.credentials),
+        leases=changed(old.leases, new.leases),
+        histories=changed(old.histories, new.histories),
     )
 
 
@@ -435,17 +415,17 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         snapshot,
         version=delta.version,
         issued_at=delta.issued_at,
-        keys=_merged(snapshot.keys, delta.keys),
-        workspaces=_merged(snapshot.workspaces, delta.workspaces),
-        agents=_merged(snapshot.agents, delta.agents),
-        approvals=_merged(snapshot.approvals, delta.approvals),
-        peers=_merged(snapshot.peers, delta.peers),
-        revocations=_merged(snapshot.revocations, delta.revocations),
-        secrets=_merged(snapshot.secrets, delta.secrets),
-        people=_merged(snapshot.people, delta.people),
-        audiences=_merged(snapshot.audiences, delta.audiences),
-        breakers=_merged(snapshot.breakers, delta.breakers),
-        credentials=_merged(snapshot.credentials, delta.credentials),
-        leases=_merged(snapshot.leases, delta.leases),
-        histories=_merged(snapshot.histories, delta.histories),
+        keys=merged(snapshot.keys, delta.keys),
+        workspaces=merged(snapshot.workspaces, delta.workspaces),
+        agents=merged(snapshot.agents, delta.agents),
+        approvals=merged(snapshot.approvals, delta.approvals),
+        peers=merged(snapshot.peers, delta.peers),
+        revocations=merged(snapshot.revocations, delta.revocations),
+        secrets=merged(snapshot.secrets, delta.secrets),
+        people=merged(snapshot.people, delta.people),
+        audiences=merged(snapshot.audiences, delta.audiences),
+        breakers=merged(snapshot.breakers, delta.breakers),
+        credentials=merged(snapshot.credentials, delta.credentials),
+        leases=merged(snapshot.leases, delta.leases),
+        histories=merged(snapshot.histories, delta.histories),
     )

@@ -1,0 +1,28 @@
+"""Facts by their keys: what changed between two sets of them, and one with the changes of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+V = TypeVar("V")
+
+
+def changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
+    """What turns ``old`` into ``new``; None for what is there no more."""
+    out: dict[str, V | None] = {key: value for key, value in new.items() if old.get(key) != value}
+    out.update({key: None for key in old if key not in new})
+    return out
+
+
+def merged(old: Mapping[str, V], changes: Mapping[str, V | None]) -> Mapping[str, V]:
+    """``old`` with ``changes``."""
+    if not changes:
+        return old
+    out = dict(old)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            out[key] = value
+    return out

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tenure.kernel.values import Actor, Autonomy, CallKind, Effect, Event, Lifec
 from tenure.policy import hindsight, service
 from tenure.policy.api import router
 from tenure.policy.model import compile_bundle
+from tenure.policy.replay import decide_again, read_past
 from tenure.telemetry import service as telemetry
 from tests.sim.api import Api
 from tests.sim.policy import PERMIT, a_principal, an_agent
@@ -198,3 +200,20 @@ def test_over_http(gateway: Gateway, operator: Actor) -> None:
     )
     body["files"] = [{"name": "p.cedar", "text": "permit("}]
     assert api("POST", "/v1/policies/replay", body)[0] == 422
+
+
+@pytest.mark.req("R076")
+def test_work_that_was_handed_on_is_decided_again_with_its_chain() -> None:
+    told = {"effect": "deny", "policies": ["boss"]}
+    data = {"tenure.decision": told, "tenure.resource": "shop/refund", "tenure.kind": "tool"}
+    text = PERMIT + '@id("boss") forbid(principal, action, resource) when { context.chain.contains("boss") };'
+    bundle, agent, at = compile_bundle([("p.cedar", text)]), an_agent(), datetime(2026, 1, 1, tzinfo=UTC)
+
+    def again(**more: Any) -> Any:
+        past = read_past("c", at, "clerk", "s", msgspec.json.encode(data | more).decode())
+        assert past is not None
+        return decide_again(past, agent, bundle)
+
+    assert again(**{"tenure.chain": ["boss", "clerk"]}).policies == ("boss",)
+    assert again(**{"tenure.chain": ["other", "clerk"]}).effect is Effect.ALLOW
+    assert again().effect is Effect.ALLOW

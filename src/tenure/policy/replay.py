@@ -47,6 +47,7 @@ class _Attributes(msgspec.Struct):
     confidence: int | None = msgspec.field(name="tenure.confidence", default=None)
     approval: str | None = msgspec.field(name="tenure.approval.id", default=None)
     on_behalf_of: str | None = msgspec.field(name="tenure.on_behalf_of", default=None)
+    chain: tuple[str, ...] = msgspec.field(name="tenure.chain", default=())  # its last is the agent itself
     findings: tuple[_Finding, ...] = msgspec.field(name="tenure.findings", default=())
     origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
     risk: Risk | None = msgspec.field(name="tenure.risk", default=None)
@@ -68,6 +69,7 @@ class Past:
     session: str
     call: Call
     on_behalf_of: str | None
+    chain: tuple[str, ...]
     facts: str
     found: Found
     approved: bool
@@ -144,6 +146,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
             justification=seen.justification,
         ),
         on_behalf_of=seen.on_behalf_of,
+        chain=seen.chain[:-1],
         facts=seen.facts,
         found=_found(seen.findings) if seen.findings else _NOTHING,
         approved=seen.approval is not None and was.effect is Effect.ALLOW,
@@ -179,6 +182,7 @@ def principal_of(past: Past, agent: AgentFact) -> Principal:
         session=past.session,
         credential_epoch=agent.credential_epoch,
         on_behalf_of=past.on_behalf_of,
+        chain=past.chain,
     )
 
 

@@ -79,3 +79,9 @@ def test_a_declined_offer_and_empty_pages_say_what_to_do(person: httpx2.Client, 
     assert back.headers["location"] == "/owners?done=withdraw"
     assert "Withdrawn by operator@localhost" in text(person.get(f"/owners/offers/{made['id']}"))
     assert person.post(f"/owners/offers/{made['id']}/accept", data={"checklist": "x"}).status_code == 403
+
+
+def test_the_page_of_people_shows_whom_a_directory_has_spoken_of(person: httpx2.Client, console: Console) -> None:
+    assert "No directory has spoken of anybody" in text(person.get("/people"))
+    console.client.post("/scim/v2/Users", dict, {"userName": "Uma@example.com"})
+    assert "Uma@example.com uma@example.com here" in text(person.get("/people"))

@@ -19,9 +19,12 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def people(request: Request, done: str = "") -> Response:
     """Who may do what."""
     api = api_of(request)
-    around, answer, programs = await asyncio.gather(frame(api), api.get("/v1/people"), api.maybe("/v1/services"))
+    around, answer, programs, directory = await asyncio.gather(
+        frame(api), api.get("/v1/people"), api.maybe("/v1/services"), api.maybe("/v1/directory")
+    )
     services = items(programs, "services")
     told = {"people": items(answer, "people", "items"), "services": services, "done": done}
+    told["directory"] = directory or {"address": "", "users": []}
     return render(request, "people.html", frame=around, **told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -23,7 +24,7 @@ async def people(request: Request, done: str = "") -> Response:
         frame(api), api.get("/v1/people"), api.maybe("/v1/services"), api.maybe("/v1/directory")
     )
     services = items(programs, "services")
-    told = {"people": items(answer, "people", "items"), "services": services, "done": done}
+    told: dict[str, Any] = {"people": items(answer, "people", "items"), "services": services, "done": done}
     told["directory"] = directory or {"address": "", "users": []}
     return render(request, "people.html", frame=around, **told)
 

@@ -323,6 +323,8 @@ def _explained(found: dict[str, Any]) -> None:
     console.print(f"{found['agent']} called {found['resource']}: {decided['effect']}", markup=False)
     console.print(f"  {decided['reason']}", markup=False, soft_wrap=True)
     console.print(f"  policies {decided['policy_version'] or 'none'}, facts {found['facts'] or 'none'}", soft_wrap=True)
+    if decided["because"]:
+        console.print(f"  because of the calls {', '.join(decided['because'])}", markup=False, soft_wrap=True)
     if found["rules"]:
         rows = [
             (

@@ -13,12 +13,15 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Decision
 from tenure.policy import store
+from tenure.policy.followed import Followed
 from tenure.policy.model import Bundle, Rule, compile_bundle, in_scope
-from tenure.policy.replay import Past, Replay, decide_again, principal_of, read_past, replay
+from tenure.policy.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
 from tenure.policy.service import policies_of, version_files
 from tenure.telemetry import service as telemetry
 
 MAX_DAYS = 90
+SEQUENCE_DAYS = 7
+"""So far back the calls before one are looked at when it is decided again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,28 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     bundle = _bundle(world, workspace, past.decided.policy_version)
     if bundle is None:
         return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
-    again = decide_again(past, agent, bundle)
+    again = _after_all(world, workspace, past, agent, bundle)
     who, at = principal_of(past, agent), past.at.timestamp()
     rules = in_scope(past.call, who, agent, bundle, approved=past.approved, found=past.found, at=at)
     missing = "" if past.exact else "something was taken out of its arguments before they were kept"
     return Explained(past, agent, again, tuple(rules), missing)
+
+
+def _after_all(world: World, workspace: str, past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
+    """The decision made again, after the calls of the days before it where a sequence rule is about it."""
+    again, sequences = decide_again(past, agent, bundle), bundle.sequences
+    if sequences is None or sequences.watched(agent.name, past.call.kind, past.call.resource) is None:
+        return again
+    followed, known = Followed(bundle), _known(world, workspace)
+    since = past.at - timedelta(days=SEQUENCE_DAYS)
+    for call in telemetry.recorded_calls(world, workspace, since, agent.name):
+        before = read_past(call.id, call.time, call.agent, call.session, call.data)
+        if before is None or before.id == past.id or before.at > past.at or before.by_standing:
+            continue
+        then = known(before.facts)
+        if then is not None:
+            after_all(followed, before, then, before.decided)
+    return after_all(followed, past, agent, again)
 
 
 def _bundle(world: World, workspace: str, version: str) -> Bundle | None:

@@ -16,7 +16,9 @@ import msgspec
 
 from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, Origin, Principal, Risk
+from tenure.policy.followed import Followed
 from tenure.policy.model import DELEGATION, NOT_VIOLATIONS, ORIGIN, RISK, SET_ASIDE, Bundle, Found, decide
+from tenure.sequences.model import Look, Outcome
 
 _NO_POLICY_ASKED = (NOT_VIOLATIONS - SET_ASIDE) | {DELEGATION}
 REDACTED = b"[redacted:"
@@ -29,6 +31,7 @@ class _Decided(msgspec.Struct):
     policies: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
     policy_version: str = ""
+    because: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
 
 
@@ -52,6 +55,7 @@ class _Attributes(msgspec.Struct):
     origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
     risk: Risk | None = msgspec.field(name="tenure.risk", default=None)
     justification: str = msgspec.field(name="tenure.justification", default="")
+    error: str = msgspec.field(name="error.type", default="")
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
@@ -61,7 +65,7 @@ class _Attributes(msgspec.Struct):
 class Past:
     """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
     agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
-    were kept: then what a policy reads of them may differ."""
+    were kept: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
 
     id: str
     at: datetime
@@ -75,6 +79,7 @@ class Past:
     approved: bool
     decided: Decision
     exact: bool
+    failed: bool = False
 
     @property
     def by_standing(self) -> bool:
@@ -150,7 +155,10 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         facts=seen.facts,
         found=_found(seen.findings) if seen.findings else _NOTHING,
         approved=seen.approval is not None and was.effect is Effect.ALLOW,
-        decided=Decision(was.effect, was.reason, was.policies, was.obligations, was.policy_version, over=was.over),
+        decided=Decision(
+            was.effect, was.reason, was.policies, was.obligations, was.policy_version, because=was.because, over=was.over
+        ),
+        failed=bool(seen.error),
         exact=REDACTED not in raw,
     )
 
@@ -201,10 +209,22 @@ def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
     )
 
 
+def after_all(followed: Followed, past: Past, agent: AgentFact, decision: Decision) -> Decision:
+    """The decision after what was before the call, which is then a part of that: calls are taken in their order, each
+    as over when the next begins. One that was not made, or would not have been, is none."""
+    principal, at = principal_of(past, agent), past.at.timestamp()
+    look, back = Look(past.call, frozenset(past.found.findings)), frozenset(past.found.returned)
+    decision = followed.decide(past.call, principal, decision, at, approved=past.approved, look=look)
+    if decision.effect is past.decided.effect is Effect.ALLOW:
+        outcome = Outcome(failed=past.failed, returned=lambda: back)
+        followed.tell(past.call, principal, at, at, outcome, look)
+    return decision
+
+
 def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None], bundle: Bundle) -> Replay:
     """Decides each of ``pasts`` by ``bundle`` and compares the effects. ``known`` gives what was known of an agent, by
     digest."""
-    out = Replay()
+    out, followed = Replay(), Followed(bundle)
     origin_asked, risk_asked = (not facts.isdisjoint(bundle.reads) for facts in (ORIGIN, RISK))
     for past in pasts:
         if past is None:
@@ -219,7 +239,7 @@ def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None
             continue
         unasked = (past.call.origin is None and origin_asked) or (past.call.risk is None and risk_asked)
         out.inexact += not past.exact or unasked
-        decision = decide_again(past, agent, bundle)
+        decision = after_all(followed, past, agent, decide_again(past, agent, bundle))
         before, after = past.decided.effect, decision.effect
         if before is after:
             continue

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.machine import machine
 from tenure.kernel.snapshot import AgentFact, ToolFact
@@ -79,7 +80,7 @@ def main() -> None:
     for name, took in figures.items():
         print(f"{name:>14} {took:8.2f} us  {took / base:6.2f} x a memoised decision")
     print(f"kept of the session: {len(packed(history)):,} bytes; at most {ABOUT * sequences.rules[0].state_bytes:,}")
-    report = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "us": figures}
+    report: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "us": figures}
     report["kept_bytes"] = len(packed(history))
     path = ROOT / "bench" / "results" / f"{report['date']}-sequences.json"
     path.write_text(json.dumps(report, indent=1) + "\n")

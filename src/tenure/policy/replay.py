@@ -156,7 +156,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         found=_found(seen.findings) if seen.findings else _NOTHING,
         approved=seen.approval is not None and was.effect is Effect.ALLOW,
         decided=Decision(
-            was.effect, was.reason, was.policies, was.obligations, was.policy_version, because=was.because, over=was.over
+            was.effect, was.reason, was.policies, was.obligations, was.policy_version, was.because, was.over
         ),
         failed=bool(seen.error),
         exact=REDACTED not in raw,

@@ -29,7 +29,7 @@ def past(
     at = datetime(2026, 3, 4, tzinfo=UTC) + timedelta(seconds=index)
     found = Found((), (back,) if back else ())
     call = Call(f"c{index}", CallKind.TOOL, tool)
-    return Past(call.id, at, "clerk", session, call, None, "f", found, False, Decision(effect, ""), True, failed)
+    return Past(call.id, at, "clerk", session, call, None, (), "f", found, False, Decision(effect, ""), True, failed)
 
 
 @pytest.mark.req("R052")

@@ -96,6 +96,19 @@ class Config:
     delegation_depth: int = _setting(
         5, "TENURE_DELEGATION_DEPTH", "How many agents may hand work on, one to the next, before a call is refused"
     )
+    judge: str = _setting(
+        "",
+        "TENURE_JUDGE",
+        "Address of a model API (OpenAI's, up to /v1) that is asked how risky calls are, where a policy reads it; "
+        "empty: none",
+    )
+    judge_model: str = _setting("", "TENURE_JUDGE_MODEL", "The model that is asked how risky a call is")
+    judge_key: str = _setting(
+        "", "TENURE_JUDGE_KEY", "Name of the variable of the gateway's environment that holds the key for TENURE_JUDGE"
+    )
+    judge_timeout_s: float = _setting(
+        5.0, "TENURE_JUDGE_TIMEOUT", "Seconds after which a judge that has not answered counts as unsure"
+    )
     database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
     policy_dir: str = _setting(
         "",

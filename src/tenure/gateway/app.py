@@ -27,6 +27,7 @@ from tenure.gateway.mcp.handler import McpHandler
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.resources import WELL_KNOWN, Resources
+from tenure.gateway.risk.judge import Judge
 from tenure.gateway.server import Limits, Server, plain
 from tenure.gateway.snapshot import Facts, Link
 from tenure.gateway.spool import Spool
@@ -54,7 +55,10 @@ class Gateway:
         self._control = Client(_SHIP_S)
         self._first_use = FirstUse(folder / "tools.seen")
         name = stable_id(platform.node(), str(folder.resolve()))  # the spool's lock makes it the name of one process
-        self._pipeline = Pipeline(self.facts, self.spool, self._first_use, depth=config.delegation_depth, name=name)
+        judge = _judge(config, self._client)
+        self._pipeline = Pipeline(
+            self.facts, self.spool, self._first_use, depth=config.delegation_depth, name=name, judge=judge
+        )
         self._turned_away = TurnedAway(self.spool)
         self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(
@@ -185,6 +189,13 @@ class Gateway:
             "recorder": self.spool.trouble or "ok",
         }
         return Response(200 if ready else 503, msgspec.json.encode(body))
+
+
+def _judge(config: Config, client: Client) -> Judge | None:
+    if not config.judge:
+        return None
+    what = config.redacted
+    return Judge(client, config.judge, config.judge_model, config.judge_key, config.judge_timeout_s, what)
 
 
 def _mcp_limits(config: Config) -> McpLimits:

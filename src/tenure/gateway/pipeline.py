@@ -29,6 +29,7 @@ from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
 from tenure.gateway.provenance.watch import Provenance
 from tenure.gateway.returned import Returned
+from tenure.gateway.risk.judge import Judge as RiskJudge
 from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
@@ -68,8 +69,10 @@ class Pipeline:
         *,
         depth: int = 5,
         name: str = "gateway",
+        judge: RiskJudge | None = None,
     ) -> None:
-        """``depth``: how many agents may hand work on, one to the next; ``name`` is this gateway's."""
+        """``depth``: how many agents may hand work on, one to the next; ``name`` is this gateway's; ``judge`` a model
+        that is asked how risky a call is."""
         self.facts = facts
         self._depth = depth
         self._keyring = Keyring({})
@@ -84,7 +87,7 @@ class Pipeline:
         self._approvals = Approvals(facts, spool, self._judge_held, wall)
         self.leases = Leases(facts, spool)
         self.provenance = Provenance(facts)
-        self.risks = Risks(first_use, self.provenance)
+        self.risks = Risks(first_use, self.provenance, judge)
         self.returned = Returned(facts, self.judge, self._approvals)
 
     # -- identify
@@ -298,6 +301,8 @@ class Pipeline:
         call that this one follows. When the Verdict is a hold, the approval is still pending.
         """
         verdict = self.judge(call, principal, approved=approved)
+        if verdict.risk is not None:
+            verdict = await self.risks.judged(self.judge, call, principal, verdict)
         call, agent = verdict.as_decided(call), verdict.agent
         limited = agent is not None and bool(agent.limits or principal.chain)
         watched = self.histories.watched(call, principal)

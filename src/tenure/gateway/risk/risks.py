@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
+from typing import Protocol
 
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.provenance.watch import Provenance
+from tenure.gateway.risk.judge import Judge
 from tenure.gateway.risk.table import Usual, fields, weigh
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Principal, Risk
+from tenure.kernel.values import Call, CallKind, Effect, Principal, Risk
 from tenure.policy.model import RISK, Bundle, facts_read
 
 _KEPT = 10_000  # pairs of an agent and a resource
 _FIELDS = 200
 
 
+class Decide(Protocol):
+    """``Pipeline.judge``."""
+
+    def __call__(
+        self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
+    ) -> Verdict: ...
+
+
 class Risks:
     """One for the process. What is usual is what this gateway has seen since it started."""
 
-    def __init__(self, first_use: FirstUse, provenance: Provenance) -> None:
+    def __init__(self, first_use: FirstUse, provenance: Provenance, model: Judge | None = None) -> None:
+        """``model``: one that is asked how risky a call is."""
+        self._model = model
         self._first_use = first_use
         self._provenance = provenance
         self._usual: OrderedDict[tuple[str, str, str], Usual] = OrderedDict()
@@ -40,6 +53,17 @@ class Risks:
             tainted=tainted,
             unknown=unknown,
         )
+
+    async def judged(self, decide: Decide, call: Call, principal: Principal, verdict: Verdict) -> Verdict:
+        """The Verdict with the model's opinion; what is denied whatever it says is not put before it."""
+        agent, risk = verdict.agent, verdict.risk
+        if self._model is None or agent is None or risk is None or verdict.decision.effect is Effect.DENY:
+            return verdict
+        weighed = await self._model.weigh(call, principal, agent, risk)
+        if weighed == risk:
+            return verdict
+        call = replace(verdict.as_decided(call), risk=weighed)
+        return decide(call, principal, approved=verdict.approved, spent=verdict.spent)
 
     def note(self, call: Call, principal: Principal, verdict: Verdict) -> None:
         """What came of a call. One that was made, where a policy asks, is part of what is usual from now on."""

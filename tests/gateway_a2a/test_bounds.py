@@ -91,6 +91,23 @@ def test_a_token_for_a_task_reaches_no_further(house: House) -> None:
     assert house.calls(3)[-1]["data"]["tenure.decision"]["policies"] == ["system/delegation"]
 
 
+@pytest.mark.req("R043")
+def test_lists_of_models_and_agents_hold_what_the_token_reaches(house: House) -> None:
+    async def lists(**token: Any) -> tuple[list[str], list[str], int]:
+        async with house.http("asker", **token) as http:
+            models = [one["id"] for one in (await http.get("/v1/models")).json()["data"]]
+            agents = [one["name"] for one in (await http.get("/a2a")).json()["agents"]]
+            card = await http.get("/a2a/helper/.well-known/agent-card.json")
+        return models, agents, card.status_code
+
+    models, agents, status = asyncio.run(lists())
+    assert (models, "helper" in agents, status) == (["m"], True, 200)
+    only = {scope: asyncio.run(lists(scopes=(scope,), bounds=((scope,),))) for scope in ("model:m", "agent:helper")}
+    assert (only["model:m"][:2], only["agent:helper"][:2]) == ((["m"], []), ([], ["helper"]))
+    _limited(house, "agent:other")
+    assert asyncio.run(lists(on_behalf_of=ANN)) == ([], [], 200), "a person's limit narrows as well"
+
+
 @pytest.mark.req("R035")
 def test_a_chain_in_a_token_dies_with_each_of_its_agents(house: House) -> None:
     chain: dict[str, Any] = {"chain": ("asker",), "chain_epochs": (1,)}

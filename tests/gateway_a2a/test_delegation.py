@@ -62,7 +62,8 @@ def test_a_chain_of_three_is_one_causal_chain(house: House) -> None:
     assert data["tenure.chain.handed_by"] == f"00-{first['trace_id']}-{first['span_id']}-01"
     assert data["enduser.id"] == first["data"]["enduser.id"] == "ada@example.com"
     assert data["tenure.scope"] == ["tool:crm/read", "tool:crm/write", "agent:third", "model:m"]
-    assert "tenure.chain" not in first["data"]
+    assert (first["data"]["tenure.chain"], first["data"]["tenure.scope"]) == (["asker"], ["agent:helper", "model:m"])
+    assert "tenure.chain.task" not in first["data"], "it was given no task"
 
 
 def test_without_a_traceparent_the_statement_joins_the_traces(house: House) -> None:

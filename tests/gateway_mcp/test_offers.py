@@ -107,6 +107,36 @@ async def _refused(client: McpClient, tool: str, arguments: dict[str, Any]) -> b
         return True
 
 
+@pytest.mark.req("R043")
+def test_lists_hold_what_this_token_reaches_and_nothing_else(play: Callable[..., None]) -> None:
+    async def lists(client: McpClient) -> list[list[str]]:
+        return [
+            [one.name for one in (await client.list_tools()).tools],
+            [str(one.uri) for one in (await client.list_resources()).resources],
+            [one.uri_template for one in (await client.list_resource_templates()).resource_templates],
+            [one.name for one in (await client.list_prompts()).prompts],
+        ]
+
+    async def story(site: Site) -> None:
+        async with site.client("clerk") as client:
+            everything = await lists(client)
+        assert all(everything)
+        first = everything[0][0].removeprefix("all__")
+        narrow = (
+            (f"tool:all/{first}", [everything[0][:1], [], [], []]),
+            ("tool:all/resources/test://static-*", [[], everything[1], [], []]),
+            ("tool:all/prompts/*", [[], [], [], everything[3]]),
+            ("model:*", [[], [], [], []]),
+        )
+        for scope, expected in narrow:
+            async with site.client("clerk", instance=scope, scopes=(scope,)) as client:
+                assert await lists(client) == expected
+                others = [name for name in everything[0] if name not in expected[0]]
+                assert await _refused(client, others[0], {}), "a call is decided on alone, whatever the list says"
+
+    play(story)
+
+
 @MODES
 @pytest.mark.req("R045", "R054")
 def test_resources_are_listed_and_read_as_far_as_they_were_granted(play: Callable[..., None], mode: str) -> None:

@@ -48,10 +48,14 @@ _KEY = ECKey.generate_key("P-256", {"kid": "k1"})
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def token(agent: str, instance: str = "i1", epoch: int = 0, person: str | None = None) -> str:
-    """A credential of an agent in the workspace ``default``, at work for a ``person``."""
+def token(
+    agent: str, instance: str = "i1", epoch: int = 0, person: str | None = None, scopes: tuple[str, ...] = ()
+) -> str:
+    """A credential of an agent in the workspace ``default``, at work for a ``person``, limited to ``scopes``."""
     now = time.time()
     principal = Principal("default", agent, "sha256:r", instance, f"s-{instance}", epoch, person, expires_at=now + 600)
+    if scopes:
+        principal = replace(principal, scopes=scopes, bounds=(scopes,))
     claims = agent_claims(principal, issuer=ISSUER, audience=AUDIENCE, issued_at=now, jti=f"{agent}-{instance}")
     return sign(claims, _KEY.as_dict(private=True))
 

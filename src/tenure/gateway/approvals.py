@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
+from tenure.gateway.reach import Reach
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
@@ -50,7 +51,8 @@ class _Wait:
 class Approvals:
     """One for the process."""
 
-    def __init__(self, facts: Facts, spool: Spool, judge: Judge, wall: Callable[[], float]) -> None:
+    def __init__(self, facts: Facts, spool: Spool, judge: Judge, reach: Reach, wall: Callable[[], float]) -> None:
+        self._reach = reach
         self._facts = facts
         self._spool = spool
         self._judge = judge
@@ -182,6 +184,7 @@ class Approvals:
 
     def _tell(self, kind: str, call: Call, principal: Principal, verdict: Verdict, data: JsonObject) -> None:
         time = datetime.fromtimestamp(self._wall(), UTC)
+        data = {**self._reach.told(principal, verdict.agent), **data}
         event = event_of(call, principal, verdict, id=new_id(), type=kind, time=time, status=Status.FLAGGED, data=data)
         self._spool.append(event, urgent=True)
 

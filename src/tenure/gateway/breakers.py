@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from tenure.breaker.model import FAILED_TRIAL, Place, Scope, Window, observe, places, trip_id, trip_reason
+from tenure.gateway.reach import Reach
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
@@ -50,7 +51,8 @@ class Judge(Protocol):
 class Breakers:
     """One for the process."""
 
-    def __init__(self, facts: Facts, spool: Spool, judge: Judge, wall: Callable[[], float]) -> None:
+    def __init__(self, facts: Facts, spool: Spool, judge: Judge, reach: Reach, wall: Callable[[], float]) -> None:
+        self._reach = reach
         self._facts = facts
         self._spool = spool
         self._judge = judge
@@ -209,7 +211,7 @@ class Breakers:
             type="breaker.trial",
             time=at,
             status=Status.FLAGGED,
-            data={"call_id": call.id, "breakers": wanted},
+            data={**self._reach.told(principal, verdict.agent), "call_id": call.id, "breakers": wanted},
         )
         self._spool.append(told, urgent=True)
 

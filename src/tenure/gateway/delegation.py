@@ -14,15 +14,14 @@ import msgspec
 
 from tenure.gateway.keyring import Keyring
 from tenure.kernel.errors import Refused
-from tenure.kernel.scopes import Bound, joined, key_of, uncovered, within
+from tenure.kernel.scopes import joined, uncovered
 from tenure.kernel.snapshot import AgentFact, PeerGrant, PersonFact, Snapshot
-from tenure.kernel.values import Call, CallKind, LifecycleState, Principal
+from tenure.kernel.values import Call, LifecycleState, Principal
 
 HEADER = "x-tenure-delegation"
 _PURPOSE = "delegation"
 _MAX_CHARS = 8192
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
-_SCOPE_SHOWN = 100
 
 
 class Handed(msgspec.Struct, frozen=True):
@@ -136,25 +135,6 @@ def forbidden(person: PersonFact, call: Call, agent: AgentFact) -> str:
     if not missing:
         return ""
     return f"{person.email} does not reach {missing}, so no agent does on their behalf."
-
-
-def attributes(principal: Principal, agent: AgentFact | None, person: PersonFact | None) -> dict[str, Any]:
-    """What an Event tells of the chain: all of it with the agent itself last, the task, and what the agent may reach
-    now: its own grants within every bound, that of the person among them."""
-    reach = [("tool", f"{tool.server}/{tool.name}") for tool in agent.granted] if agent is not None else []
-    reach += [("agent", peer.name) for peer in agent.agents] if agent is not None else []
-    bounds: tuple[Bound, ...] = principal.bounds if person is None else (*principal.bounds, person.scopes)
-    reach += [("llm", model.name) for model in agent.models] if agent is not None else []
-    scope = [key_of(CallKind(kind), name) for kind, name in reach if within(bounds, CallKind(kind), name)]
-    out: dict[str, Any] = {
-        "tenure.chain": [*principal.chain, principal.agent],
-        "tenure.chain.task": principal.task,
-        "tenure.chain.handed_by": principal.handed_by,
-        "tenure.scope": scope[:_SCOPE_SHOWN],
-    }
-    if len(scope) > _SCOPE_SHOWN:
-        out["tenure.scope.more"] = len(scope) - _SCOPE_SHOWN
-    return out
 
 
 def link(call: Call, principal: Principal) -> dict[str, Any]:

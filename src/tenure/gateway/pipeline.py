@@ -28,6 +28,7 @@ from tenure.gateway.justification import of_headers
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
 from tenure.gateway.provenance.watch import Provenance
+from tenure.gateway.reach import Reach
 from tenure.gateway.returned import Returned
 from tenure.gateway.risk.judge import Judge as RiskJudge
 from tenure.gateway.risk.risks import Risks
@@ -82,9 +83,10 @@ class Pipeline:
         self._wall = wall
         self._credentials = Credentials(wall())
         self._dead_noted: dict[str, float] = {}
-        self._breakers = Breakers(facts, spool, self.judge, wall)
+        self.reach = Reach(facts)
+        self._breakers = Breakers(facts, spool, self.judge, self.reach, wall)
         self.histories = Histories(facts, spool, wall, name)
-        self._approvals = Approvals(facts, spool, self._judge_held, wall)
+        self._approvals = Approvals(facts, spool, self._judge_held, self.reach, wall)
         self.leases = Leases(facts, spool)
         self.provenance = Provenance(facts)
         self.risks = Risks(first_use, self.provenance, judge)
@@ -418,9 +420,8 @@ class Pipeline:
             facts["tenure.on_behalf_of"] = principal.on_behalf_of
         if call.end_user is not None or principal.on_behalf_of is not None:
             facts["enduser.id"] = call.end_user or principal.on_behalf_of
-        person = delegation.limit_of(principal, self.facts.current)
-        if principal.chain or principal.bounds or person is not None:
-            facts |= delegation.attributes(principal, verdict.agent, person)
+        facts |= self.reach.told(principal, verdict.agent)
+        if principal.handed_by is not None:
             facts |= delegation.link(call, principal)
         facts.update(verdict.known)
         if call.justification:

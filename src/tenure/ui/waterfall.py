@@ -169,8 +169,9 @@ def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
         ("A2A method", "a2a.method"),
         ("Task of the agent", "a2a.task.id"),
         ("State of the task", "a2a.task.state"),
-        ("Handed on by", "tenure.chain"),
-        ("Within the bounds of the chain", "tenure.scope"),
+        ("Chain of agents", "tenure.chain"),
+        ("Task", "tenure.chain.task"),
+        ("Effective scope", "tenure.scope"),
         ("Error", "error.type"),
     )
     out = []

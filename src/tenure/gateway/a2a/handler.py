@@ -163,11 +163,15 @@ class A2aHandler:
         return snapshot.peers.get(f"{principal.workspace}/{name}") if snapshot is not None else None
 
     def _cards(self, request: Request, principal: Principal, name: str) -> Response:
-        """The card of one agent, or what there is to be called: only what this agent was granted."""
+        """The card of one agent that this agent was granted, or what there is to be called: only what its credential
+        reaches."""
         if request.method not in ("GET", "HEAD"):
             raise wrong("METHOD_NOT_FOUND", "An agent card is read with GET.")
         agent = self._agent(principal)
+        may = self._pipeline.reach.may(principal, agent)
         granted = [grant.name for grant in agent.agents] if agent is not None else []
+        if may is not None and not name:  # who names one reads its card, calls, and is told why that is refused
+            granted = [peer for peer in granted if may(CallKind.AGENT, peer)]
         found = [(peer, fact) for peer in granted if (fact := self._peer(principal, peer)) is not None]
         headers = (("cache-control", "private, max-age=30"),)
         if not name:

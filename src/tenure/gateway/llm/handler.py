@@ -76,9 +76,12 @@ class LlmHandler:
         return snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
 
     def _models(self, route: Models, principal: Principal) -> Response:
-        """The models that the agent may ask for; asks no upstream."""
+        """The models that the agent may ask for under this credential; asks no upstream."""
         agent = self._agent(principal)
         facts = agent.models if agent is not None else ()
+        may = self._pipeline.reach.may(principal, agent)
+        if may is not None:
+            facts = tuple(fact for fact in facts if may(CallKind.LLM, fact.name))
         names = list(dict.fromkeys(name for fact in facts for name in (fact.asked, fact.name)))
         if not route.name:
             return Response(200, route.wire.models(names))

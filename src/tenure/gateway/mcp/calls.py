@@ -51,12 +51,15 @@ class ToolCalls:
         return known[1]
 
     async def visible(self, principal: Principal) -> tuple[list[JsonObject], dict[str, str]]:
-        """The granted tools as their servers describe them, under the names agents see; and, by server or by tool, why
-        some are missing."""
+        """The granted tools that the credential reaches, as their servers describe them, under the names agents see;
+        and, by server or by tool, why some are missing."""
         agent = self._attempts.agent(principal)
         if agent is None:
             return [], {}
         names = self._granted(agent)
+        may = self._pipeline.reach.may(principal, agent)
+        if may is not None:
+            names = {name: fact for name, fact in names.items() if may(CallKind.TOOL, f"{fact.server}/{fact.name}")}
         wanted = sorted({tool.server for tool in names.values()})
         offers: dict[str, Catalogue] = {}
         missing: dict[str, str] = {}

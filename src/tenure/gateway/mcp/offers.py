@@ -17,7 +17,7 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.naming import exposed_name, uri_matches
 from tenure.kernel.snapshot import AgentFact, ServerFact
-from tenure.kernel.values import Principal
+from tenure.kernel.values import CallKind, Principal
 from tenure.policy.model import GRANT
 
 METHODS = frozenset({"resources/read", "prompts/get", "completion/complete"})
@@ -77,6 +77,14 @@ def _prompt(agent: AgentFact, server: ServerFact, item: JsonObject) -> JsonObjec
     return {**item, "name": exposed_name(server.name, name, server.prefix)}
 
 
+def key_place(agent: AgentFact, key: str, item: JsonObject) -> str:
+    """What an item of a list is to a decision, at its server: ``resources/PATTERN`` or ``prompts/NAME``."""
+    if key == "prompts":
+        return f"prompts/{item.get('name')}"
+    grant = resource_grant(agent, str(item.get("uri") or item.get("uriTemplate")))
+    return f"resources/{grant[1] if grant is not None else ''}"
+
+
 LISTS: Mapping[str, tuple[str, _Pick]] = {
     "resources/list": ("resources", _resource("uri")),
     "resources/templates/list": ("resourceTemplates", _resource("uriTemplate")),
@@ -92,7 +100,8 @@ class Offers:
         self._attempts = attempts
 
     async def visible(self, principal: Principal, method: str) -> tuple[list[JsonObject], dict[str, str]]:
-        """What was granted, as the servers describe it; and, by server, why it is missing."""
+        """What was granted and the credential reaches, as the servers describe it; and, by server, why it is
+        missing."""
         agent = self._attempts.agent(principal)
         if agent is None:
             return [], {}
@@ -111,7 +120,13 @@ class Offers:
             fact for fact in agent.servers if not fact.off and (fact.prompts if key == "prompts" else fact.resources)
         ]
         await asyncio.gather(*(ask(fact) for fact in granting))
-        shown = (pick(agent, fact, item) for fact in granting for item in found.get(fact.name, ()))
+        may = self._attempts.pipeline.reach.may(principal, agent)
+        shown = (
+            pick(agent, fact, item)
+            for fact in granting
+            for item in found.get(fact.name, ())
+            if may is None or may(CallKind.TOOL, f"{fact.name}/{key_place(agent, key, item)}")
+        )
         return [item for item in shown if item is not None], missing
 
     async def call(self, message: Message, principal: Principal, headers: Mapping[str, str], line: Line) -> bytes:

@@ -44,7 +44,8 @@ def test_a_held_call_goes_on_when_a_person_approves_it(house: Any) -> None:
     event = house.calls()[0]
     assert (event["status"], event["data"]["tenure.approval.id"]) == ("flagged", data["approval_id"])
     claim = house.control.of_type("approval.claimed")[0]["data"]
-    assert claim == {"approval_id": data["approval_id"], "claim": event["data"]["tenure.call.id"]}
+    assert (claim["approval_id"], claim["claim"]) == (data["approval_id"], event["data"]["tenure.call.id"])
+    assert data["tenure.chain"] == claim["tenure.chain"] == event["data"]["tenure.chain"] == ["clerk"]
 
 
 @pytest.mark.asi("ASI02", "An approval is of one call with its exact arguments, once")

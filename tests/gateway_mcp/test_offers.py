@@ -122,7 +122,7 @@ def test_lists_hold_what_this_token_reaches_and_nothing_else(play: Callable[...,
             everything = await lists(client)
         assert all(everything)
         first = everything[0][0].removeprefix("all__")
-        narrow = (
+        narrow: tuple[tuple[str, list[list[str]]], ...] = (
             (f"tool:all/{first}", [everything[0][:1], [], [], []]),
             ("tool:all/resources/test://static-*", [[], everything[1], [], []]),
             ("tool:all/prompts/*", [[], [], [], everything[3]]),

@@ -87,3 +87,13 @@ def test_a_narrow_token_is_not_renewed_into_a_wide_one(offices: Offices) -> None
         assert refused.value.code == "no_renewal"
     with Client(offices.console.url, own["token"]) as client:
         assert offices.read(client.post(where, dict)["token"]).bounds == ()
+
+
+@pytest.mark.req("R043")
+def test_who_started_it_renews_it_within_what_it_was_started_with(offices: Offices) -> None:
+    client, wish = offices.console.client, {"scopes": ["tool:files/read_file"], "task": "T-2", "renewed": True}
+    own = client.post("/v1/agents/asker/instances", dict, wish)
+    newer = client.post(f"/v1/instances/{own['instance']}/token", dict)["token"]
+    for token in (own["token"], newer):
+        found = offices.read(token)
+        assert (found.bounds, found.task) == ((("tool:files/read_file",),), "T-2")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from tenure.base.access import Thing, may
 from tenure.base.config import Config
 from tenure.kernel.ids import session_trace
+from tenure.kernel.scopes import Bound
 from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry.model import ACTING, AgentRecord
 
@@ -40,7 +41,8 @@ class End(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One run of an agent, live until ``ended_at``. ``exit_code`` as a shell tells it (128 + signal); ``confined``:
-    whoever started it said that it reaches the gateway and nothing else."""
+    whoever started it said that it reaches the gateway and nothing else. ``scopes``: what each token of its is limited
+    to, empty for no limit of its own; ``task``: what it is for."""
 
     id: str
     workspace: str
@@ -57,6 +59,8 @@ class Instance:
     end: End | None = None
     exit_code: int | None = None
     confined: bool = False
+    scopes: Bound = ()
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event
+from tenure.kernel.work import OWN
 from tenure.registry import service as registry
 from tenure.registry.model import ACTING, thing
 from tenure.revocation import service as revocation
@@ -115,6 +116,8 @@ def start_instance(
             heartbeat_at=now,
             expires_at=token.expires_at,
             confined=confined,
+            scopes=work.scopes,
+            task=work.work.task,
         )
         store.add(tx, instance)
         parent = actor.principal.instance if actor.principal is not None else None
@@ -133,7 +136,8 @@ def _ttl(world: World, wanted: int | None, renewed: bool, most: int | None = Non
 
 
 def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None) -> Renewed:
-    """A further token of a running instance, for ``ttl_s`` seconds; the one before it stays good until its own end.
+    """A further token of a running instance, for ``ttl_s`` seconds, for the same work and within the same scopes as the
+    first; the one before it stays good until its own end.
     Raises Refused (404) for what is none of the actor's business, 409 for an instance that must end."""
     with world.begin() as tx:
         instance, now = the_instance(tx, actor, ident), world.clock()
@@ -154,6 +158,8 @@ def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None
             credential_epoch=instance.credential_epoch,
             ttl_s=_ttl(world, ttl_s, renewed=True),
             on_behalf_of=instance.on_behalf_of,
+            scopes=instance.scopes,
+            work=replace(OWN, task=instance.task),  # what an agent handed on is not renewed
         )
         store.renewed(tx, ident, instance.credential_epoch, token.expires_at)
     return Renewed(token.token, now, token.expires_at)

@@ -29,6 +29,8 @@ instance_table = sa.Table(
     sa.Column("end", sa.String(16)),
     sa.Column("exit_code", sa.Integer),
     sa.Column("confined", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("scopes", sa.Text, nullable=False, server_default=""),  # as in a token: parted by spaces
+    sa.Column("task", sa.String(200)),
     sa.Index("ix_instance_of_agent", "workspace", "agent", "started_at"),
     sa.Index("ix_instance_live", "ended_at", "heartbeat_at"),
 )
@@ -38,13 +40,14 @@ _t = instance_table.c
 def _instance(row: Row[Any]) -> Instance:
     values = dict(row._mapping)
     values["end"] = End(values["end"]) if values["end"] else None
+    values["scopes"] = tuple(values["scopes"].split())
     return Instance(**values)
 
 
 def add(connection: Connection, instance: Instance) -> None:
     """Records a new instance."""
     values = {column.name: getattr(instance, column.name) for column in instance_table.columns}
-    connection.execute(sa.insert(instance_table).values(values))
+    connection.execute(sa.insert(instance_table).values(values | {"scopes": " ".join(instance.scopes)}))
 
 
 def get(connection: Connection, ident: str) -> Instance | None:

@@ -9,6 +9,7 @@ import ast
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def roles_page() -> str:
 def _commands(command: Any, path: str) -> list[str]:
     if hasattr(command, "commands"):
         found = []
-        for name, inner in command.commands.items():
+        for name, inner in sorted(command.commands.items()):
             found += _commands(inner, f"{path} {name}")
         return found
     arguments = [item for item in command.params if item.param_type_name != "option"]
@@ -139,31 +140,35 @@ def findings_page() -> str:
     return NOTE + "\n".join(lines) + "\n"
 
 
-def pages() -> dict[Path, str]:
-    """Every generated page: where it is and what it says."""
-    openapi = create_app(Config(data_dir=Path("docs-only"))).openapi()
-    return {
-        DOCS / "events.md": events_page(),
-        DOCS / "roles.md": roles_page(),
-        DOCS / "settings.md": settings_page(),
-        DOCS / "commands.md": commands_page(),
-        DOCS / "requirements.md": requirements_page(),
-        DOCS / "findings.md": findings_page(),
-        DOCS / "owasp-agentic.md": NOTE + agentic.page(ROOT / "tests"),
-        DOCS / "openapi.json": json.dumps(openapi, indent=1, sort_keys=True) + "\n",
-        DOCS / "agent.schema.json": json.dumps(manifest_schema(), indent=1) + "\n",
-    }
+def _openapi() -> str:
+    described = create_app(Config(data_dir=Path("docs-only"))).openapi()
+    return json.dumps(described, indent=1, sort_keys=True) + "\n"
+
+
+PAGES: Mapping[Path, Callable[[], str]] = {
+    DOCS / "events.md": events_page,
+    DOCS / "roles.md": roles_page,
+    DOCS / "settings.md": settings_page,
+    DOCS / "commands.md": commands_page,
+    DOCS / "requirements.md": requirements_page,
+    DOCS / "findings.md": findings_page,
+    DOCS / "owasp-agentic.md": lambda: NOTE + agentic.page(ROOT / "tests"),
+    DOCS / "openapi.json": _openapi,
+    DOCS / "agent.schema.json": lambda: json.dumps(manifest_schema(), indent=1) + "\n",
+}
+"""Every generated page: where it is, and what says it."""
 
 
 def main() -> int:
     """0, or 1 when ``--check`` finds a page out of date."""
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    pages = {path: say() for path, say in PAGES.items()}
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
         return 1 if stale else 0
-    for path, text in pages().items():
-        path.write_text(text)
+    for path in stale:
+        path.write_text(pages[path])
     print(f"{len(stale)} pages changed")
     return 0
 

@@ -20,6 +20,7 @@ from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
+from tenure.client.cli import console
 from tenure.kernel.values import PEOPLE, Actor
 from tests.sim.clock import FakeClock
 
@@ -52,6 +53,12 @@ def _patience() -> Iterator[None]:
         patch.setattr(default, phase, 60.0)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _wide() -> None:
+    """Tables of commands are as wide here as in a pipe, whatever terminal the tests say they have."""
+    console.width = 240
 
 
 @pytest.fixture(scope="session")

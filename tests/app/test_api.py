@@ -55,7 +55,9 @@ def test_every_operation_says_what_it_does_and_what_it_answers(document: dict[st
             assert said, name
             for status in ("4XX", "5XX"):
                 oauth = path.startswith("/oauth/") and status == "4XX"  # RFC 6749 section 5.2
+                scim = path.startswith("/scim/") and status == "4XX"  # RFC 7644 section 3.12
                 kind = "application/json" if oauth else "application/problem+json"
+                kind = "application/scim+json" if scim else kind
                 assert list(answers[status]["content"]) == [kind], name
             assert "422" not in answers, name
     assert "fix" in document["components"]["schemas"]["Problem"]["properties"]

@@ -67,9 +67,9 @@ def _forge(world: World) -> None:
 def test_a_chain_that_holds_is_verified(shell: World) -> None:
     result = runner.invoke(app, ["audit", "verify"])
     assert result.exit_code == 0, result.output
-    assert "6 entries hold; checkpoint at entry 6" in result.output
+    assert "7 entries hold; checkpoint at entry 7" in result.output
     verdict = json.loads(runner.invoke(app, ["audit", "verify", "--json"]).output)
-    assert (verdict["ok"], verdict["entries"], verdict["problems"]) == (True, 6, [])
+    assert (verdict["ok"], verdict["entries"], verdict["problems"]) == (True, 7, [])
     assert shell
 
 
@@ -89,12 +89,12 @@ def test_entries_are_listed(shell: World) -> None:
     for word in ("call.refused", "clerk", "key.created"):
         assert word in result.output
     found = json.loads(runner.invoke(app, ["audit", "list", "--json", "--limit", "2"]).output)
-    assert [entry["seq"] for entry in found["entries"]] == [5, 6]
+    assert [entry["seq"] for entry in found["entries"]] == [6, 7]
     assert found["entries"][0]["facts"]["decision"] == {"effect": "deny", "policies": ["limits/large"]}
     found = json.loads(runner.invoke(app, ["audit", "list", "--json", "--agent", "clerk"]).output)
     assert len(found["entries"]) == 4
     found = json.loads(runner.invoke(app, ["audit", "list", "--json", "--after", "0", "--limit", "3"]).output)
-    assert (len(found["entries"]), found["next"], found["size"]) == (3, 3, 6)
+    assert (len(found["entries"]), found["next"], found["size"]) == (3, 3, 7)
     assert shell
 
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_can_be_checked_by_anybody(shell: World) -> None:
     result = runner.invoke(app, ["audit", "checkpoint", "--json"])
     pinned = json.loads(result.output)
     read = read_checkpoint(result.output.encode(), pinned["public_key"])
-    assert read == Checkpoint(6, pinned["head"], shell.clock())
+    assert read == Checkpoint(7, pinned["head"], shell.clock())
     assert "signature" in runner.invoke(app, ["audit", "checkpoint"]).output
     (shell.config.data_dir / "audit" / "checkpoint").unlink()
     assert runner.invoke(app, ["audit", "checkpoint"]).exit_code == 2

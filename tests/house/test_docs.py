@@ -15,10 +15,10 @@ from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 SOURCE = Path(generate_docs.ROOT) / "src" / "tenure"
 
 
-@pytest.mark.parametrize("path", sorted(generate_docs.pages()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(generate_docs.PAGES), ids=lambda path: path.name)
 def test_generated_pages_are_up_to_date(path: Path) -> None:
     assert path.exists(), "run `make docs`"
-    assert path.read_text() == generate_docs.pages()[path], f"{path.name} is out of date: run `make docs`"
+    assert path.read_text() == generate_docs.PAGES[path](), f"{path.name} is out of date: run `make docs`"
 
 
 def test_every_event_type_that_the_code_makes_is_documented() -> None:

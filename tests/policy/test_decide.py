@@ -250,3 +250,13 @@ def test_context_facts_reach_policies() -> None:
     assert ask(text, principal=a_principal(agent, on_behalf_of="ann", session="s2")).policies == ("obo",)
     assert ask(text, principal=good, arguments={"x": [2**70]}).policies == ("odd",)
     assert ask(text, agent=an_agent(risk_tier=3), principal=good).policies == ("tier",)
+
+
+@pytest.mark.req("R078")
+def test_what_an_approval_would_not_let_through_is_not_held_for_one() -> None:
+    text = '@id("unapproved") permit(principal, action, resource == Tool::"shop/refund") unless { context.approved };'
+    bundle = compile_bundle([("p.cedar", text)])
+    assert ask(bundle).effect is Effect.ALLOW
+    asked = with_autonomy(Autonomy.APPROVE)
+    assert ask(bundle, agent=asked, approved=True).effect is Effect.DENY
+    assert ask(bundle, agent=asked).effect is Effect.DENY, "a person would be asked in vain"

@@ -64,11 +64,12 @@ def ask(question: Question, version: str, approved: bool, level: Autonomy) -> De
     by_level = frozenset({APPROVE} if level is Autonomy.APPROVE and not approved else ())
     real = settled(question, approved)
     twin = real
-    if not (real.allowed or real.errors or approved) and "approved" in question.part.reads.facts:
+    asks = bool(by_level) or not real.allowed
+    if asks and not (real.errors or approved) and "approved" in question.part.reads.facts:
         twin = settled(question, True)
     if errors := real.errors or twin.errors:
         return deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
-    if real.allowed and not (by_level and _precedents(question, by_level)):
+    if real.allowed and twin.allowed and not (by_level and _precedents(question, by_level)):
         return overseen(
             _decision(Effect.ALLOW, real.rules, "Permitted by", version, real.over), level, approved=approved
         )

@@ -29,7 +29,7 @@ from tenure.gateway.a2a.answers import (
 )
 from tenure.gateway.a2a.ownership import Callback, Ownership, opened, seal
 from tenure.gateway.a2a.push import Notifications, check_callback
-from tenure.gateway.a2a.wire import MEDIA, Ask, Fault, error_body, error_event, fault_of, wrong
+from tenure.gateway.a2a.wire import MEDIA, Ask, Fault, error_body, error_event, fault_of, prefer_wait, wrong
 from tenure.gateway.http import Request, Response
 from tenure.gateway.keychain import sent
 from tenure.gateway.pipeline import Pipeline
@@ -193,7 +193,7 @@ class A2aHandler:
         pipeline = self._pipeline
         call = pipeline.call(CallKind.AGENT, name[:200], messages.arguments(ask), principal, request.headers)
         run = _Run(name, ask, call, principal)
-        run.prefer = _prefer_wait(request.headers.get("prefer", ""))
+        run.prefer = prefer_wait(request.headers.get("prefer", ""))
         try:
             run.verdict = await pipeline.decide(
                 call,
@@ -440,12 +440,3 @@ class A2aHandler:
             data["gen_ai.response.time_to_first_chunk"] = run.first_event
         took = int((time.perf_counter() - run.begun) * 1e6)
         self._pipeline.record(run.call, run.principal, run.decided, run.started, took, data)
-
-
-def _prefer_wait(header: str) -> float | None:
-    """Seconds of ``Prefer: wait=N`` (RFC 7240)."""
-    for preference in header.split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
-            return float(value.strip()[:6])
-    return None

@@ -144,3 +144,12 @@ def fault_of(error: Refused) -> Fault:
     by_status = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNKNOWN_AGENT", 503: "UNAVAILABLE"}
     codes = {"bad_json": "PARSE_ERROR", "json_too_deep": "PARSE_ERROR"}
     return Fault(codes.get(error.code) or by_status.get(error.status, "INVALID_REQUEST"), text, {"code": error.code})
+
+
+def prefer_wait(header: str) -> float | None:
+    """Seconds of ``Prefer: wait=N`` (RFC 7240)."""
+    for preference in header.split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdigit():
+            return float(value.strip()[:6])
+    return None

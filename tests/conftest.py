@@ -25,7 +25,7 @@ from tenure.client.cli import console
 from tenure.kernel.values import PEOPLE, Actor
 from tests.sim.clock import FakeClock
 
-# The same examples each time, so that what held on one machine holds on the next. TENURE_TEST_SEARCH=1 looks for new ones.
+# The same examples each time: what held on one machine holds on the next. TENURE_TEST_SEARCH=1 looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("default" if os.environ.get("TENURE_TEST_SEARCH") else "repeatable")
 

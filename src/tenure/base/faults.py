@@ -27,6 +27,23 @@ class Fault:
     line: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """What is wrong with a file of policies, rules or tests, and where. ``line`` counts from 1."""
+
+    file: str
+    line: int
+    problem: str
+
+
+def in_file(refused: Refused, file: str) -> list[FileFault]:
+    """The faults of a file that was refused as a document (``refuse``), each in one line of words."""
+    return [
+        FileFault(file, item["line"] or 1, " ".join(filter(None, (item["path"], item["problem"], item["hint"]))))
+        for item in refused.details["faults"]
+    ]
+
+
 def path_of(parts: Sequence[str | int]) -> str:
     """``("spec", "tools", 1)`` as ``spec.tools[1]``. Keys that are no plain words are quoted: ``env["a b"]``."""
     path = ""

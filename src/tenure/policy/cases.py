@@ -46,13 +46,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tenure.base.documents import Document, read_documents
-from tenure.base.faults import nearest, path_of
+from tenure.base.faults import FileFault, in_file, nearest, path_of
 from tenure.base.scan.texts import look, words
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal, Risk
 from tenure.policy.followed import Followed
-from tenure.policy.model import Bundle, Fault, decide
+from tenure.policy.model import Bundle, decide
 from tenure.sequences.model import SUFFIX as SEQUENCES
 from tenure.sequences.model import Outcome
 
@@ -207,9 +207,9 @@ class Report:
     untested: tuple[str, ...]
 
     @property
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[FileFault]:
         """The tests that failed, each with its place."""
-        return [Fault(item.case.file, item.case.line, item.problem) for item in self.results if item.problem]
+        return [FileFault(item.case.file, item.case.line, item.problem) for item in self.results if item.problem]
 
 
 def is_test(name: str) -> bool:
@@ -217,20 +217,17 @@ def is_test(name: str) -> bool:
     return name.endswith(SUFFIX)
 
 
-def read_cases(files: Sequence[tuple[str, str]]) -> tuple[tuple[Case, ...], tuple[Fault, ...]]:
+def read_cases(files: Sequence[tuple[str, str]]) -> tuple[tuple[Case, ...], tuple[FileFault, ...]]:
     """The tests of those of ``files`` ((name, text) each) that hold tests, and every fault of such a file."""
     cases: list[Case] = []
-    faults: list[Fault] = []
+    faults: list[FileFault] = []
     for name, text in files:
         if not is_test(name):
             continue
         try:
             documents = read_documents(text, name)
         except Refused as refused:
-            faults += [
-                Fault(name, item["line"] or 1, " ".join(filter(None, (item["path"], item["problem"], item["hint"]))))
-                for item in refused.details["faults"]
-            ]
+            faults += in_file(refused, name)
             continue
         for document in documents:
             found, wrong = _read(document)
@@ -281,7 +278,7 @@ def _problem(case: Case, decision: Decision) -> str:
     return f"{case.name}: expected {wanted}, got {got} ({decision.reason})"
 
 
-def _read(document: Document) -> tuple[list[Case], list[Fault]]:
+def _read(document: Document) -> tuple[list[Case], list[FileFault]]:
     try:
         file = _File.model_validate(document.value)
     except ValidationError as error:
@@ -292,14 +289,14 @@ def _read(document: Document) -> tuple[list[Case], list[Fault]]:
         if test.agent is not None and test.agent not in file.agents:
             hint = nearest(test.agent, file.agents) or "no agents are given in this file"
             faults.append(
-                Fault(document.file, document.line_of(f"tests[{index}].agent"), f"no agent {test.agent}: {hint}")
+                FileFault(document.file, document.line_of(f"tests[{index}].agent"), f"no agent {test.agent}: {hint}")
             )
             continue
         cases.append(_case(document.file, line, test, file.agents))
     return cases, faults
 
 
-def _fault(document: Document, error: ErrorDetails) -> Fault:
+def _fault(document: Document, error: ErrorDetails) -> FileFault:
     # A value that may be one of several shapes is told once for each of them, with the shape's name in the path.
     parts = [
         part
@@ -307,7 +304,7 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
         if isinstance(part, int) or not part.startswith(("_Tool", "_Peer", "constrained-"))
     ]
     path = path_of(parts)
-    return Fault(document.file, document.line_of(path), f"{path or 'the file'}: {error['msg']}")
+    return FileFault(document.file, document.line_of(path), f"{path or 'the file'}: {error['msg']}")
 
 
 def _named(given: _Test | _Before) -> tuple[CallKind, str]:

@@ -16,6 +16,7 @@ from typing import Any
 import cedarpy
 from cedarpy import pst
 
+from tenure.base.faults import FileFault
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import SOURCES
@@ -94,15 +95,6 @@ _QUOTED = re.compile(r"`([^`]+)`")
 def schema() -> Any:
     """The parsed schema; one handle for the whole process."""
     return _schema
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with a policy file, and where. ``line`` counts from 1."""
-
-    file: str
-    line: int
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +205,10 @@ def _clean(problem: str) -> str:
     return re.sub(r"^for policy `policy\d+`, ", "", problem).strip()
 
 
-def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], tuple[Fault, ...]]:
+def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], tuple[FileFault, ...]]:
     """Every rule of ``files`` ((name, text) each) and every fault; the rules are of use only without faults."""
     rules: list[Rule] = []
-    faults: list[Fault] = []
+    faults: list[FileFault] = []
     seen: dict[str, Rule] = {}
     for name, text in files:
         for statement in _statements(text):
@@ -227,27 +219,27 @@ def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], t
             if rule.id in seen:
                 first = seen[rule.id]
                 problem = f'@id("{rule.id}") is taken by {first.file} line {first.line}; ids must be unique'
-                faults.append(Fault(name, _named_line(statement, f"`{rule.id}`"), problem))
+                faults.append(FileFault(name, _named_line(statement, f"`{rule.id}`"), problem))
             seen.setdefault(rule.id, rule)
             rules.append(rule)
     return tuple(rules), tuple(faults)
 
 
-def _compile(name: str, statement: _Statement) -> tuple[Rule | None, list[Fault]]:
+def _compile(name: str, statement: _Statement) -> tuple[Rule | None, list[FileFault]]:
     try:
         parsed = cedarpy.policies_to_pst(statement.text)
     except ValueError as error:
-        return None, [Fault(name, _syntax_line(statement, str(error)), str(error))]
+        return None, [FileFault(name, _syntax_line(statement, str(error)), str(error))]
     if parsed.templates:
-        return None, [Fault(name, statement.line, "templates (?principal, ?resource) are not supported: name it")]
+        return None, [FileFault(name, statement.line, "templates (?principal, ?resource) are not supported: name it")]
     result = cedarpy.validate_policies(statement.text, _schema)
     problems = dict.fromkeys(_clean(fault.error) for fault in result.errors)
     if not result.validation_passed and not problems:
         problems = {"does not fit the schema": None}
-    faults = [Fault(name, _named_line(statement, problem), problem) for problem in problems]
+    faults = [FileFault(name, _named_line(statement, problem), problem) for problem in problems]
     node = next(iter(parsed.static_policies.values()))
     rule = _rule(name, statement.line, node)
-    faults.extend(Fault(name, statement.line, problem) for problem in _annotation_problems(rule))
+    faults.extend(FileFault(name, statement.line, problem) for problem in _annotation_problems(rule))
     return rule, faults
 
 

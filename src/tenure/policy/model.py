@@ -24,7 +24,6 @@ from tenure.policy.cedar import (
     ORIGIN,
     RISK,
     SCHEMA,
-    Fault,
     Rule,
     Slice,
     bags_json,
@@ -66,7 +65,7 @@ from tenure.policy.withheld import redactions, withheld
 from tenure.sequences.model import Sequences, is_sequence
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
-__all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle", "Fault"]
+__all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
 __all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "leaves", "redactions", "withheld"]
 

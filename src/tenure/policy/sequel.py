@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+from tenure.base.faults import FileFault
 from tenure.kernel.values import Decision, Effect
-from tenure.policy.cedar import Fault
 from tenure.sequences.model import Finding, Sequences, read_rules
 
 
 def sequences_of(
     files: Sequence[tuple[str, str]], taken: Collection[str]
-) -> tuple[Sequences | None, tuple[Fault, ...]]:
+) -> tuple[Sequences | None, tuple[FileFault, ...]]:
     """The sequence rules among ``files`` ((name, text) each), None for none, and what is wrong with them. ``taken`` are
     the ids of Cedar policies."""
     read = read_rules(files)
-    faults = tuple(Fault(**asdict(fault)) for fault in read.faults)
     same = [rule for rule in read.rules if rule.id in taken]
-    faults += tuple(Fault(rule.file, rule.line, f"there is a Cedar policy {rule.id} already") for rule in same)
+    faults = read.faults + tuple(
+        FileFault(rule.file, rule.line, f"there is a Cedar policy {rule.id} already") for rule in same
+    )
     return Sequences(read.rules) if read.rules else None, faults
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from tenure.base import events
 from tenure.base.config import Config
+from tenure.base.faults import FileFault
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -23,7 +24,7 @@ from tenure.kernel.values import Actor, CallKind, Event, Status
 from tenure.policy import store
 from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
 from tenure.policy.cases import SUFFIX, TAILS, Report, is_test, read_cases, run_cases
-from tenure.policy.model import Bundle, Fault, compile_bundle
+from tenure.policy.model import Bundle, compile_bundle
 from tenure.policy.store import How, Load
 from tenure.sequences.model import SUFFIX as SEQUENCES
 from tenure.sequences.model import is_sequence
@@ -98,26 +99,26 @@ def policy_files(folder: Path) -> list[Path]:
     return sorted(path for tail in TAILS for path in folder.glob(f"*{tail}"))
 
 
-def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[Fault, ...]]:
+def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[FileFault, ...]]:
     """The policies of ``folder``, Cedar and sequence rules, and their tests by name, and what could not be read."""
     if not folder.is_dir():
-        return (), (Fault(str(folder), 1, "the policies folder does not exist"),)
+        return (), (FileFault(str(folder), 1, "the policies folder does not exist"),)
     files: list[tuple[str, str]] = []
-    faults: list[Fault] = []
+    faults: list[FileFault] = []
     size = 0
     for path in policy_files(folder):
         try:
             raw = path.read_bytes()
             files.append((path.name, raw.decode("utf-8")))
         except OSError as error:
-            faults.append(Fault(path.name, 1, f"cannot be read: {error.strerror}"))
+            faults.append(FileFault(path.name, 1, f"cannot be read: {error.strerror}"))
             continue
         except UnicodeDecodeError as error:
-            faults.append(Fault(path.name, raw[: error.start].count(b"\n") + 1, "is not UTF-8 text"))
+            faults.append(FileFault(path.name, raw[: error.start].count(b"\n") + 1, "is not UTF-8 text"))
             continue
         size += len(raw)
     if len(files) > MAX_FILES or size > MAX_BYTES:
-        faults.append(Fault(str(folder), 1, f"more than {MAX_FILES} files or {MAX_BYTES >> 20} MB of policies"))
+        faults.append(FileFault(str(folder), 1, f"more than {MAX_FILES} files or {MAX_BYTES >> 20} MB of policies"))
     return tuple(files), tuple(faults)
 
 
@@ -127,7 +128,7 @@ def folder_digest(folder: Path) -> str:
     return _seen(files, faults)
 
 
-def _seen(files: Sequence[tuple[str, str]], faults: Sequence[Fault]) -> str:
+def _seen(files: Sequence[tuple[str, str]], faults: Sequence[FileFault]) -> str:
     return digest([[list(file) for file in files], [asdict(fault) for fault in faults]])
 
 
@@ -138,7 +139,7 @@ class Checked:
 
     files: tuple[tuple[str, str], ...]
     bundle: Bundle | None
-    faults: tuple[Fault, ...]
+    faults: tuple[FileFault, ...]
     report: Report | None = None
 
 
@@ -149,7 +150,7 @@ def check(files: Sequence[tuple[str, str]]) -> Checked:
     try:
         bundle = compile_bundle(policies_of(files))
     except Refused as refused:
-        wrong = tuple(Fault(**fault) for fault in refused.details["faults"])
+        wrong = tuple(FileFault(**fault) for fault in refused.details["faults"])
         return Checked(files, None, (*wrong, *faults))
     if faults:
         return Checked(files, bundle, faults)
@@ -270,7 +271,7 @@ def _run(
     return Loaded(bundle.version, tuple(names), changed, running, len(report.results), report.untested)
 
 
-def _reject(world: World, actor: Actor, workspace: str, seen: str, faults: Sequence[Fault]) -> None:
+def _reject(world: World, actor: Actor, workspace: str, seen: str, faults: Sequence[FileFault]) -> None:
     now = world.clock()
     problem = {"at": now.isoformat(), "faults": [asdict(fault) for fault in faults]}
     with world.begin() as tx:
@@ -283,7 +284,7 @@ def _reject(world: World, actor: Actor, workspace: str, seen: str, faults: Seque
         events.append(tx, [_event(actor, "policy.rejected", workspace=workspace, now=now, version=running, data=data)])
 
 
-def _refusal(faults: Sequence[Fault], fix: str) -> Refused:
+def _refusal(faults: Sequence[FileFault], fix: str) -> Refused:
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return Refused(

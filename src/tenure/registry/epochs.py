@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event, LifecycleState
+from tenure.kernel.json import JsonObject
+from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry import store
 from tenure.registry.model import AgentRecord
+from tenure.registry.told import event_of
 
 
 def revoke(tx: Connection, actor: Actor, agent: AgentRecord, now: datetime, reason: str) -> AgentRecord:
@@ -23,15 +24,6 @@ def revoke(tx: Connection, actor: Actor, agent: AgentRecord, now: datetime, reas
     old = store.get(tx, agent.workspace, agent.name) or agent
     new = replace(old, credential_epoch=old.credential_epoch + 1, updated_at=now)
     store.update(tx, old, new)
-    event = Event(
-        id=new_id(),
-        type="agent.credentials_revoked",
-        time=now,
-        workspace=new.workspace,
-        actor=actor.name,
-        agent=new.name,
-        release=new.release,
-        data={"credential_epoch": new.credential_epoch, "reason": reason},
-    )
-    events.append(tx, [event])
+    data: JsonObject = {"credential_epoch": new.credential_epoch, "reason": reason}
+    events.append(tx, [event_of("agent.credentials_revoked", actor, new, now, data)])
     return new

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tenure.base import events
-from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
-from tenure.kernel.values import Actor, Event, LifecycleState
+from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry import store
 from tenure.registry.model import PLAIN_FIELDS, AgentRecord
+from tenure.registry.told import event_of
 
 _AT_ONCE = (LifecycleState.REQUESTED, LifecycleState.REJECTED)
 """States in which nobody has granted the agent yet: who grants it sees who will answer for it."""
@@ -52,15 +52,6 @@ def change(  # noqa: PLR0917 (the parts of one fact)
     if new.pending_owner is None and new.pending_sponsor is None:
         new = replace(new, pending_by=None, pending_since=None)
     store.update(tx, old, new)
-    event = Event(
-        id=new_id(),
-        type="agent.owner_changed",
-        time=now,
-        workspace=new.workspace,
-        actor=actor.name,
-        agent=new.name,
-        release=new.release,
-        data={"role": role, "before": getattr(old, role), "now": to, "reason": why},
-    )
-    events.append(tx, [event])
+    data: JsonObject = {"role": role, "before": getattr(old, role), "now": to, "reason": why}
+    events.append(tx, [event_of("agent.owner_changed", actor, new, now, data)])
     return new

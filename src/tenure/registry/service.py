@@ -16,7 +16,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, PeerFact
-from tenure.kernel.values import Actor, Event, LifecycleState
+from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry import epochs, externals, owning, store
 from tenure.registry.faults import refuse
 from tenure.registry.manifest import Manifest
@@ -39,6 +39,7 @@ from tenure.registry.model import (
     with_behaviour,
 )
 from tenure.registry.reading import read_manifest
+from tenure.registry.told import event_of
 
 S = LifecycleState
 
@@ -282,7 +283,7 @@ def _write(conn: Connection, actor: Actor, step: _Step) -> None:
     release = Release(new.workspace, new.name, digest, step.content, now, actor.name)
     told = []
     if store.add_release(conn, release):
-        told.append(_event("release.created", actor, new, now, {"digest": digest}))
+        told.append(event_of("release.created", actor, new, now, {"digest": digest}))
     if old is None:
         store.add(conn, new)
         first = Change(1, None, S.REQUESTED, actor.name, new.state_reason, now, forced=False)
@@ -292,7 +293,7 @@ def _write(conn: Connection, actor: Actor, step: _Step) -> None:
         store.update(conn, old, new)
         changed = _differences(old, new)
     told.append(
-        _event(
+        event_of(
             "agent.applied",
             actor,
             new,
@@ -338,7 +339,7 @@ def decide_release(world: World, actor: Actor, name: str, digest: str, *, grant:
         store.update(tx, old, new)
         kind = "release.approved" if grant else "release.rejected"
         data = {"digest": digest, "before": old.release, "reason": why}
-        events.append(tx, [_event(kind, actor, new, now, data)])
+        events.append(tx, [event_of(kind, actor, new, now, data)])
     return new
 
 
@@ -399,7 +400,7 @@ def transition_in(
     change = Change(past[-1].seq + 1, old.state, to, actor.name, why, now, forced=force)
     store.add_change(tx, old.workspace, name, change)
     data = {"from": str(old.state), "to": str(to), "reason": why, "credential_epoch": new.credential_epoch}
-    events.append(tx, [_event("agent.transitioned", actor, new, now, data | ({"forced": True} if force else {}))])
+    events.append(tx, [event_of("agent.transitioned", actor, new, now, data | ({"forced": True} if force else {}))])
     return new
 
 
@@ -431,16 +432,3 @@ def _reason(reason: str) -> str:
             status=422,
         )
     return text
-
-
-def _event(kind: str, actor: Actor, agent: AgentRecord, now: datetime, data: JsonObject) -> Event:
-    return Event(
-        id=new_id(),
-        type=kind,
-        time=now,
-        workspace=agent.workspace,
-        actor=actor.name,
-        agent=agent.name,
-        release=agent.release,
-        data=data,
-    )

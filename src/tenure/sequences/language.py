@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from tenure.base.documents import Document, read_documents
-from tenure.base.faults import path_of
+from tenure.base.faults import FileFault, in_file, path_of
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import digest
@@ -187,15 +187,6 @@ class SequenceRule:
 
 
 @dataclass(frozen=True, slots=True)
-class FileFault:
-    """What is wrong with a file, and where. ``line`` counts from 1."""
-
-    file: str
-    line: int
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
     """What came of reading files."""
 
@@ -218,12 +209,7 @@ def read_rules(files: Sequence[tuple[str, str]]) -> Read:
         try:
             documents = read_documents(text, name)
         except Refused as refused:
-            faults += [
-                FileFault(
-                    name, item["line"] or 1, " ".join(filter(None, (item["path"], item["problem"], item["hint"])))
-                )
-                for item in refused.details["faults"]
-            ]
+            faults += in_file(refused, name)
             continue
         for document in documents:
             _read(document, rules, faults)

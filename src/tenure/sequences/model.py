@@ -13,7 +13,7 @@ from tenure.sequences.history import (
     take,
     unpacked,
 )
-from tenure.sequences.language import SUFFIX, FileFault, SequenceRule, is_sequence, read_rules
+from tenure.sequences.language import SUFFIX, SequenceRule, is_sequence, read_rules
 from tenure.sequences.ledger import GRACE_S, TTL_S
 from tenure.sequences.monitor import Finding, Look, Outcome, Sequences, Watched, history_of, judge, kept_of, marks_of
 
@@ -22,7 +22,6 @@ __all__ = [
     "MAX_OPEN",
     "SUFFIX",
     "TTL_S",
-    "FileFault",
     "Finding",
     "History",
     "Kept",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.gateway.confidence import HEADER, percent, with_stated
-from tenure.kernel.snapshot import PeerGrant, ToolFact
+from tenure.kernel.snapshot import ModelFact, PeerGrant, ToolFact, Upstream
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, strictest
 from tenure.policy.boundary import bounds_of, looks_at, speaks
 from tenure.policy.model import compile_bundle, decide, is_violation
@@ -147,6 +147,27 @@ def test_low_confidence_asks_a_person_for_guidance() -> None:
     assert decided(0).effect is Effect.HOLD
     assert decided(90).effect is Effect.ALLOW, "no decision is kept for another confidence"
     assert ask(bundle, agent=agent).effect is Effect.ALLOW
+
+
+@pytest.mark.req("R061", "R067")
+def test_agents_and_models_have_their_own_thresholds() -> None:
+    agent = replace(
+        an_agent(tools=(ToolFact("shop", "refund"),)),
+        agents=(PeerGrant("helper", ask_below=60), PeerGrant("clerk")),
+        models=(ModelFact("big", Upstream("http://x/v1"), ask_below=30), ModelFact("small", Upstream("http://x/v1"))),
+    )
+    bundle = compile_bundle([("p.cedar", "permit (principal, action, resource);")])
+
+    def decided(kind: CallKind, name: str, stated: int) -> Effect:
+        call = Call("c", kind, name, confidence=stated)
+        return decide(call, a_principal(agent), agent, None, bundle).effect
+
+    assert decided(CallKind.AGENT, "helper", 59) is Effect.HOLD
+    assert decided(CallKind.AGENT, "helper", 60) is Effect.ALLOW
+    assert decided(CallKind.AGENT, "clerk", 0) is Effect.ALLOW
+    assert decided(CallKind.LLM, "big", 29) is Effect.HOLD
+    assert decided(CallKind.LLM, "big", 30) is Effect.ALLOW
+    assert decided(CallKind.LLM, "small", 0) is Effect.ALLOW
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tenure.base.documents import Document, read_documents
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import canonical
-from tenure.registry.model import behaviour, manifest_schema, release_digest
+from tenure.registry.model import behaviour, declared_fact, manifest_schema, release_digest
 from tenure.registry.reading import read_manifest
 from tests.sim.manifests import manifest
 
@@ -65,6 +65,23 @@ def faults(value: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.req("R007", "R008")
+@pytest.mark.req("R061")
+def test_thresholds_reach_tools_agents_and_the_one_model_that_has_one() -> None:
+    changed = manifest(
+        "clerk",
+        URL,
+        models=[{"provider": "openai", "name": "gpt-small", "ask_below": 30}],
+        servers={"s": {"command": ["x"]}},
+        tools=[{"name": "s/a"}, {"name": "s/b", "ask_below": 80}],
+        agents=[{"name": "billing"}, {"name": "mailer", "ask_below": 60}],
+        approvals={"ask_below": 50},
+    )
+    fact = declared_fact("default", read_manifest(changed).as_json())
+    assert [one.ask_below for one in fact.tools] == [50, 80]
+    assert [one.ask_below for one in fact.agents] == [50, 60]
+    assert [one.ask_below for one in fact.models] == [0, 30]
+
+
 def test_a_whole_manifest_reads_back_as_itself() -> None:
     read = read_manifest(WHOLE)
     again = read_manifest(read.as_json())

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.sim.control import ControlSim
+from tests.sim.gateway import GatewayProcess, default_policies
+from tests.sim.in_process import RULES, Site
 
 
 @pytest.fixture
@@ -16,3 +21,13 @@ def loop() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     made.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ControlSim(tmp_path / "g", (*default_policies(), ("tests.cedar", RULES))) as control:
+        gateway = GatewayProcess(tmp_path / "g", control.port)
+        found = Site(tmp_path, control, gateway)
+        found.fact()
+        yield found
+        found.gateway.stop()

@@ -9,8 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,72 +30,15 @@ from pydantic_ai.messages import ModelMessage, TextPart, ToolCallPart
 from pydantic_ai.messages import ModelResponse as AiResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from tenure.kernel.snapshot import BreakerFact, ServerFact, ToolFact, WorkspaceFact
+from tenure.kernel.snapshot import BreakerFact, WorkspaceFact
 from tenure.policy.model import bundle_version
 from tenure.sdk import Denied, Door, Held, Unreachable
 from tenure.sdk.for_langgraph import governing
 from tenure.sdk.for_openai_agents import governed
 from tenure.sdk.for_pydantic_ai import Governed
 from tenure.sdk.spool import Spool
-from tests.sim.control import ControlSim
-from tests.sim.gateway import GatewayProcess, agent_fact, default_policies
-
-RULES = """
-@id("no-large-refund")
-@reason("Refunds end at 100.")
-forbid (principal, action == Action::"call_tool", resource == Tool::"local/refund")
-when { context.longs.hasTag("amount") && context.longs.getTag("amount") > 100 };
-@id("ask-first")
-@obligation("approve")
-@reason("Deleting takes a person's word.")
-forbid (principal, action == Action::"call_tool", resource == Tool::"local/delete")
-unless { context.approved };
-"""
-TOOLS = tuple(
-    ToolFact(server, name)
-    for server, name in (("local", "refund"), ("local", "delete"), ("claude-code", "Bash"), ("codex", "Bash"))
-)
-
-
-@dataclass
-class Site:
-    """A gateway, and an agent whose tools run in its own process."""
-
-    folder: Path
-    control: ControlSim
-    gateway: GatewayProcess
-
-    def door(self, **more: Any) -> Door:
-        return Door(self.gateway.url, self.control.token("clerk"), folder=self.folder / "client", **more)
-
-    def calls(self, count: int = 1) -> list[dict[str, Any]]:
-        def found(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            calls = [event for event in events if event["type"].startswith("call.")]
-            return calls if len(calls) >= count else []
-
-        result: list[dict[str, Any]] = self.control.wait(found)
-        return result
-
-    def settle(self) -> None:
-        end = time.monotonic() + 60
-        while not self.gateway.acts_on(self.control.snapshot.version):
-            assert time.monotonic() < end
-            time.sleep(0.005)
-
-    def fact(self, **more: Any) -> None:
-        servers = tuple(ServerFact(name, in_process=True) for name in ("local", "claude-code", "codex"))
-        self.control.agent(replace(agent_fact("http://127.0.0.1:1/v1", (), tools=TOOLS), servers=servers, **more))
-        self.settle()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with ControlSim(tmp_path / "g", (*default_policies(), ("tests.cedar", RULES))) as control:
-        gateway = GatewayProcess(tmp_path / "g", control.port)
-        found = Site(tmp_path, control, gateway)
-        found.fact()
-        yield found
-        found.gateway.stop()
+from tests.sim.gateway import GatewayProcess
+from tests.sim.in_process import Site
 
 
 @pytest.mark.req("R048", "R054")
@@ -297,6 +238,15 @@ def test_bad_input_is_refused(site: Site, path: str, body: Any, status: int) -> 
     assert request.json()["error"]["message"]
 
 
+SAID: dict[str, Any] = {"reason": lambda tool, given: f"{tool} of {given['amount']}", "confidence": 0.75}
+TOLD = [("local/refund of 5", 75), ("local/refund of 500", 75)]
+
+
+def _said(site: Site) -> list[tuple[str, int]]:
+    """What both calls say of themselves on the record."""
+    return sorted((one["data"]["tenure.justification"], one["data"]["tenure.confidence"]) for one in site.calls(2))
+
+
 # --- real frameworks --------------------------------------------------------------------------------------------------
 
 
@@ -315,11 +265,12 @@ def test_pydantic_ai_is_governed(site: Site) -> None:
             return AiResponse([ToolCallPart("refund", {"amount": amounts[turn]})])
         return AiResponse([TextPart("done")])
 
-    toolset = Governed(FunctionToolset([refund], max_retries=2), site.door(), "local")
+    toolset = Governed(FunctionToolset([refund], max_retries=2), site.door(), "local", **SAID)
     result = Agent(FunctionModel(script), toolsets=[toolset]).run_sync("go")
     assert (result.output, ran) == ("done", [5])
     assert "Refunds end at 100" in str(result.all_messages())
     assert [event["type"] for event in site.calls(2)] == ["call.refused", "call.completed"]
+    assert _said(site) == TOLD
 
 
 def test_langgraph_is_governed(site: Site) -> None:
@@ -331,7 +282,7 @@ def test_langgraph_is_governed(site: Site) -> None:
         ran.append(amount)
         return "paid"
 
-    node = ToolNode([refund], wrap_tool_call=governing(site.door(), "local"))
+    node = ToolNode([refund], wrap_tool_call=governing(site.door(), "local", **SAID))
     graph = StateGraph(MessagesState).add_node("tools", node).add_edge(START, "tools").add_edge("tools", END).compile()
     calls: Any = [{"name": "refund", "args": {"amount": amount}, "id": str(amount)} for amount in (500, 5)]
     out = graph.invoke({"messages": [AIMessage("", tool_calls=calls)]})
@@ -339,6 +290,7 @@ def test_langgraph_is_governed(site: Site) -> None:
     assert ran == [5]
     assert texts["5"] == "paid"
     assert "Refunds end at 100" in texts["500"]
+    assert _said(site) == TOLD
 
 
 class _Scripted(Model):
@@ -384,10 +336,11 @@ def test_the_openai_agents_sdk_is_governed(site: Site) -> None:
 
     assert isinstance(refund, FunctionTool)
     model = _Scripted()
-    agent = OpenAIAgent(name="clerk", model=model, tools=[governed(refund, site.door(), "local")])
+    agent = OpenAIAgent(name="clerk", model=model, tools=[governed(refund, site.door(), "local", **SAID)])
     result = Runner.run_sync(agent, "go", run_config=RunConfig(tracing_disabled=True))
     assert (result.final_output, ran) == ("done", [5]), model.seen
     assert "Refunds end at 100" in str(model.seen)
+    assert _said(site) == TOLD
 
 
 # --- hooks of coding agents -------------------------------------------------------------------------------------------

@@ -58,12 +58,24 @@ def test_the_levels_hold_for_tools_of_the_agents_own_process(site: Site) -> None
     with pytest.raises(Held, match="40 % sure"):
         site.door.decide("local/refund", {"amount": 4}, confidence=0.4)
 
+    @site.door.governed(
+        "local/refund", reason="as agreed", confidence=lambda _tool, given: 0.9 if given["amount"] < 10 else 0.2
+    )
+    def refund(amount: int) -> str:
+        return f"paid {amount}"
+
+    assert refund(5) == "paid 5"
+    with pytest.raises(Held, match="20 % sure"):
+        refund(50)
+
     def calls(events: list[dict[str, object]]) -> list[dict[str, object]]:
         found = [event for event in events if str(event["type"]).startswith("call.")]
-        return found if len(found) >= 4 else []
+        return found if len(found) >= 6 else []
 
-    told, held, refused, unsure = site.control.wait(calls, 60)
+    told, held, refused, unsure, sure, not_sure = site.control.wait(calls, 60)
     assert told["data"]["tenure.decision"]["obligations"] == ["notify"]
     assert held["data"]["tenure.decision"]["policies"] == ["system/approve"]
     assert (refused["status"], refused["data"]["tenure.violation"]) == ("flagged", False)
     assert (unsure["data"]["tenure.confidence"], unsure["data"]["tenure.decision"]["effect"]) == (40, "hold")
+    assert (sure["data"]["tenure.confidence"], sure["data"]["tenure.justification"]) == (90, "as agreed")
+    assert (not_sure["data"]["tenure.confidence"], not_sure["data"]["tenure.justification"]) == (20, "as agreed")

@@ -52,7 +52,7 @@ class ModelFact:
     """A model the agent may ask for, and the upstream that serves it. ``name`` is the provider's, and the resource that
     policies speak of; ``asked`` is what the agent calls it. ``provider`` is what the manifest calls it, ``wire`` which
     API it speaks (empty: its provider's). ``fallbacks`` are ``asked`` of others, in the order to try them. ``price`` is
-    known where a limit in dollars is about it."""
+    known where a limit in dollars is about it; ``ask_below`` as of ``ToolFact``."""
 
     name: str
     upstream: Upstream
@@ -63,6 +63,7 @@ class ModelFact:
     timeouts: Timeouts = Timeouts()
     concurrency: Concurrency | None = None
     price: PriceFact | None = None
+    ask_below: int = 0
 
     @property
     def asked(self) -> str:
@@ -136,13 +137,14 @@ class ToolFact:
 class PeerGrant:
     """Another agent that may be called. ``tools`` and ``agents`` bound what that agent does for this one: patterns of
     the tools and agents it may use then (None: no bound but its own grants). ``trust`` is of what it answers; empty
-    for untrusted."""
+    for untrusted. ``ask_below`` as of ``ToolFact``."""
 
     name: str
     autonomy: Autonomy = Autonomy.AUTONOMOUS
     tools: tuple[str, ...] | None = None
     agents: tuple[str, ...] | None = None
     trust: str = ""
+    ask_below: int = 0
 
     @property
     def bounds(self) -> tuple[tuple[str, ...], ...]:

@@ -370,9 +370,12 @@ def _known(bundle: Bundle, agent: AgentFact) -> _Known:
 def _learn(agent: AgentFact) -> _Known:
     granted = agent.granted
     grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
-    grants |= {(CallKind.LLM, model.name): ToolFact("", model.name) for model in agent.models}
+    grants |= {(CallKind.LLM, one.name): ToolFact("", one.name, ask_below=one.ask_below) for one in agent.models}
     tools = [uid_json("Tool", f"{tool.server}/{tool.name}") for tool in granted]
-    grants |= {(CallKind.AGENT, peer.name): ToolFact("", peer.name, peer.autonomy) for peer in agent.agents}
+    grants |= {
+        (CallKind.AGENT, one.name): ToolFact("", one.name, one.autonomy, ask_below=one.ask_below)
+        for one in agent.agents
+    }
     models = [uid_json("Model", model.name) for model in agent.models]
     peers = [uid_json("Peer", peer.name) for peer in agent.agents]
     attributes = {

@@ -12,7 +12,6 @@ from pydantic_core import PydanticCustomError
 
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Autonomy
-from tenure.kernel.wires import Wire, wire_of
 from tenure.registry.fields import (
     ASK_BELOW,
     FINGERPRINT,
@@ -30,7 +29,6 @@ from tenure.registry.fields import (
     Media,
     Money,
     Part,
-    Seconds,
     Source,
     Text,
     Tokens,
@@ -38,15 +36,9 @@ from tenure.registry.fields import (
     Variable,
     Zone,
 )
+from tenure.registry.upstreams import Model
 
 API_VERSION = "tenure/v1"
-
-DEFAULT_URL = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "google": "https://generativelanguage.googleapis.com/v1beta",
-    "ollama": "http://127.0.0.1:11434/v1",
-}
 
 
 class Metadata(Part):
@@ -54,66 +46,6 @@ class Metadata(Part):
 
     name: Label = Field(description="Name of the agent: lower-case letters, digits and hyphens, at most 63")
     workspace: Label | None = Field(None, description="Workspace; the one you work in when left out")
-
-
-class Timeouts(Part):
-    """How long an answer may take; what is left out is as long as the gateway grants to any model."""
-
-    connect_s: Seconds | None = Field(None, description="Seconds until its upstream accepts the connection")
-    first_byte_s: Seconds | None = Field(None, description="Seconds until the answer begins")
-    idle_s: Seconds | None = Field(None, description="Seconds that a begun answer may pause")
-    total_s: Seconds | None = Field(None, description="Seconds until the answer is whole, however it comes")
-
-
-class Concurrency(Part):
-    """How many calls one gateway has under way at the upstream at once: those of all agents with such a limit for it
-    are counted together."""
-
-    calls: Annotated[int, Field(ge=1, le=100_000)] = Field(description="Calls at once; further ones wait")
-    queue: Annotated[int, Field(ge=0, le=100_000)] = Field(100, description="Calls that may wait; 0 to wait for none")
-    wait_s: Seconds = Field(10.0, description="Seconds that a call waits at most")
-
-
-class Model(Part):
-    """A model the agent may ask for, and the address of the model API that serves it."""
-
-    # The address of a provider that has a known one is filled in before this class sees it.
-    model_config = ConfigDict(json_schema_extra={"required": ["provider", "name"]})
-
-    provider: Label = Field(description="Who serves it, as in openai, anthropic or google")
-    name: Line = Field(description="Name of the model, as the provider spells it")
-    base_url: Address = Field(
-        description="Address up to and including the version, as in /v1; known for: " + ", ".join(DEFAULT_URL)
-    )
-    credential_env: Variable | None = Field(
-        None,
-        description="Variable of the gateway's environment that holds the provider's key, if an operator lets it go",
-    )
-    credential_secret: Label | None = Field(None, description="Secret of the workspace that is the provider's key")
-    alias: Line | None = Field(
-        None, description="What the agent asks for, as in fast; the gateway puts the model's name in its place"
-    )
-    wire: Wire | None = Field(
-        None, description="API that its upstream speaks: openai, anthropic or gemini; the provider's when left out"
-    )
-    fallbacks: list[Line] = Field(
-        default_factory=list,
-        max_length=10,
-        description="Others of this agent's models, by alias or name, of the same wire: tried in this order when it "
-        "cannot be reached, is silent, overloaded (429) or fails (5xx), before any of an answer has reached the agent",
-    )
-    timeouts: Timeouts | None = Field(None, description="How long an answer may take")
-    concurrency: Concurrency | None = Field(None, description="How many calls its upstream gets at once")
-
-    @property
-    def asked(self) -> str:
-        """The name that the agent asks for it by."""
-        return self.alias or self.name
-
-    @property
-    def spoken(self) -> Wire:
-        """The wire that its upstream speaks."""
-        return self.wire or wire_of(self.provider)
 
 
 class Sandbox(Part):
@@ -241,6 +173,7 @@ class Peer(Part):
         "when left out",
     )
     trust: Trust | None = Field(None, description="Whether what it answers is trusted; untrusted when left out")
+    ask_below: AskBelow = Field(None, description=ASK_BELOW)
 
 
 class Skill(Part):
@@ -347,7 +280,7 @@ class Approvals(Part):
     """When a call waits for a person, and how long."""
 
     hold_timeout_s: Annotated[int, Field(ge=0, le=86_400)] = Field(300, description="Seconds a held call waits")
-    ask_below: AskBelow = Field(None, description=ASK_BELOW + ", for all of its tools")
+    ask_below: AskBelow = Field(None, description=ASK_BELOW + ", for all of its tools and the agents it calls")
 
 
 class Process(Part):

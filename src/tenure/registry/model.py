@@ -284,6 +284,7 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
     """The fact of an agent as a manifest declares it, without what the registry knows besides."""
     spec = manifest["spec"]
     least = Autonomy(spec.get("autonomy", Autonomy.AUTONOMOUS))
+    below = spec["approvals"].get("ask_below", 0)
     return AgentFact(
         workspace=workspace,
         name=manifest["metadata"]["name"],
@@ -294,11 +295,11 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         purpose=spec["purpose"],
         models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
-        tools=tuple(_tool(tool, least, spec["approvals"].get("ask_below", 0)) for tool in spec.get("tools", ())),
+        tools=tuple(_tool(tool, least, below) for tool in spec.get("tools", ())),
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
-        agents=tuple(_peer(peer, least) for peer in spec.get("agents", ())),
+        agents=tuple(_peer(peer, least, below) for peer in spec.get("agents", ())),
         callbacks=tuple(spec.get("callbacks", ())),
         limits=tuple(_limits(manifest["metadata"]["name"], spec)),
         dependants=spec.get("dependants", "hold"),
@@ -336,6 +337,7 @@ def _model(model: JsonObject) -> ModelFact:
         fallbacks=tuple(model.get("fallbacks", ())),
         timeouts=Timeouts(**model.get("timeouts", {})),
         concurrency=Concurrency(**model["concurrency"]) if "concurrency" in model else None,
+        ask_below=model.get("ask_below", 0),
     )
 
 
@@ -365,9 +367,10 @@ def _server(name: str, server: JsonObject) -> ServerFact:
     )
 
 
-def _peer(peer: JsonObject, least: Autonomy) -> PeerGrant:
+def _peer(peer: JsonObject, least: Autonomy, ask_below: int) -> PeerGrant:
     tools, agents = (tuple(peer[name]) if name in peer else None for name in ("tools", "agents"))
-    return PeerGrant(peer["name"], strictest(least, Autonomy(peer["autonomy"])), tools, agents, peer.get("trust", ""))
+    level, below = strictest(least, Autonomy(peer["autonomy"])), max(ask_below, peer.get("ask_below", 0))
+    return PeerGrant(peer["name"], level, tools, agents, peer.get("trust", ""), below)
 
 
 def _tool(tool: JsonObject, least: Autonomy, ask_below: int) -> ToolFact:

@@ -15,7 +15,8 @@ from tenure.kernel.naming import exposed_name
 from tenure.kernel.values import Autonomy
 from tenure.registry.faults import refuse
 from tenure.registry.fields import EMAIL, FINGERPRINT, HOST, LABEL, MEDIA, PREFIX, SKILL, TOOL, VARIABLE
-from tenure.registry.manifest import API_VERSION, DEFAULT_URL, Manifest, Model, Server, Spec
+from tenure.registry.manifest import API_VERSION, Manifest, Server, Spec
+from tenure.registry.upstreams import DEFAULT_URL, Model
 
 MAX_DEPTH = 32
 

@@ -19,6 +19,11 @@ from typing import Any, TypeVar, cast
 from tenure.sdk.spool import Spool
 
 F = TypeVar("F", bound=Callable[..., Any])
+Why = str | Callable[[str, Mapping[str, Any]], str]
+"""What calls are for: the same for each, or made out of a tool and its arguments; empty for nothing said."""
+Sure = float | Callable[[str, Mapping[str, Any]], float | None] | None
+"""How sure the agent is, from 0 to 1: the same for each call, or made out of a tool and its arguments; None for
+nothing said."""
 _GRACE_S = 15.0  # on top of what a person is waited for
 
 
@@ -154,12 +159,16 @@ class Door:
         except OSError:
             return  # the next call tries again
 
-    def governed(self, tool: str, wait_s: float | None = None) -> Callable[[F], F]:
+    def governed(
+        self, tool: str, wait_s: float | None = None, *, reason: Why = "", confidence: Sure = None
+    ) -> Callable[[F], F]:
         """Decorates a function, plain or async: it runs only when the call of ``tool`` may be made, with what policy
-        left of its arguments, and what came of it is told. Raises as ``decide``."""
+        left of its arguments, and what came of it is told. ``reason`` and ``confidence`` as of ``decide``, the same for
+        every call or made out of each. Raises as ``decide``."""
 
         def decorate(function: F) -> F:
             signature = inspect.signature(function)
+            said: dict[str, Any] = {"reason": reason, "confidence": confidence}
             named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
             if any(parameter.kind not in named for parameter in signature.parameters.values()):
                 raise TypeError(
@@ -175,14 +184,14 @@ class Door:
                 @functools.wraps(function)
                 async def later(*args: Any, **kwargs: Any) -> Any:
                     bound, arguments = asked(args, kwargs)
-                    return await self.arun(tool, arguments, lambda to: function(**_merge(bound, to)), wait_s)
+                    return await self.arun(tool, arguments, lambda to: function(**_merge(bound, to)), wait_s, **said)
 
                 return cast("F", later)
 
             @functools.wraps(function)
             def now(*args: Any, **kwargs: Any) -> Any:
                 bound, arguments = asked(args, kwargs)
-                return self.run(tool, arguments, lambda to: function(**_merge(bound, to)), wait_s)
+                return self.run(tool, arguments, lambda to: function(**_merge(bound, to)), wait_s, **said)
 
             return cast("F", now)
 
@@ -194,9 +203,12 @@ class Door:
         arguments: Mapping[str, Any],
         call: Callable[[Mapping[str, Any]], Any],
         wait_s: float | None = None,
+        *,
+        reason: Why = "",
+        confidence: Sure = None,
     ) -> Any:
         """Decides, calls ``call`` with the arguments, records. Raises as ``decide``, and what ``call`` raises."""
-        ruling = self.decide(tool, arguments, wait_s)
+        ruling = self.decide(tool, arguments, wait_s, **_said(tool, arguments, reason, confidence))
         begun = time.perf_counter()
         try:
             result = call(ruling.arguments)
@@ -212,9 +224,13 @@ class Door:
         arguments: Mapping[str, Any],
         call: Callable[[Mapping[str, Any]], Any],
         wait_s: float | None = None,
+        *,
+        reason: Why = "",
+        confidence: Sure = None,
     ) -> Any:
         """As ``run``, for a ``call`` that is awaited; other work of the loop goes on while a person is waited for."""
-        ruling = await asyncio.to_thread(self.decide, tool, arguments, wait_s)
+        said = _said(tool, arguments, reason, confidence)
+        ruling = await asyncio.to_thread(functools.partial(self.decide, tool, arguments, wait_s, **said))
         begun = time.perf_counter()
         try:
             result = await call(ruling.arguments)
@@ -240,6 +256,13 @@ class Door:
             return {"effect": "deny", "reason": reason, "fail_mode": "closed"}
         except ValueError as error:
             raise OSError(f"what answered is no gateway: {error}") from None
+
+
+def _said(tool: str, arguments: Mapping[str, Any], reason: Why, confidence: Sure) -> dict[str, Any]:
+    return {
+        "reason": reason(tool, arguments) if callable(reason) else reason,
+        "confidence": confidence(tool, arguments) if callable(confidence) else confidence,
+    }
 
 
 def _since(begun: float) -> int:

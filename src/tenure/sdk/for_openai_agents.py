@@ -9,11 +9,12 @@ from typing import Any
 from agents import FunctionTool
 from agents.tool_context import ToolContext
 
-from tenure.sdk.door import Denied, Door
+from tenure.sdk.door import Denied, Door, Sure, Why
 
 
-def governed(tool: FunctionTool, door: Door, server: str) -> FunctionTool:
-    """The tool, decided as ``<server>/<name>`` before each call. The model is told of a denial in the tool's place."""
+def governed(tool: FunctionTool, door: Door, server: str, *, reason: Why = "", confidence: Sure = None) -> FunctionTool:
+    """The tool, decided as ``<server>/<name>`` before each call. The model is told of a denial in the tool's place.
+    ``reason`` and ``confidence`` as of ``Door.governed``."""
     inner = tool.on_invoke_tool
 
     async def invoke(context: ToolContext[Any], text: str) -> Any:
@@ -23,7 +24,7 @@ def governed(tool: FunctionTool, door: Door, server: str) -> FunctionTool:
             return await inner(context, json.dumps(dict(given)) if given != arguments else text)
 
         try:
-            return await door.arun(f"{server}/{tool.name}", arguments, call)
+            return await door.arun(f"{server}/{tool.name}", arguments, call, reason=reason, confidence=confidence)
         except Denied as denied:
             return f"{tool.name} was not called: {denied.ruling.reason}"
 

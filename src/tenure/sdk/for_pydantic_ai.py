@@ -9,7 +9,7 @@ from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ModelRetry
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
-from tenure.sdk.door import Denied, Door
+from tenure.sdk.door import Denied, Door, Sure, Why
 
 
 @dataclass
@@ -19,11 +19,24 @@ class Governed(WrapperToolset[Any]):
 
     door: Door
     server: str
+    reason: Why = ""
+    confidence: Sure = None
 
-    def __init__(self, wrapped: AbstractToolset[Any], door: Door, server: str) -> None:
+    def __init__(
+        self,
+        wrapped: AbstractToolset[Any],
+        door: Door,
+        server: str,
+        *,
+        reason: Why = "",
+        confidence: Sure = None,
+    ) -> None:
+        """``reason`` and ``confidence`` as of ``Door.governed``."""
         super().__init__(wrapped)
         self.door = door
         self.server = server
+        self.reason = reason
+        self.confidence = confidence
 
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
@@ -34,7 +47,8 @@ class Governed(WrapperToolset[Any]):
             return await self.wrapped.call_tool(name, dict(arguments), ctx, tool)
 
         try:
-            return await self.door.arun(f"{self.server}/{name}", tool_args, call)
+            said: dict[str, Any] = {"reason": self.reason, "confidence": self.confidence}
+            return await self.door.arun(f"{self.server}/{name}", tool_args, call, **said)
         except Denied as denied:
             if denied.ruling.effect == "hold":
                 raise

@@ -41,7 +41,7 @@ class Story:
         self.real_model = bool(environ.get("OPENAI_API_KEY"))
         self.ports = {
             name: free_port(first_port and first_port + 10 * n)
-            for n, name in enumerate(("control", "gateway", "model", "ledger"))
+            for n, name in enumerate(("control", "gateway", "model", "ledger", "otlp"))
         }
         self._env = {
             **environ,
@@ -50,6 +50,7 @@ class Story:
             "TENURE_DATA": str(folder / "data"),
             "TENURE_CONTROL_PORT": str(self.ports["control"]),
             "TENURE_GATEWAY_PORT": str(self.ports["gateway"]),
+            "TENURE_OTLP_PORT": str(self.ports["otlp"]),
             "COLUMNS": "120",
         }
         if self.real_model:  # whoever runs the demonstration is its operator: their key may go to their provider

@@ -58,7 +58,8 @@ def test_every_operation_says_what_it_does_and_what_it_answers(document: dict[st
                 scim = path.startswith("/scim/") and status == "4XX"  # RFC 7644 section 3.12
                 kind = "application/json" if oauth else "application/problem+json"
                 kind = "application/scim+json" if scim else kind
-                assert list(answers[status]["content"]) == [kind], name
+                otlp = ["application/x-protobuf", "application/json"]  # OTLP/HTTP, "Failures"
+                assert list(answers[status]["content"]) == (otlp if path.startswith("/otlp/") else [kind]), name
             assert "422" not in answers, name
     assert "fix" in document["components"]["schemas"]["Problem"]["properties"]
 

@@ -195,7 +195,7 @@ def test_a_consumer_that_never_comes_to_an_end_does_not_hold_up_the_facts(watche
 
 @pytest.mark.req("R055")
 def test_the_first_snapshot_knows_what_was_told_before_a_crash(tmp_path: Path, operator: Actor) -> None:
-    config = Config(data_dir=tmp_path)
+    config = Config(otlp_port=0, data_dir=tmp_path)
 
     async def before() -> None:
         app = create_app(config)

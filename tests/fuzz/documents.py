@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +17,8 @@ from tenure.kernel.json import digest
 from tenure.kernel.values import Principal
 from tenure.policy import arguments
 from tenure.registry.reading import read_manifest
-from tenure.telemetry import otlp
+from tenure.telemetry.otlp import logs, spans
+from tenure.telemetry.otlp.receive import status_of
 from tests.fuzz.source import Source
 
 _MCP = (
@@ -189,12 +191,13 @@ def otlp_request(data: bytes) -> None:
     is_json = mode != 0
     body = source.rest() if mode < 2 else json.dumps({"resourceSpans": [source.json(_OTLP), _group(source)]}).encode()
     try:
-        request = otlp.parse(body, is_json)
+        received = spans.receive(spans.parse(body, is_json), _AGENT)
+        logged = logs.receive(logs.parse(body, is_json), _AGENT, datetime(2026, 1, 1, tzinfo=UTC))
+        logs.refuse_metrics(body, is_json)
     except Refused as error:
         assert error.status == 400
-        otlp.refusal(error.message, is_json)
+        assert status_of(error).message
         return
-    received = otlp.receive(request, _AGENT)
     assert bool(received.rejected) is bool(received.reason)
     for event in received.events:
         assert (event.agent, event.type, event.actor) == ("clerk", "otlp.span", "agent:clerk")
@@ -202,7 +205,11 @@ def otlp_request(data: bytes) -> None:
         assert event.duration_us is not None
         assert 0 <= event.duration_us < 2**63
         assert len(msgspec.json.encode(event)) <= 12 * len(body) + 4096
-    otlp.answer(received, is_json)
+    spans.answer(received)
+    for event in logged.events:
+        assert (event.agent, event.type, event.actor) == ("clerk", "otlp.event", "agent:clerk")
+        msgspec.json.encode(event)
+    logs.answer(logged)
 
 
 def _group(source: Source) -> Any:

@@ -27,7 +27,7 @@ def turned() -> FakeClock:
 @pytest.fixture
 def tls(tmp_path: Path, turned: FakeClock) -> Iterator[TestClient]:
     """The whole control plane behind TLS, by a clock turned by hand."""
-    app = create_app(Config(data_dir=tmp_path), clock=turned)
+    app = create_app(Config(otlp_port=0, data_dir=tmp_path), clock=turned)
     with TestClient(app, base_url="https://tenure.example", client=("192.0.2.1", 1)) as client:
         yield client
 
@@ -74,7 +74,9 @@ def test_an_open_page_does_not_keep_a_session_that_nobody_uses(tls: TestClient, 
 
 
 def test_how_long_a_session_lives_is_a_setting(tmp_path: Path, turned: FakeClock) -> None:
-    app = create_app(Config(data_dir=tmp_path, session_life_s=2 * SHORT, session_idle_s=SHORT), clock=turned)
+    app = create_app(
+        Config(otlp_port=0, data_dir=tmp_path, session_life_s=2 * SHORT, session_idle_s=SHORT), clock=turned
+    )
     with TestClient(app, base_url="https://tenure.example") as client:
         cookie = _log_in(client)
         assert f"max-age={2 * SHORT}" in cookie.lower()

@@ -40,7 +40,7 @@ class Place:
         (folder / "oidc.json").write_text(json.dumps([rule]))
         self.issuer = issuer
         self.clock = FakeClock(datetime.fromtimestamp(int(time.time()), UTC))
-        config = Config(data_dir=folder / "data", public_url=CONSOLE, oidc=str(folder / "oidc.json"))
+        config = Config(otlp_port=0, data_dir=folder / "data", public_url=CONSOLE, oidc=str(folder / "oidc.json"))
         self.app = create_app(config, clock=self.clock)
 
     def browser(self) -> TestClient:
@@ -136,6 +136,8 @@ def test_whoever_holds_the_machine_gets_in_when_the_issuer_speaks_for_every_oper
     browser = place.browser()
     assert place.log_in(browser, "ann", "ops") == 200
     assert browser.delete("/v1/people/operator@localhost", headers=SAME).status_code == 200
-    with TestClient(create_app(Config(data_dir=tmp_path / "data"), clock=place.clock), base_url=CONSOLE) as again:
+    with TestClient(
+        create_app(Config(otlp_port=0, data_dir=tmp_path / "data"), clock=place.clock), base_url=CONSOLE
+    ) as again:
         code = again.app.state.bootstrap.login_code  # type: ignore[attr-defined]  # the application, behind Starlette's type
         assert again.post("/v1/login", json={"code": code}, headers=SAME).json()["name"] == "person:operator@localhost"

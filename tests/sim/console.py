@@ -111,7 +111,7 @@ def story(console: Console, agent: str = "clerk") -> None:
 @contextmanager
 def running(folder: Path, port: int = 0, **settings: Any) -> Iterator[Console]:
     """A control plane on a free port, with its data in ``folder``."""
-    app = create_app(Config(data_dir=folder, **settings))
+    app = create_app(Config(data_dir=folder, **{"otlp_port": 0, **settings}))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -37,6 +37,7 @@ class Installation:
             "TENURE_DATA": str(folder),
             "TENURE_CONTROL_PORT": str(self.control_port),
             "TENURE_GATEWAY_PORT": str(self.gateway_port),
+            "TENURE_OTLP_PORT": "0",
             "TENURE_DRAIN": "3",
             "COLUMNS": "200",
             **(settings or {}),

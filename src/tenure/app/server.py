@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -92,15 +92,17 @@ class Authentication:
         cookie = _cookie(headers.get("cookie", ""), identity_rules.cookie_name(COOKIE, secure))
         background = inside or scope["path"] in gate.BACKGROUND
         authorization = headers.get("authorization")
+        actor = None
         try:
-            actor = None
             if authorization or cookie:
                 actor = await asyncio.to_thread(_who, self._world, authorization, cookie, background)
             if actor is not None and not authorization:
                 _refuse_forged(scope["method"], headers)
         except (Refused, Failed) as error:
-            await _refusal(Request(scope), error)(scope, receive, with_headers)
-            return
+            if not scope["path"].startswith("/otlp/"):
+                await _refusal(Request(scope), error)(scope, receive, with_headers)
+                return
+            scope.setdefault("state", {})["refusal"] = error  # told by the route, as its protocol has it
         scope.setdefault("state", {})["actor"] = actor
         await self._app(scope, receive, with_headers)
 
@@ -165,6 +167,20 @@ async def _start(app: FastAPI, world: World, rooms: Sequence[Room]) -> Engine:
     return engine
 
 
+async def _open(
+    app: FastAPI, world: World, rooms: Sequence[Room], closing: list[Callable[[], Awaitable[None]]]
+) -> None:
+    """Opens the further ports of rooms, and notes what closes each."""
+    for serve in (room.serve for room in rooms if room.serve):
+        try:
+            close = await serve(world, lambda token: _who(world, token, None, background=True))
+        except Exception as error:
+            app.state.failure = error
+            raise
+        if close is not None:
+            closing.append(close)
+
+
 def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[Room] = tuple(ROOMS)) -> FastAPI:
     """The control plane as one ASGI application. Opens nothing until it is started (ASGI lifespan)."""
     database = Database(config.database)
@@ -182,9 +198,13 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         except Exception as error:
             app.state.failure = error
             raise
+        closing: list[Callable[[], Awaitable[None]]] = []
         try:
+            await _open(app, world, rooms, closing)
             yield
         finally:
+            for close in closing:
+                await close()
             await engine.stop()
             await app.state.api.close()
             for room in reversed(rooms):

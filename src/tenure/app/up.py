@@ -233,6 +233,8 @@ def run(config: Config, say: Callable[[str], None]) -> None:
     with locked(config.data_dir):
         check_port(config.host, config.control_port, "control plane", "TENURE_CONTROL_PORT")
         check_port(config.host, config.gateway_port, "gateway", "TENURE_GATEWAY_PORT")
+        if config.otlp_port:
+            check_port(config.host, config.otlp_port, "control plane's OTLP over gRPC", "TENURE_OTLP_PORT (0: none)")
         supervisor = Supervisor(config, say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, supervisor.ask_to_stop)

@@ -45,6 +45,7 @@ _PORT: tuple[Container[Any], str] = (range(1, 65536), "a port from 1 to 65535")
 _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "control_port": _PORT,
     "gateway_port": _PORT,
+    "otlp_port": (range(65536), "a port from 1 to 65535, or 0"),
     "sandbox": (("auto", "required", "off"), "auto, required or off"),
     "session_life_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
     "session_idle_s": (range(60, 2_678_401), "seconds from 60 to 2678400"),
@@ -87,6 +88,14 @@ class Config:
         7_200, "TENURE_SESSION_IDLE", "Seconds without use after which a browser must log in again"
     )
     gateway_port: int = _setting(7710, "TENURE_GATEWAY_PORT", "Port of the gateway: model API and MCP")
+    otlp_port: int = _setting(
+        4317, "TENURE_OTLP_PORT", "Port of the control plane for OTLP over gRPC; 0 for none (OTLP over HTTP stays)"
+    )
+    otlp_waiting_max_bytes: int = _setting(
+        64 << 20,
+        "TENURE_OTLP_WAITING_MAX_BYTES",
+        "Bytes of OTLP requests that are written at once; what is beyond is turned away and sent again by its client",
+    )
     gateway_address: str = _setting(
         "", "TENURE_GATEWAY_URL", "Address by which agents reach the gateway; empty means its host and port"
     )

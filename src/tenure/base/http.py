@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -29,6 +30,9 @@ async def _actor(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     cookie: Annotated[str | None, Depends(_cookie)],
 ) -> Actor:
+    refusal = getattr(request.state, "refusal", None)
+    if refusal is not None:
+        raise refusal
     actor = getattr(request.state, "actor", None)
     if actor is None:
         sent = bearer is not None or cookie is not None
@@ -47,6 +51,34 @@ async def _actor(
 TheWorld = Annotated[World, Depends(_world)]
 TheActor = Annotated[Actor, Depends(_actor)]
 """Who asks, as ``app.server`` found out; a route that names it refuses strangers."""
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The request's body, unpacked, or Refused once it is longer than ``limit`` bytes either way."""
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding not in ("identity", "gzip"):
+        raise Refused("unknown_encoding", f"Content-Encoding {coding!r} is not known.", fix="Use gzip.", status=415)
+    packed = bytearray()
+    async for chunk in request.stream():
+        packed += chunk
+        if len(packed) > limit:
+            raise _too_large(limit)
+    if coding == "identity":
+        return bytes(packed)
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        body = unpack.decompress(bytes(packed), limit + 1)
+    except zlib.error as error:
+        raise Refused("malformed_gzip", f"The body is not gzip: {error}", fix="Send whole gzip data.") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not unpack.eof:
+        raise Refused("malformed_gzip", "The gzip data is cut off.", fix="Send whole gzip data.")
+    return body
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused("body_too_large", f"The body is longer than {limit} bytes.", fix="Send smaller batches.", status=413)
 
 
 class Problem(BaseModel):
@@ -122,5 +154,6 @@ def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
         operation["responses"].pop("422", None)
         refused = {"description": "Refused: the caller can mend it", "content": error}
         operation["responses"].setdefault("4XX", refused)  # a standard may have a shape of its own for it
-        operation["responses"]["5XX"] = {"description": "Failed: not the caller's fault", "content": error}
+        failed = {"description": "Failed: not the caller's fault", "content": error}
+        operation["responses"].setdefault("5XX", failed)
     return document

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +19,7 @@ from tenure.base.faults import Fault
 from tenure.base.replicas import Replicas
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import BreakerFact
+from tenure.kernel.values import Actor
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -62,6 +63,11 @@ class Alarm:
             self.ring()
 
 
+Authenticate = Callable[[str | None], Actor | None]
+"""Who a value of ``Authorization`` is of; None for nobody. Raises Refused for a credential that is dead. Asks the
+database: not for an event loop's thread."""
+Serve = Callable[["World", Authenticate], Awaitable[Callable[[], Awaitable[None]] | None]]
+"""Opens a further port; returns what closes it, None where none is wanted."""
 Vet = Callable[["World", Connection, str, Sequence[JsonObject]], Sequence[Fault]]
 """What a room on a higher floor has to say against manifests of a workspace: the faults, each with the place of its
 manifest in the sequence as ``document``."""
@@ -117,6 +123,7 @@ class Room:
     ``events`` maps each event type the slice appends to one line that says what it means (``docs/events.md`` is made of
     them). ``pump`` is for a consumer whose cursor is not in the control database: it takes the next batch and returns
     its size. ``vet`` looks at manifests before they are taken. ``start`` runs once before serving, ``stop`` once after.
+    ``serve`` is for another protocol than HTTP.
     """
 
     name: str
@@ -126,5 +133,6 @@ class Room:
     pump: Callable[[World], int] | None = None
     flows: tuple[Flow, ...] = ()
     vet: Vet | None = None
+    serve: Serve | None = None
     start: Callable[[World], None] | None = None
     stop: Callable[[World], None] | None = None

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
-from tenure.base.http import TheActor, TheWorld
-from tenure.kernel.errors import Refused
+from tenure.base.http import TheActor, TheWorld, body_of
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry import intake, otlp, service
+from tenure.telemetry import intake, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, TraceSummary
 from tenure.telemetry.service import Recording
 from tenure.telemetry.words import feed_item
@@ -127,39 +125,11 @@ Reader = Annotated[Actor, Depends(_reader)]
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The request's body, unpacked, or Refused once it is longer than ``limit`` bytes either way."""
-    coding = request.headers.get("content-encoding", "identity").lower()
-    if coding not in ("identity", "gzip"):
-        raise Refused("unknown_encoding", f"Content-Encoding {coding!r} is not known.", fix="Use gzip.", status=415)
-    packed = bytearray()
-    async for chunk in request.stream():
-        packed += chunk
-        if len(packed) > limit:
-            raise _too_large(limit)
-    if coding == "identity":
-        return bytes(packed)
-    unpack = zlib.decompressobj(wbits=31)
-    try:
-        body = unpack.decompress(bytes(packed), limit + 1)
-    except zlib.error as error:
-        raise Refused("malformed_gzip", f"The body is not gzip: {error}", fix="Send whole gzip data.") from error
-    if len(body) > limit:
-        raise _too_large(limit)
-    if not unpack.eof:
-        raise Refused("malformed_gzip", "The gzip data is cut off.", fix="Send whole gzip data.")
-    return body
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused("body_too_large", f"The body is longer than {limit} bytes.", fix="Send smaller batches.", status=413)
-
-
 @router.post("/internal/v1/events", openapi_extra=_EVENTS_BODY)
 async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events from a gateway, as a JSON array or one a line. Answers only after they are durable."""
     permit(actor, "gateway:events")
-    events = intake.parse_events(await _body(request, world.config.body_max_bytes), GATEWAY_TYPES)
+    events = intake.parse_events(await body_of(request, world.config.body_max_bytes), GATEWAY_TYPES)
     taken = await asyncio.to_thread(service.ingest, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
 
@@ -168,38 +138,9 @@ async def take_events(request: Request, world: TheWorld, actor: TheActor) -> Tak
 async def take_imports(request: Request, world: TheWorld, actor: TheActor) -> Taken:
     """Events that a person brings from elsewhere (``import.*`` only). Bringing them again keeps nothing twice."""
     permit(actor, "events:import")
-    events = intake.parse_events(await _body(request, world.config.body_max_bytes), IMPORT_TYPES)
+    events = intake.parse_events(await body_of(request, world.config.body_max_bytes), IMPORT_TYPES)
     taken = await asyncio.to_thread(service.import_events, world, actor, events)
     return Taken(accepted=taken.accepted, known=taken.known)
-
-
-@router.post(
-    "/otlp/v1/traces",
-    response_class=Response,
-    responses={200: {"content": {"application/x-protobuf": {}, "application/json": {}}}},
-)
-async def take_otlp(request: Request, world: TheWorld, actor: TheActor) -> Response:
-    """OTLP/HTTP traces of the agent whose token is sent, in protobuf or JSON, plain or gzip."""
-    if actor.principal is None:
-        raise Refused(
-            "not_an_agent",
-            f"{actor.name} is not an agent: spans are kept as those of the agent whose token is sent.",
-            fix="Send the agent's token; `tenure run` sets OTEL_EXPORTER_OTLP_HEADERS for it.",
-            status=403,
-        )
-    permit(actor, "spans:send")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in ("application/x-protobuf", "application/json"):
-        raise Refused("unknown_media", f"{media!r} is not OTLP.", fix="Use application/x-protobuf.", status=415)
-    is_json = media == "application/json"
-    body = await _body(request, world.config.body_max_bytes)
-    try:
-        received = otlp.receive(otlp.parse(body, is_json), actor.principal)
-    except Refused as error:
-        return Response(otlp.refusal(error.message, is_json), status_code=400, media_type=media)
-    if received.events:
-        await asyncio.to_thread(service.keep_spans, world, received.events)
-    return Response(otlp.answer(received, is_json), media_type=media)
 
 
 # --- out --------------------------------------------------------------------------------------------------------------

@@ -278,7 +278,7 @@ def trace_of(trace_id: str, spans: Sequence[Span]) -> Trace:
 def span_name(event: Event) -> str:
     """``chat <model>``, ``execute_tool <server>/<tool>``, the name an OTLP client gave, or the event's type."""
     data = event.data
-    if event.type == "otlp.span":
+    if event.type in ("otlp.span", "otlp.event"):
         return str(data.get("otlp.name") or "span")
     operation = data.get("gen_ai.operation.name")
     if event.type in CALL_TYPES and operation:

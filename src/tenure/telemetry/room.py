@@ -6,6 +6,9 @@ from tenure.base.room import Room
 from tenure.telemetry import service
 from tenure.telemetry.api import router
 from tenure.telemetry.flow import PRUNE
+from tenure.telemetry.otlp import over_grpc, over_http
+
+router.include_router(over_http.router)
 
 ROOM = Room(
     name="telemetry",
@@ -13,9 +16,11 @@ ROOM = Room(
         "import.call": "A Call that was recorded elsewhere, brought in by a person",
         "import.message": "Who said what to whom in a session that was recorded elsewhere",
         "import.outcome": "How a session that was recorded elsewhere ended: task, trial, reward, success",
+        "otlp.event": "An event of the GenAI conventions that an agent sent over OTLP, at its place in the trace",
         "otlp.span": "A span that an agent sent over OTLP, kept as the agent's own words about itself",
     },
     router=router,
+    serve=over_grpc.serve,
     pump=service.pump,
     flows=(PRUNE,),
     start=service.open_store,

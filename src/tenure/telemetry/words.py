@@ -247,6 +247,8 @@ def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
             return f"{data.get('email') or _by(event)} logged in"
         case "instance.ended":
             return "a run stopped answering and is taken for lost" if data.get("end") == "lost" else "ended a run"
+        case "otlp.event":
+            return f"told of {data.get('otlp.name') or 'a GenAI event'}"
         case "otlp.span" | "import.call" | "import.message":
             return span_name(event)
         case "import.outcome":

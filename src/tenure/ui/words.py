@@ -209,6 +209,8 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
             return _call(data)
         case "approval.requested":
             return Said("waits for approval of", resource, preview(data.get("arguments") or {}))
+        case "otlp.event":
+            return Said("told of", str(data.get("otlp.name") or "a GenAI event"))
         case "agent.transitioned":
             before = data.get("from")
             change = f"{before} to {data.get('to')}" if before else str(data.get("to"))

@@ -1,0 +1,83 @@
+"""OTLP over gRPC, on a port of its own beside the HTTP one: the same tokens, the same intake.
+
+Source: OpenTelemetry Protocol 1.9, section "OTLP/gRPC". The token is read before a message is: a stranger's is not
+even received. It is therefore served as a stream of requests of which there is one, which is the same on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from tenure.base.room import Authenticate, World
+from tenure.kernel.errors import Failed, Refused
+from tenure.telemetry.otlp import receive
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_SERVICES = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+_Context: TypeAlias = Any
+"""grpc.aio.ServicerContext; the package has no types."""
+
+
+async def serve(world: World, who: Authenticate) -> Callable[[], Awaitable[None]] | None:
+    """Listens at ``TENURE_OTLP_PORT``; returns what ends it, or None where no port is wanted. Raises Failed when it
+    cannot listen there."""
+    port = world.config.otlp_port
+    if not port:
+        return None
+    limit = world.config.body_max_bytes
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", limit),  # also of what was compressed; longer ones: RESOURCE_EXHAUSTED
+            ("grpc.so_reuseport", 0),  # or a second Tenure would take half of the first one's spans
+            ("grpc.max_concurrent_streams", 100),
+        ]
+    )
+    for signal, name in _SERVICES.items():
+        handler = grpc.stream_unary_rpc_method_handler(_handler(world, who, signal))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": handler}),))
+    try:
+        server.add_insecure_port(f"{world.config.host}:{port}")
+    except RuntimeError as error:
+        where = f"{world.config.host}:{port}"
+        raise Failed("cannot_listen", f"OTLP over gRPC cannot listen on {where}; TENURE_OTLP_PORT moves it.") from error
+    await server.start()
+
+    async def stop() -> None:
+        await server.stop(world.config.drain_s)
+
+    return stop
+
+
+def _handler(
+    world: World, who: Authenticate, signal: str
+) -> Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]:
+    async def export(requests: AsyncIterator[bytes], context: _Context) -> bytes:
+        try:
+            metadata = dict(context.invocation_metadata() or ())
+            token = metadata.get("authorization")
+            actor = await asyncio.to_thread(who, token) if isinstance(token, str) else None
+            principal = receive.sender(actor)
+            body = await anext(aiter(requests), b"")
+            answer = await receive.take(world, principal, signal, body, is_json=False)
+        except (Refused, Failed) as error:
+            await _abort(context, error)
+        except Exception as error:  # noqa: BLE001 (gRPC would tell the client its text)
+            await _abort(context, error)
+        return bytes(answer.SerializeToString())
+
+    return export
+
+
+async def _abort(context: _Context, error: Exception) -> None:
+    status = receive.status_of(error)
+    details = (("grpc-status-details-bin", bytes(status.SerializeToString())),)
+    await context.abort(_CODES[status.code], status.message, details)

@@ -200,7 +200,7 @@ SHOP: dict[str, Any] = {"servers": {"shop": {"url": "http://127.0.0.1:1/mcp"}}, 
 def test_a_person_stops_anything_and_only_a_person_lets_it_go_on(world: World, operator: Actor, scope: Scope) -> None:
     release = _employed(world, operator, **SHOP)
     told: list[list[str]] = []
-    world.alarm.attach(lambda: told.append(list(world.alarm.ahead)))
+    world.alarm.attach(lambda: told.append(list(world.alarm.ahead.breakers)))
     name = {Scope.TOOL: "shop/refund", Scope.RELEASE: release[:20], Scope.WORKSPACE: ""}.get(scope, "clerk")
     reached = service.reach(world, operator, scope, name)
     assert (reached.agents, reached.instances, reached.held) == (("clerk",), 0, 0)

@@ -24,7 +24,8 @@ from tenure.gateway.http import Request
 from tenure.identity.model import agent_claims, sign
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.snapshot import RevokedFact, Snapshot
+from tenure.kernel.revoked import RevokedFact
+from tenure.kernel.snapshot import Snapshot
 from tenure.kernel.values import Principal
 from tenure.oauth.model import surfaces
 from tests.gateway.conftest import House, housed

@@ -12,7 +12,7 @@ import msgspec
 from tenure.approvals import service as approvals
 from tenure.autonomy import service as autonomy
 from tenure.base import events, log
-from tenure.base.room import World
+from tenure.base.room import Ahead, World
 from tenure.breaker import service as breaker
 from tenure.breaker.model import Scope
 from tenure.identity import service as identity
@@ -23,6 +23,7 @@ from tenure.oauth import service as oauth
 from tenure.policy import service as policy
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
+from tenure.revocation.model import with_ahead
 from tenure.secrets import service as secrets
 from tenure.sequences import service as sequences
 from tenure.tools import service as tools
@@ -44,8 +45,9 @@ _encode = msgspec.json.Encoder().encode
 class Publisher:
     """Holds the newest Snapshot and hands every change of it to the gateways that listen.
 
-    How breakers stand is read last, under a lock, by whoever makes a new Snapshot, and what is being stopped goes
-    before it: a stop that was told at once is never taken back by facts that were gathered before it.
+    How breakers stand is read last, under a lock, by whoever makes a new Snapshot, and what is being stopped or revoked
+    goes before all of it (``World.alarm``): what was told at once is never taken back by facts that were gathered
+    before it.
     """
 
     def __init__(self, world: World) -> None:
@@ -54,6 +56,7 @@ class Publisher:
         self._building = threading.Lock()
         self._listeners: set[asyncio.Event] = set()
         self._making = threading.Lock()
+        self._gathered: Snapshot | None = None  # as they were read last, without what is ahead of what is written
         # Versions must grow over restarts too: a gateway that kept the last one must never take an older for newer.
         now = world.clock()
         self.snapshot = Snapshot(version=int(now.timestamp() * 1_000_000), issued_at=now)
@@ -92,7 +95,7 @@ class Publisher:
         now = self._world.clock()
         with self._world.read() as connection:
             return replace(
-                self.snapshot, leases=limits.facts(connection, now), histories=sequences.facts(connection, now)
+                self._known, leases=limits.facts(connection, now), histories=sequences.facts(connection, now)
             )
 
     def refresh(self) -> bool:
@@ -141,15 +144,19 @@ class Publisher:
         must stop waits neither for other news nor for the rest of the facts."""
         return self._take(None)
 
+    @property
+    def _known(self) -> Snapshot:
+        return self._gathered or self.snapshot
+
     def _take(self, fresh: Snapshot | None, *, always: bool = False) -> bool:
         with self._making:
             with self._world.read() as connection:
                 standing = breaker.facts(connection)
-            standing |= self._world.alarm.ahead
-            now = self.snapshot
-            new = _with_breakers(fresh or now, standing)
-            new = replace(new, version=now.version + 1, issued_at=self._world.clock())
-            if is_empty(difference(now, new)) and not always:
+            ahead = self._world.alarm.ahead
+            self._gathered = known = fresh or self._known
+            new = _with_breakers(_with_revoked(known, ahead, self._world.config.workspace), {**standing, **ahead.breakers})
+            new = replace(new, version=self.snapshot.version + 1, issued_at=self._world.clock())
+            if is_empty(difference(self.snapshot, new)) and not always:
                 return False
             self.snapshot = new
             return True
@@ -217,6 +224,18 @@ def _news(known: AgentFact | None, fact: AgentFact) -> bool:
         return True
     limits = BreakerFact(threshold=known.breaker.threshold, window_s=known.breaker.window_s)
     return replace(known, breaker=limits) != fact
+
+
+def _with_revoked(snapshot: Snapshot, ahead: Ahead, home: str) -> Snapshot:
+    """The facts with what is being revoked."""
+    risen = {}
+    for key, epoch in ahead.epochs.items():
+        fact = snapshot.agents.get(key)
+        if fact is not None and fact.credential_epoch < epoch:
+            risen[key] = replace(fact, credential_epoch=epoch)
+    agents = {**snapshot.agents, **risen} if risen else snapshot.agents
+    revoked = with_ahead(snapshot.revocations, ahead.revoked, snapshot.workspaces, home)
+    return replace(snapshot, agents=agents, revocations=revoked)
 
 
 def _with_breakers(snapshot: Snapshot, standing: Mapping[str, BreakerFact]) -> Snapshot:

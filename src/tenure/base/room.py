@@ -18,11 +18,23 @@ from tenure.base.events import Bell, Consumer
 from tenure.base.faults import Fault
 from tenure.base.replicas import Replicas
 from tenure.kernel.json import JsonObject
+from tenure.kernel.revoked import RevokedFact
 from tenure.kernel.snapshot import BreakerFact
 from tenure.kernel.values import Actor
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What holds though it is not written yet. ``breakers``: by the key that Snapshots have for them; ``revoked``: what
+    was revoked, keys that sign for the whole installation in the workspace at home; ``epochs``: credentials of these
+    agents (``<workspace>/<name>``) are of this epoch at least."""
+
+    breakers: Mapping[str, BreakerFact] = field(default_factory=dict)
+    revoked: tuple[RevokedFact, ...] = ()
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
 
 class Alarm:
@@ -32,7 +44,7 @@ class Alarm:
     def __init__(self) -> None:
         self._hear: list[Callable[[], None]] = []
         self._lock = threading.Lock()
-        self._ahead: list[tuple[str, BreakerFact]] = []
+        self._ahead: list[Ahead] = []
 
     def attach(self, hear: Callable[[], None]) -> None:
         """Has ``hear`` called at every alarm."""
@@ -44,22 +56,28 @@ class Alarm:
             hear()
 
     @property
-    def ahead(self) -> dict[str, BreakerFact]:
-        """What holds though it is not written yet, by the key that Snapshots have for it."""
+    def ahead(self) -> Ahead:
+        """All that holds though it is not written yet."""
         with self._lock:
-            return dict(self._ahead)
+            now = tuple(self._ahead)
+        breakers: dict[str, BreakerFact] = {}
+        epochs: dict[str, int] = {}
+        for one in now:
+            breakers |= one.breakers
+            epochs |= {key: max(epoch, epochs.get(key, 0)) for key, epoch in one.epochs.items()}
+        return Ahead(breakers, tuple(fact for one in now for fact in one.revoked), epochs)
 
     @contextmanager
-    def ahead_of_time(self, key: str, fact: BreakerFact) -> Iterator[None]:
-        """``fact`` holds at once; on leaving, what is written holds, which is the same if all went well."""
+    def ahead_of_time(self, what: Ahead) -> Iterator[None]:
+        """``what`` holds at once; on leaving, what is written holds, which is the same if all went well."""
         with self._lock:
-            self._ahead.append((key, fact))
+            self._ahead.append(what)
         try:
             self.ring()
             yield
         finally:
             with self._lock:
-                self._ahead.remove((key, fact))
+                self._ahead = [one for one in self._ahead if one is not what]
             self.ring()
 
 

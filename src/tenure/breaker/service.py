@@ -12,7 +12,7 @@ from tenure.approvals import service as approvals
 from tenure.approvals.model import State as Approval
 from tenure.base import events
 from tenure.base.access import Thing, permit
-from tenure.base.room import World
+from tenure.base.room import Ahead, World
 from tenure.breaker import counting, store
 from tenure.breaker.model import ANY, Breaker, Limits, Place, Reach, Scope, Setting, as_json, check, limits_of
 from tenure.kernel.errors import Failed, Refused
@@ -182,7 +182,7 @@ def stop(world: World, actor: Actor, scope: Scope, name: str, reason: str) -> St
     words = f"stopped by {actor.name.partition(':')[2]}: {why}"
     # Writing waits for its turn and for the disk; what must stop does not.
     ahead = replace(fact, tripped=True, reason=words, trials=0, tried=())
-    with world.alarm.ahead_of_time(known.place.key, ahead), world.begin() as tx:
+    with world.alarm.ahead_of_time(Ahead({known.place.key: ahead})), world.begin() as tx:
         held = store.hold(tx, known.place)
         if held.tripped:
             return Stopped(held, False)

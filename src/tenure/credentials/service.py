@@ -6,7 +6,7 @@ from sqlalchemy.engine import Connection
 
 from tenure.base import events
 from tenure.base.access import Thing, permit
-from tenure.base.room import World
+from tenure.base.room import Ahead, World
 from tenure.credentials.model import MAX_REASON, Effects, Revoked, live
 from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
@@ -45,8 +45,8 @@ def look(world: World, conn: Connection, actor: Actor, kind: Kind, subject: str)
 
 def revoke(world: World, actor: Actor, kind: Kind, subject: str, reason: str) -> Revoked:
     """Revokes, and returns when no gateway acts on older facts any more (``base.replicas``): a call that begins after
-    that is refused, at every one. Twice the same is done twice, for there may be new credentials. Raises as ``look``,
-    and when no reason is given."""
+    that is refused, at every one. They hear of it before it is even written; when it cannot be, that is taken back.
+    Twice the same is done twice, for there may be new credentials. Raises as ``look``, and when no reason is given."""
     why = reason.strip()
     if not why or len(why) > MAX_REASON or "\x00" in why:
         raise Refused(
@@ -55,12 +55,34 @@ def revoke(world: World, actor: Actor, kind: Kind, subject: str, reason: str) ->
             fix="Say in a sentence why; it is kept in the history and the audit.",
             status=422,
         )
-    with world.begin() as tx:
-        effects = look(world, tx, actor, kind, subject)
-        _end(world, tx, actor, effects, why)
-        made = revocation.mark(world, tx, actor, kind, effects.subject, reason=why)
-        events.append(tx, [_event(made, effects)])
-    return Revoked(made, effects, world.replicas.settle())
+    with world.read() as conn:
+        seen = look(world, conn, actor, kind, subject)
+        ahead = _ahead(world, conn, actor, seen)
+    # Writing waits for its turn and for the disk; what must die does not. It stays ahead until facts were gathered that
+    # have it.
+    with world.alarm.ahead_of_time(ahead):
+        with world.begin() as tx:
+            effects = look(world, tx, actor, kind, subject)
+            _end(world, tx, actor, effects, why)
+            made = revocation.mark(world, tx, actor, kind, effects.subject, reason=why)
+            events.append(tx, [_event(made, effects)])
+        return Revoked(made, effects, world.replicas.settle())
+
+
+def _ahead(world: World, conn: Connection, actor: Actor, effects: Effects) -> Ahead:
+    """What gateways must know of a revocation that is not written yet: the same that they will have of it then."""
+    match effects.kind:
+        case Kind.AGENT:
+            return _risen(registry.the_agent(conn, actor.workspace, effects.agent))
+        case Kind.WORKSPACE:
+            return _risen(*registry.list_agents(conn, actor.workspace))
+        case kind:
+            fact = revocation.ahead(actor.workspace, kind, effects.subject, world.clock())
+            return Ahead(revoked=(fact,))
+
+
+def _risen(*agents: AgentRecord) -> Ahead:
+    return Ahead(epochs={f"{one.workspace}/{one.name}": one.credential_epoch + 1 for one in agents})
 
 
 def _event(made: Mark, effects: Effects) -> Event:

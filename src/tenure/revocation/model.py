@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tenure.kernel.snapshot import RevokedFact
+from tenure.kernel.revoked import RevokedFact
 
 REMEMBERED = timedelta(days=1, minutes=1)
 """No token lives longer than a day: after that nothing is left that a mark could name."""
@@ -44,24 +44,34 @@ class Mark:
 
 def fact(workspace: str, marks: Iterable[Mark]) -> RevokedFact:
     """What gateways must know of the marks of a workspace."""
-    out = RevokedFact(workspace)
+    names: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+    moments: dict[Kind, dict[str, float]] = {Kind.PERSON: {}, Kind.REPLACED: {}}
     for mark in marks:
-        moment = mark.before.timestamp()
-        match mark.kind:
-            case Kind.INSTANCE:
-                out = replace(out, instances=out.instances | {mark.subject})
-            case Kind.TOKEN:
-                out = replace(out, tokens=out.tokens | {mark.subject})
-            case Kind.RELEASE:
-                out = replace(out, releases=out.releases | {mark.subject})
-            case Kind.KEY:
-                out = replace(out, keys=out.keys | {mark.subject})
-            case Kind.PERSON:
-                newest = max(moment, out.people.get(mark.subject, 0.0))
-                out = replace(out, people={**out.people, mark.subject: newest})
-            case Kind.REPLACED:
-                newest = max(moment, out.agents.get(mark.subject, 0.0))
-                out = replace(out, agents={**out.agents, mark.subject: newest})
-            case Kind.AGENT | Kind.WORKSPACE:
-                pass  # every gateway sees it by the epoch of the agents
+        if mark.kind in moments:
+            newest = moments[mark.kind]
+            newest[mark.subject] = max(mark.before.timestamp(), newest.get(mark.subject, 0.0))
+        else:  # an agent's and a workspace's every gateway sees by the epoch of the agents
+            names[mark.kind].add(mark.subject)
+    return RevokedFact(
+        workspace,
+        instances=frozenset(names[Kind.INSTANCE]),
+        releases=frozenset(names[Kind.RELEASE]),
+        keys=frozenset(names[Kind.KEY]),
+        people=moments[Kind.PERSON],
+        agents=moments[Kind.REPLACED],
+        tokens=frozenset(names[Kind.TOKEN]),
+    )
+
+
+def with_ahead(
+    known: Mapping[str, RevokedFact], ahead: Sequence[RevokedFact], workspaces: Iterable[str], home: str
+) -> Mapping[str, RevokedFact]:
+    """``known``, by workspace, and what is being revoked; keys that ``home`` revokes sign for all ``workspaces``."""
+    if not ahead:
+        return known
+    out = dict(known)
+    for fact_ in ahead:
+        for workspace in {fact_.workspace, *(workspaces if fact_.keys and fact_.workspace == home else ())}:
+            told = fact_ if workspace == fact_.workspace else RevokedFact(workspace, keys=fact_.keys)
+            out[workspace] = out[workspace].joined(told) if workspace in out else told
     return out

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from tenure.base.room import World
 from tenure.kernel.ids import new_id
-from tenure.kernel.snapshot import RevokedFact
+from tenure.kernel.revoked import RevokedFact
 from tenure.kernel.values import Actor, Principal
 from tenure.revocation import store
 from tenure.revocation.model import REMEMBERED, Kind, Mark, fact
@@ -32,6 +32,11 @@ def mark(
     made = Mark(new_id(), actor.workspace, kind, subject, now, now + after, until, actor.name, reason)
     store.add(tx, made)
     return made
+
+
+def ahead(workspace: str, kind: Kind, subject: str, now: datetime) -> RevokedFact:
+    """What gateways will have of a mark that is being made (``World.alarm``)."""
+    return fact(workspace, [Mark("", workspace, kind, subject, now, now, None, "", "")])
 
 
 def end_instance(  # noqa: PLR0917 (the parts of one fact)

@@ -4,7 +4,8 @@ Three gateway processes of one installation on this machine. In each trial a new
 over and over; then its credential is revoked. What counts is the time from the moment at which the request to revoke is
 sent until each gateway has refused a call for the first time (the last of them is the trial's figure), and how many
 calls that began after the answer to it were admitted (none may be). The third gateway is stopped and started again all
-the while; it counts in the trials in which it serves. Writes bench/results/<date>-revocation.md and .json.
+the while; it counts in the trials in which it serves. ``--against CHECKOUT`` measures another checkout of Tenure in
+turn with this one, a trial each. Writes bench/results/<date>-revocation.md and .json.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,23 +97,42 @@ async def _trial(house: House, client: Client, kind: str) -> dict[str, Any]:
     }
 
 
-def _restarts(house: House, stop: threading.Event, count: list[int]) -> None:
-    """Stops the third gateway and starts it again, over and over."""
-    name = list(house.further)[-1]
-    while not stop.wait(_UP_S):
-        house.further[name].stop()
-        house.gateway(name)
-        count[0] += 1
+def _restarts(houses: list[House], stop: threading.Event, count: list[int]) -> None:
+    """Stops the third gateway of each and starts it again, over and over."""
+    while True:
+        for one in houses:
+            if stop.wait(_UP_S):
+                return
+            name = list(one.further)[-1]
+            one.further[name].stop()
+            one.gateway(name)
+            count[0] += 1
 
 
-async def _run(house: House, trials: int) -> list[dict[str, Any]]:
-    out = []
-    with house.tenure.client() as client:
+async def _run(houses: list[House], trials: int) -> list[list[dict[str, Any]]]:
+    """The trials of each, in turn."""
+    out: list[list[dict[str, Any]]] = [[] for _ in houses]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(one.tenure.client()) for one in houses]
         for number in range(trials):
-            out.append(await _trial(house, client, "agent" if number % 2 else "instance"))
+            for one, client, results in zip(houses, clients, out, strict=True):
+                results.append(await _trial(one, client, "agent" if number % 2 else "instance"))
             if number % 100 == 99:
                 print(f"{number + 1} trials", flush=True)
     return out
+
+
+@contextmanager
+def _houses(folder: Path, against: Path | None) -> Iterator[list[House]]:
+    """This checkout's, and the other one's."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(house(folder / "this"))]
+        if against is not None:
+            path = {"PYTHONPATH": f"{against / 'src'}:{against}"}
+            found.append(stack.enter_context(house(folder / "other", variables=path, env=path)))
+        for one in found:
+            one.employ("clerk")
+        yield found
 
 
 def _share(values: list[float], share: float) -> float:
@@ -136,36 +158,55 @@ def report(results: list[dict[str, Any]], restarts: int) -> dict[str, Any]:
     }
 
 
-def _page(found: dict[str, Any], today: str) -> str:
-    about = found["machine"]
-    rows = "\n".join(
+def _rows(found: dict[str, Any]) -> str:
+    return "\n".join(
         f"| {name} | {value['p50']:.1f} | {value['p99']:.1f} | {value['max']:.1f} |"
         for name, value in found["ms"].items()
+    )
+
+
+def _page(found: dict[str, Any], today: str) -> str:
+    about = found["machine"]
+    other = found.get("against")
+    before = (
+        ""
+        if other is None
+        else f"""
+The checkout before, a trial in turn with each of these:
+
+| until | p50 | p99 | max |
+|---|---|---|---|
+{_rows(other)}
+"""
     )
     return f"""# Revocation, {today}
 
 {found["trials"]} trials over three gateways on one machine ({about["cores"]} cores, {about["model"]}), the third of
 which was restarted {found["restarts"]} times meanwhile ({found["with_three_gateways"]} trials had all three).
+The load of the machine over five minutes was {found["load"]:.1f}, of this and of whatever else ran.
 Milliseconds from the moment at which the request to revoke was sent. Made by `python bench/revocation.py`.
 
 | until | p50 | p99 | max |
 |---|---|---|---|
-{rows}
+{_rows(found)}
 
 Calls that began after the answer and were admitted: {found["admitted_after_the_answer"]}. Answers that could
 not wait for every gateway: {found["incomplete_answers"]}.
-"""
+{before}"""
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="How long a revoked credential is still good for.")
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--against", type=Path, help="another checkout of Tenure, measured in turn with this one")
     parser.add_argument("--dry", action="store_true", help="print the figures and write no file")
     given = parser.parse_args()
     stop, count = threading.Event(), [0]
-    with tempfile.TemporaryDirectory(prefix="tenure-revocation-") as folder, house(Path(folder)) as found:
-        found.employ("clerk")
+    with (
+        tempfile.TemporaryDirectory(prefix="tenure-revocation-") as folder,
+        _houses(Path(folder), given.against and given.against.resolve()) as found,
+    ):
         restarting = threading.Thread(target=_restarts, args=(found, stop, count), daemon=True)
         restarting.start()
         try:
@@ -174,11 +215,14 @@ def main() -> None:
             stop.set()
             restarting.join(30)
     today = datetime.now(UTC).date().isoformat()
-    figures = {"date": today, "machine": machine(), **report(results, count[0])}
+    restarts = count[0] // len(found)
+    figures = {"date": today, "machine": machine(), "load": os.getloadavg()[1], **report(results[0], restarts)}
+    if given.against is not None:
+        figures["against"] = report(results[1], restarts)
     print(json.dumps(figures, indent=2))
     if not given.dry:
         base = ROOT / "bench" / "results" / f"{today}-revocation"
-        base.with_suffix(".json").write_text(json.dumps({**figures, "results": results}) + "\n")
+        base.with_suffix(".json").write_text(json.dumps({**figures, "results": results[0]}) + "\n")
         base.with_suffix(".md").write_text(_page(figures, today))
 
 

@@ -25,12 +25,17 @@ from tenure.breaker import service as breaker
 from tenure.breaker.model import Place, Scope, trip_id
 from tenure.breaker.react import CONSUMER as BREAKER
 from tenure.breaker.room import ROOM
+from tenure.credentials import service as credentials
 from tenure.identity import people
 from tenure.identity import service as identity
+from tenure.identity.model import verify
 from tenure.kernel.errors import Failed
 from tenure.kernel.ids import new_id
-from tenure.kernel.values import PEOPLE, Actor, Event
+from tenure.kernel.values import PEOPLE, Actor, Event, LifecycleState, Principal, Role
 from tenure.registry import service as registry
+from tenure.revocation.model import Kind
+from tenure.runtime import service as runtime
+from tenure.runtime.lineage import Wish
 from tests.sim.manifests import manifest
 
 
@@ -118,6 +123,98 @@ def test_a_stop_that_cannot_be_written_is_taken_back_and_told(
     with pytest.raises(Failed, match="disk is full"):
         breaker.stop(watched, operator, Scope.AGENT, "clerk", "a drill")
     assert not tripped(publisher)
+
+
+@pytest.mark.req("R009")
+@pytest.mark.parametrize("kind", ["agent", "instance", "release", "key", "person", "workspace"])
+def test_what_is_revoked_is_a_fact_before_it_is_written_and_older_facts_do_not_take_it_back(
+    watched: World, operator: Actor, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    identity.bootstrap(watched)
+    publisher = Publisher(watched)
+    publisher.refresh()
+    shown, subject = credential(watched, operator, kind)
+    older = publisher.build()
+    seen: list[bool] = []
+
+    def hear() -> None:
+        publisher.stop()
+        seen.append(dead(publisher, shown))
+
+    watched.alarm.attach(hear)
+    watched.replicas.publisher = (publisher.publish, lambda: None)
+    writing = watched.db.begin
+
+    @contextmanager
+    def slow() -> Iterator[Any]:
+        monkeypatch.setattr(watched.db, "begin", writing)
+        assert seen == [True], "the gateways hear of it before it is written"
+        with monkeypatch.context() as patch:
+            patch.setattr(publisher, "build", lambda: older)
+            publisher.publish()
+        assert dead(publisher, shown), "facts that were gathered before do not take it back"
+        with writing() as connection:
+            yield connection
+
+    assert not dead(publisher, shown)
+    monkeypatch.setattr(watched.db, "begin", slow)
+    credentials.revoke(watched, operator, Kind(kind), subject, "a drill")
+    assert seen == [True, True]
+    publisher.publish()
+    assert dead(publisher, shown)
+
+
+@pytest.mark.parametrize("kind", ["agent", "instance", "key"])
+def test_a_revocation_that_cannot_be_written_is_taken_back_and_told(
+    watched: World, operator: Actor, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    identity.bootstrap(watched)
+    publisher = Publisher(watched)
+    publisher.refresh()
+    shown, subject = credential(watched, operator, kind)
+    watched.alarm.attach(lambda: told.append(publisher.stop()))
+    told: list[bool] = []
+
+    @contextmanager
+    def broken() -> Iterator[Any]:
+        assert dead(publisher, shown)
+        raise Failed("database_unavailable", "The disk is full.", retry=True)
+        yield
+
+    monkeypatch.setattr(watched.db, "begin", broken)
+    with pytest.raises(Failed, match="disk is full"):
+        credentials.revoke(watched, operator, Kind(kind), subject, "a drill")
+    assert told == [True, True]
+    assert not dead(publisher, shown)
+
+
+def credential(world: World, operator: Actor, kind: str) -> tuple[Principal, str]:
+    """What is shown for an instance of the agent, and what names it for a revocation."""
+    for to in ("approved", "created", "provisioned", "staging"):
+        by = operator if to in ("approved", "staging") else Actor("default", "system:x", frozenset({Role.SYSTEM}))
+        registry.transition(world, by, "clerk", LifecycleState(to), "a test needs it")
+    email = identity.bootstrap(world).email
+    started = runtime.start_instance(world, operator, "clerk", wish=Wish(on_behalf_of=email))
+    with world.read() as connection:
+        keys, issuer = identity.public_keys(connection), identity.issuer(world.config)
+    shown = verify(started.token, keys, issuer, "tenure-gateway", world.clock().timestamp())
+    subjects = {
+        "agent": "clerk",
+        "instance": shown.instance,
+        "release": shown.release,
+        "key": shown.key,
+        "person": str(shown.on_behalf_of),
+        "workspace": "default",
+    }
+    return shown, subjects[kind]
+
+
+def dead(publisher: Publisher, shown: Principal) -> bool:
+    """Whether a gateway with these facts refuses a credential."""
+    facts = publisher.snapshot
+    revoked = facts.revocations.get("default")
+    epoch = facts.agents["default/clerk"].credential_epoch
+    return epoch != shown.credential_epoch or bool(revoked and revoked.refuses(shown))
 
 
 def tell(world: World) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from tenure.app.publish import Publisher
 from tenure.base import durable
 from tenure.base.room import World
 from tenure.identity import flow, service, signing
@@ -142,3 +145,41 @@ def test_the_private_half_of_a_replaced_key_is_forgotten(world: World, operator:
     assert durable.run_due(world, flow.TEND_KEYS, "a test") == 1
     assert len(published(world)) == 2
     assert timedelta(days=1) < signing.BELIEVED < timedelta(days=1, minutes=2)
+
+
+@pytest.mark.req("R009", "R174")
+def test_a_key_that_another_control_plane_ended_signs_nothing_more_and_the_next_one_does(
+    world: World, operator: Actor, tmp_path: Path
+) -> None:
+    service.bootstrap(world)
+    other = replace(world, config=replace(world.config, data_dir=tmp_path / "other"))
+    service.bootstrap(other)
+    publisher = Publisher(world)
+    publisher.refresh()
+    known = dict(publisher.snapshot.keys)
+    ended = held(world, known, issue(world))
+    with other.begin() as conn:
+        service.end_key(other, conn, operator, ended)
+    after = held(world, known, issue(world))
+    assert after != ended, "at once, and with a key that every gateway has already"
+    assert held(other, known, issue(other)) not in (ended, after), "the other one has its own"
+    private = world.config.data_dir / "keys" / f"agents-{ended}.json"
+    assert private.exists(), "that folder is not the other one's"
+    publisher.refresh()
+    assert not private.exists()
+    assert ended not in publisher.snapshot.keys
+    assert len(publisher.snapshot.keys) == 4, "each has one that signs and one that is next"
+
+
+def test_what_signs_goes_on_without_being_asked_for_a_token(world: World, operator: Actor, tmp_path: Path) -> None:
+    service.bootstrap(world)
+    other = replace(world, config=replace(world.config, data_dir=tmp_path / "other"))
+    service.bootstrap(other)
+    publisher = Publisher(world)
+    publisher.refresh()
+    ended = held(world, published(world), issue(world))
+    with other.begin() as conn:
+        service.end_key(other, conn, operator, ended)
+    publisher.refresh()
+    with world.read() as conn:
+        assert signing.signing_key(world, conn)["kid"] in publisher.snapshot.keys

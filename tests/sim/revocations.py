@@ -74,7 +74,7 @@ def house(
     """``settings`` are of the gateways and, by their variables, of the installation: ``snapshot_max_age_s``;
     ``variables`` are the installation's."""
     variables = dict(variables or {})
-    if settings:
+    if "snapshot_max_age_s" in settings:
         variables["TENURE_SNAPSHOT_MAX_AGE"] = str(settings["snapshot_max_age_s"])
     with ExitStack() as stack:
         provider = stack.enter_context(ProviderProcess())

@@ -128,6 +128,8 @@ class Publisher:
         if not first and len(news) < _LOOK and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
             self._seq = news[-1].seq if news else self._seq
             return False
+        if any(logged.event.type == "key.retired" for logged in news):
+            identity.go_on_signing(self._world)  # what follows is signed, by a key of ours that is believed
         only_leases = not first and len(news) < _LOOK and all(_of_leases(logged.event.type) for logged in news)
         changed = self._take(self._with_leases()) if only_leases else self._built(always=first)
         self._seq = passed
@@ -135,7 +137,7 @@ class Publisher:
 
     def _built(self, *, always: bool = False) -> bool:
         """Takes over all facts as they are now; call it alone."""
-        fresh, known = self.build(), self.snapshot.agents
+        fresh, known = self.build(), self._known.agents
         policy.keep_facts(self._world, [fact for key, fact in fresh.agents.items() if _news(known.get(key), fact)])
         return self._take(fresh, always=always)
 
@@ -154,7 +156,9 @@ class Publisher:
                 standing = breaker.facts(connection)
             ahead = self._world.alarm.ahead
             self._gathered = known = fresh or self._known
-            new = _with_breakers(_with_revoked(known, ahead, self._world.config.workspace), {**standing, **ahead.breakers})
+            new = _with_breakers(
+                _with_revoked(known, ahead, self._world.config.workspace), {**standing, **ahead.breakers}
+            )
             new = replace(new, version=self.snapshot.version + 1, issued_at=self._world.clock())
             if is_empty(difference(self.snapshot, new)) and not always:
                 return False

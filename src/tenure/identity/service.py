@@ -98,7 +98,7 @@ def issue_agent_token(
             fix=f"Choose from 1 to {MAX_TTL_S} seconds (TENURE_TOKEN_TTL).",
             status=422,
         )
-    private = signing.signing_key(world, conn)
+    private = signing.issuing_key(world, conn)
     now = world.clock()
     expires = now + timedelta(seconds=ttl_s)
     principal = Principal(
@@ -149,6 +149,11 @@ def issue_agent_token(
     )
     events.append(conn, [event])
     return AgentToken(token, expires, jti)
+
+
+def go_on_signing(world: World) -> None:
+    """For each control plane, when a key has ended anywhere: the next one signs where the one that did was its own."""
+    signing.go_on(world)
 
 
 def gateway_secrets(config: Config, now: datetime) -> dict[str, str]:

@@ -172,6 +172,32 @@ def end_key(world: World, conn: Connection, actor: Actor, kid: str) -> None:
     ensure(world, conn, actor.name)
 
 
+def go_on(world: World) -> None:
+    """After a key's end: where another control plane ended the one that signs here, the next one does, and its private
+    half is forgotten. Nothing is made where this data folder had no key."""
+    with world.begin() as conn:
+        _go_on(world, conn)
+        believed = store.public_keys(conn)
+    for path in (world.config.data_dir / "keys").glob("agents-*.json"):
+        if path.stem.removeprefix("agents-") not in believed:
+            path.unlink(missing_ok=True)
+
+
+def _go_on(world: World, conn: Connection) -> None:
+    store.alone(conn, store.key_table)
+    now, own = world.clock(), _own(world, conn)
+    if own and not any(_signs(key, now) for key in own):
+        ensure(world, conn)
+
+
+def issuing_key(world: World, conn: Connection) -> JsonObject:
+    """As ``signing_key``, in a transaction that may write: when the one that signed was ended, it is the next one."""
+    now = world.clock()
+    if not any(_signs(key, now) for key in _own(world, conn)):
+        _go_on(world, conn)
+    return signing_key(world, conn)
+
+
 def signing_key(world: World, conn: Connection) -> JsonObject:
     """The private JWK that signs now. Raises Failed when this data folder has none."""
     now = world.clock()

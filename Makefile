@@ -6,6 +6,10 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 SETUP  := $(VENV)/.set-up
 
+# Images of Python often forbid it to keep what it compiled. The tests start hundreds of processes: half of their time would
+# go into compiling the same files again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test lint types bench rivals fuzz fuzz-api docs lock browser conformance screenshots clean
 
 help:  ## Say what there is

@@ -18,7 +18,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation", "sequences"}),
     frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "scim", "secrets"}),
     frozenset(
-        {"evaluation", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy", "precedents"}
+        {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
+        | {"precedents"}
     ),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

@@ -347,3 +347,14 @@ def test_a_version_of_the_policies_says_what_it_gave_and_took(console: Console, 
     finally:
         console.client.post("/v1/policies/rollback", dict, {"version": first, "reason": "the test is over"})
     assert person.get("/policies/versions/sha256:0").status_code == 404
+
+
+@pytest.mark.req("R085", "R095")
+def test_a_run_says_where_it_most_likely_went_wrong(person: httpx2.Client, console: Console) -> None:
+    trace = next(one["trace_id"] for one in console.client.get("/v1/traces", dict)["traces"] if one["agent"] == "clerk")
+    assert f'href="/traces/{trace}/blame"' in person.get(f"/traces/{trace}").text
+    page = person.get(f"/traces/{trace}/blame")
+    words = text(page)
+    assert "Nobody has judged this run." in words
+    assert "The first failure of the run" in words
+    assert re.search(rf'href="/traces/{trace}\?span=(\w+)#s-\1"', page.text)

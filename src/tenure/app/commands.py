@@ -10,6 +10,7 @@ from collections.abc import Callable
 import typer
 
 from tenure.approvals import cli as approvals
+from tenure.attribution import cli as attribution
 from tenure.audit import cli as audit
 from tenure.autonomy import cli as autonomy
 from tenure.breaker import cli as breaker
@@ -47,6 +48,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     secrets.register,
     policy.register,
     telemetry.register,
+    attribution.register,
     audit.register,
     evaluation.register,
     identity.register,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenure.approvals.room import ROOM as APPROVALS
+from tenure.attribution.room import ROOM as ATTRIBUTION
 from tenure.audit.room import ROOM as AUDIT
 from tenure.autonomy.room import ROOM as AUTONOMY
 from tenure.base.room import Room
@@ -51,4 +52,5 @@ ROOMS: tuple[Room, ...] = (
     AUDIT,
     TELEMETRY,
     EVALUATION,
+    ATTRIBUTION,
 )

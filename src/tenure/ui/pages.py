@@ -27,7 +27,6 @@ from tenure.ui import (
     precedents,
     revocations,
     services,
-    waterfall,
 )
 from tenure.ui import breakers as stops
 from tenure.ui import limits as budgets
@@ -36,6 +35,7 @@ from tenure.ui import owners as answering
 from tenure.ui import people as members
 from tenure.ui import policies as written
 from tenure.ui import tools as granted
+from tenure.ui import traces as recorded
 from tenure.ui.gate import (
     PROGRAMS,
     PageRoute,
@@ -54,7 +54,6 @@ from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
 AUDIT_ROWS = 100
-RESETS = 200  # of an agent, the newest, among which those of a trace's trips are looked for
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -231,25 +230,6 @@ async def live_rows(request: Request, after: int = 0, agent: str = "", status: s
     return render(request, "_rows.html", rows=rows)
 
 
-@router.get("/traces")
-async def traces(request: Request, agent: str = "", session: str = "") -> Response:
-    """The latest traces."""
-    api = api_of(request)
-    around, found, agents = await asyncio.gather(
-        frame(api),
-        api.get("/v1/traces", agent=agent or None, session=session or None, limit=100),
-        api.maybe("/v1/agents"),
-    )
-    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
-    facts: dict[str, Any] = {
-        "traces": items(found, "traces", "items"),
-        "agent": agent,
-        "session": session,
-        "names": names,
-    }
-    return render(request, "traces.html", frame=around, **facts)
-
-
 @router.get("/sessions")
 async def sessions(request: Request, agent: str = "", source: str = "") -> Response:
     """Sessions with how they ended."""
@@ -265,25 +245,6 @@ async def sessions(request: Request, agent: str = "", source: str = "") -> Respo
         "names": names,
     }
     return render(request, "sessions.html", frame=around, **facts)
-
-
-@router.get("/traces/{trace_id}")
-async def trace(request: Request, trace_id: str) -> Response:
-    """One trace: what was asked, decided, waited for and answered, in causal order."""
-    api = api_of(request)
-    around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}"))
-    spans = items(answer, "spans")
-    waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
-    approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
-    agents = waterfall.tripped_agents(spans)
-    resets = await asyncio.gather(
-        *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS) for agent in agents)
-    )
-    told = [entry["event"] for found in resets for entry in items(found, "events")]
-    drawn = waterfall.draw(trace_id, [*spans, *waterfall.resets_of(spans, told)], approvals)
-    if drawn is None:
-        raise Refused("no_such_trace", f"There is no trace {trace_id}, or nothing of it has arrived yet.", status=404)
-    return render(request, "trace.html", frame=around, trace=drawn, open=request.query_params.get("span", ""))
 
 
 @router.get("/audit")
@@ -378,6 +339,7 @@ def create_router() -> APIRouter:
     console.include_router(told.router)
     console.include_router(budgets.router)
     console.include_router(answering.router)
+    console.include_router(recorded.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

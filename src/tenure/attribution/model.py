@@ -1,0 +1,96 @@
+"""Steps of a run, what speaks for each being the one it failed by, and the order that follows. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SIGNS_TOLD = 5
+"""The most signs that are told of one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that an agent said or did. ``index`` is its place in the run, from 0; ``text`` what it said or asked
+    a tool for; ``outcome`` what came back at once (empty: nothing did), ``failed`` whether that was an error or a
+    refusal, ``idle`` whether it was told that there was nothing to do."""
+
+    index: int
+    span_id: str
+    agent: str
+    name: str
+    text: str
+    outcome: str = ""
+    failed: bool = False
+    idle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as attribution sees it. ``asked`` is what it was started with; ``success`` what somebody said of its end,
+    None where nobody did."""
+
+    trace_id: str
+    steps: tuple[Step, ...]
+    asked: str = ""
+    success: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A fact of the record that speaks for or against a step. ``value`` is its size (0: it is not there), ``seen`` what
+    it was seen in."""
+
+    name: str
+    value: float
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A sign in words. ``weight``: how much it speaks for the step (log-odds), below 0 against it."""
+
+    sign: str
+    words: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A step with its share of the blame (all steps of a run make 1), and why."""
+
+    step: Step
+    share: float
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The steps of a run, the likeliest to be at fault first, and how the blame is shared among its agents."""
+
+    run: Run
+    suspects: tuple[Suspect, ...]
+    agents: tuple[tuple[str, float], ...]
+
+
+def shares(scores: Sequence[float]) -> list[float]:
+    """Scores as shares that make 1."""
+    if not scores:
+        return []
+    top = max(scores)
+    raised = [math.exp(score - top) for score in scores]
+    return [each / sum(raised) for each in raised]
+
+
+def score(signs: Sequence[Sign], weights: Mapping[str, float]) -> float:
+    """How much speaks for a step, all in all."""
+    return sum(weights.get(sign.name, 0.0) * sign.value for sign in signs)
+
+
+def of_agents(names: Sequence[str], each: Sequence[float]) -> tuple[tuple[str, float], ...]:
+    """The blame of each agent is that of its steps together; the one with most of it first."""
+    found: dict[str, float] = {}
+    for name, share in zip(names, each, strict=True):
+        found[name] = found.get(name, 0.0) + share
+    return tuple(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))

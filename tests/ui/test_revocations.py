@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tenure.app.server import COOKIE
+from tenure.ui.signing import timeline
 from tests.sim.browser import window
 from tests.sim.console import Console
 from tests.ui.test_pages import text
@@ -82,3 +84,49 @@ def test_without_a_reason_or_for_what_is_not_there_nothing_is_revoked(person: ht
     )
     assert elsewhere.status_code == 403
     assert console.client.get("/v1/revocations", list[dict[str, Any]]) == before
+
+
+@pytest.mark.req("R174")
+def test_signing_keys_are_shown_with_their_times_and_rotated_after_it_was_said_what_that_does(
+    person: httpx2.Client, console: Console
+) -> None:
+    def states() -> dict[str, str]:
+        found = console.client.get("/v1/keys", dict[str, Any])["keys"]
+        return {key["state"]: key["kid"] for key in found}
+
+    before = states()
+    page = text(person.get("/signing"))
+    assert "comes next" in page
+    assert before["signing"][:12] in page
+    assert "Next rotation on schedule" in page
+    asked = text(person.get("/signing/rotate"))
+    assert f"Key {before['next']} signs" in asked
+    assert states() == before, "asking changes nothing"
+    assert person.post("/signing/rotate").headers["location"] == "/signing?done=rotated"
+    after = states()
+    assert before["next"] in (after["signing"], after.get("waiting"))
+    revoked = text(person.get(f"/revoke?kind=key&subject={after['signing']}"))
+    assert "Every token that this key signed dies" in revoked
+    answer = person.post("/revoke", data={"kind": "key", "subject": after["signing"], "reason": "its disk was lost"})
+    assert answer.headers["location"] == "/signing?done=revoked&force=none"
+    assert after["signing"] not in states().values()
+    assert "Revoked. No gateway runs." in text(person.get("/signing?done=revoked&force=none"))
+
+
+def test_the_times_of_keys_are_drawn_to_one_scale() -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    day = timedelta(days=1)
+    none: dict[str, Any] = {"signs_at": None, "signs_until": None, "retires_at": None}
+    keys = [
+        {**none, "created_at": now},
+        {**none, "created_at": now - day, "signs_at": now - day / 2},
+        {"created_at": now - day, "signs_at": now - day, "signs_until": now - day / 2, "retires_at": now + day / 2},
+    ]
+    following, signing, replaced = timeline(keys, now + day, now)
+    assert [one["now"] for one in (following, signing, replaced)] == [500.0] * 3
+    assert following["parts"] == [{"name": "published", "x": 500.0, "width": 500.0}]
+    assert signing["parts"] == [
+        {"name": "published", "x": 0.0, "width": 250.0},
+        {"name": "signs", "x": 250.0, "width": 750.0},
+    ]
+    assert [part["width"] for part in replaced["parts"]] == [0.0, 250.0, 500.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field
 from tenure.base.access import allowed, permit
 from tenure.base.http import TheActor, TheWorld
 from tenure.base.room import World
-from tenure.identity import logins, service
+from tenure.identity import logins, service, turns
 from tenure.identity import people as members
 from tenure.identity.logins import Visitor
 from tenure.identity.model import CONSOLE, COOKIE, Person, Session, cookie_name, secret_hash
@@ -122,10 +123,21 @@ class KeyTurnOut(BaseModel):
     retires_at: datetime | None
 
 
-class KeyTurns(BaseModel):
-    """The keys that are believed, the newest first."""
+class KeyStateOut(KeyTurnOut):
+    """``state``: ``next``, ``waiting`` (for ``signs_at``), ``signing``, or ``believed`` yet. ``signs_until``: when its
+    successor signs (null: that is not set)."""
 
-    keys: list[KeyTurnOut]
+    state: str
+    signs_until: datetime | None
+
+
+class KeyTurns(BaseModel):
+    """The keys that are believed, the newest first; when the next rotation on schedule is due (null: there is no
+    schedule); what one that is asked for now will do, in sentences."""
+
+    keys: list[KeyStateOut]
+    rotates_at: datetime | None
+    rotation: list[str]
 
 
 class Done(BaseModel):
@@ -302,8 +314,11 @@ def enter_workspace(name: str, request: Request, response: Response, world: TheW
 def signing_keys(actor: TheActor, world: TheWorld) -> KeyTurns:
     """The keys of this installation that sign agents' tokens: which one does, which comes next, which are believed."""
     with world.read() as conn:
-        found = service.list_keys(conn, actor)
-    return KeyTurns(keys=[KeyTurnOut.model_validate(key, from_attributes=True) for key in found])
+        found = turns.turns(world, conn, actor)
+    keys = [
+        KeyStateOut(**dataclasses.asdict(one.key), state=one.state, signs_until=one.signs_until) for one in found.keys
+    ]
+    return KeyTurns(keys=keys, rotates_at=found.rotates_at, rotation=list(found.rotation))
 
 
 @router.post("/v1/keys/rotate")

@@ -291,9 +291,18 @@ def people_roles(as_json: AsJson = False) -> None:
 def keys_list(as_json: AsJson = False) -> None:
     """List the keys that sign agents' tokens: which one does, which comes next, which are believed yet."""
     with connect() as client:
-        found = client.get("/v1/keys", dict[str, Any])["keys"]
-    rows = [[key["kid"], *((key[name] or "")[:19].replace("T", " ") for name in _TURN)] for key in found]
-    emit(found, as_json, lambda: table(("key", "published (UTC)", "signs from", "believed until"), rows))
+        found = client.get("/v1/keys", dict[str, Any])
+    rows = [
+        [key["kid"], key["state"], *((key[name] or "")[:19].replace("T", " ") for name in _TURN)]
+        for key in found["keys"]
+    ]
+
+    def render() -> None:
+        table(("key", "state", "published (UTC)", "signs from", "believed until"), rows)
+        due = found["rotates_at"]
+        console.print(f"next rotation: {due[:19].replace('T', ' ')} UTC" if due else "no rotation is scheduled")
+
+    emit(found, as_json, render)
 
 
 @_keys.command("rotate")
@@ -302,8 +311,9 @@ def keys_rotate(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
 ) -> None:
     """Sign agents' tokens with the next key. Tokens that are out hold until they expire."""
-    confirm("The next key will sign agents' tokens. The one before is believed for another day.", yes)
     with connect() as client:
+        if not yes:
+            confirm("\n".join(client.get("/v1/keys", dict[str, Any])["rotation"]), yes)
         made = client.post("/v1/keys/rotate", dict[str, Any])
     since = made["signs_at"][:19].replace("T", " ")
     emit(made, as_json, lambda: console.print(f"key {made['kid']} signs from {since} UTC on", markup=False))

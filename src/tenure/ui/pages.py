@@ -27,6 +27,7 @@ from tenure.ui import (
     precedents,
     revocations,
     services,
+    signing,
 )
 from tenure.ui import breakers as stops
 from tenure.ui import limits as budgets
@@ -336,6 +337,7 @@ def create_router() -> APIRouter:
     console.include_router(written.router)
     console.include_router(credentials.router)
     console.include_router(revocations.router)
+    console.include_router(signing.router)
     console.include_router(told.router)
     console.include_router(budgets.router)
     console.include_router(answering.router)

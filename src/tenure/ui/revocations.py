@@ -21,8 +21,9 @@ WHAT = {
     "release": "what was issued under release",
     "instance": "the credentials of instance",
     "person": "what is shown by or for",
+    "key": "every token that was signed by key",
 }
-"""What the console revokes, as its pages say it. Keys and whole workspaces are for `tenure revoke`."""
+"""What the console revokes, as its pages say it. Whole workspaces are for `tenure revoke`."""
 
 
 @router.get("/revoke")
@@ -65,5 +66,7 @@ def _page(kind: str, subject: str, agent: str) -> str:
     """The page that it was begun on."""
     if kind == "person":
         return f"/people/{quote(subject, safe='@')}"
+    if kind == "key":
+        return "/signing"
     name = subject if kind == "agent" else agent
     return f"/agents/{quote(name, safe='')}" if name else "/"

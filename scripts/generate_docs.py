@@ -25,6 +25,7 @@ from tenure.base.config import Config
 from tenure.base.scan.rules import CLASSES, NAMES
 from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 from tenure.kernel.values import Role
+from tenure.policy.facts import AGENT, CONTEXT
 from tenure.registry.model import manifest_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,6 +141,32 @@ def findings_page() -> str:
     return NOTE + "\n".join(lines) + "\n"
 
 
+def facts_page() -> str:
+    """Every fact that a policy can look at."""
+    lines = ["# Facts that policies can look at", ""]
+    lines += ["A policy may look at what is called (`resource`, `action`), at the agent (`principal`) and at the call"]
+    lines += [
+        "(`context`). The examples stand after `when`. A policy that looks at the time says by whose clock, as in"
+    ]
+    lines += ['`@zone("Europe/Berlin")`; all policies of a workspace go by one. A decision is kept under exactly the']
+    lines += [
+        "facts that the policies in its scope read, so one by the hour is made anew when the hour is over, and what"
+    ]
+    lines += ["it let begin is decided on again then.", ""]
+    for title, of, facts in (("The agent", "principal", AGENT), ("The call", "context", CONTEXT)):
+        lines += [
+            f"## {title}",
+            "",
+            "| fact | type | what it is | where it comes from | example |",
+            "|---|---|---|---|---|",
+        ]
+        for fact in facts:
+            kind, shown = f"{fact.type}{', or none' if fact.optional else ''}", fact.example.replace("|", "\\|")
+            lines.append(f"| `{of}.{fact.name}` | {kind} | {fact.meaning} | {fact.source} | `{shown}` |")
+        lines.append("")
+    return NOTE + "\n".join(lines).rstrip() + "\n"
+
+
 def _openapi() -> str:
     described = create_app(Config(data_dir=Path("docs-only"))).openapi()
     return json.dumps(described, indent=1, sort_keys=True) + "\n"
@@ -151,6 +178,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "settings.md": settings_page,
     DOCS / "commands.md": commands_page,
     DOCS / "requirements.md": requirements_page,
+    DOCS / "facts.md": facts_page,
     DOCS / "findings.md": findings_page,
     DOCS / "owasp-agentic.md": lambda: NOTE + agentic.page(ROOT / "tests"),
     DOCS / "openapi.json": _openapi,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +15,11 @@ from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, Lif
 from tenure.policy.context import Found
 from tenure.policy.diff.changes import ACTIONS, Change, Comparison, Example, compare, gained
 from tenure.policy.model import Bundle, compile_bundle, decide
-from tests.policy.test_memo import CONDITIONS, EFFECTS, SCOPES, arguments
+from tests.policy.test_memo import CONDITIONS, EFFECTS, SCOPES, arguments, text_of
 from tests.sim.policy import PERMIT, a_principal, an_agent
 
+BERLIN = ZoneInfo("Europe/Berlin")
+AT = datetime(2026, 2, 28, 16, tzinfo=BERLIN).timestamp()
 MORE = [
     *CONDITIONS,
     "when { context.spent_usd > 80 }",
@@ -62,8 +66,7 @@ asked = st.lists(
 
 
 def _bundle(parts: list[tuple[str, str, str]], granted: bool) -> Bundle:
-    text = "\n".join(f'@id("p{n}") {effect}({scope}) {when};' for n, (effect, scope, when) in enumerate(parts))
-    return compile_bundle([("f.cedar", (PERMIT if granted else "") + text)])
+    return compile_bundle([("f.cedar", (PERMIT if granted else "") + text_of(parts))])
 
 
 def _what(decision: Decision) -> tuple[Effect, tuple[str, ...]]:
@@ -77,11 +80,28 @@ def _again(example: Example, agents: dict[str, AgentFact], bundle: Bundle) -> De
     if facts.get("unrepresentable"):
         arguments["odd"] = 1e300
     spent = tuple(facts.get(name, 0) for name in ("spent_calls", "spent_tokens", "spent_usd"))
+    chain = facts.get("chain", ())
+    chain += tuple(f"~{number}" for number in range(len(chain), facts.get("chain_depth", 0)))
     who = a_principal(
-        agent, session=facts.get("session", ""), on_behalf_of=facts.get("on_behalf_of"), chain=facts.get("chain", ())
+        agent,
+        session=facts.get("session", ""),
+        on_behalf_of=facts.get("on_behalf_of"),
+        chain=chain,
+        release=facts.get("release", agent.release),
+        task=facts.get("task"),
     )
-    call = Call("c", example.kind, example.resource, arguments, spent=spent)
-    return decide(call, who, agent, None, bundle, found=Found(facts.get("findings", ()), facts.get("returned", ())))
+    call = Call("c", example.kind, example.resource, arguments, spent=spent, tier=facts.get("tier", ""))
+    found = Found(facts.get("findings", ()), facts.get("returned", ()))
+    return decide(call, who, agent, None, bundle, found=found, at=_when(facts))
+
+
+def _when(facts: dict[str, Any]) -> float:
+    """A moment at which the clock in Berlin shows what the example says."""
+    for step in range(24 * 8 if {"hour", "weekday"} & facts.keys() else 1):
+        then = datetime.fromtimestamp(AT, BERLIN) + timedelta(hours=step)
+        if facts.get("hour", then.hour) == then.hour and facts.get("weekday", then.isoweekday()) == then.isoweekday():
+            return then.timestamp()
+    raise AssertionError(facts)
 
 
 @pytest.mark.req("R073")
@@ -91,7 +111,7 @@ def test_every_row_is_true_and_no_call_is_left_out(
     old: list[Any], new: list[Any], fleet: list[AgentFact], calls: list[Any], granted: bool
 ) -> None:
     before, after = _bundle(old, granted), _bundle(new, granted)
-    found = compare(before, after, fleet)
+    found = compare(before, after, fleet, AT)
     agents = {agent.name: agent for agent in fleet}
     for change in found.changes:
         was, now = (_again(change.example, agents, one) for one in (before, after))
@@ -103,7 +123,7 @@ def test_every_row_is_true_and_no_call_is_left_out(
         call = Call("c", kind, resource, given_arguments, spent=spent)
         for agent in fleet:
             who = a_principal(agent, on_behalf_of=person, session=session, chain=chain)
-            pair = tuple(_what(decide(call, who, agent, None, one)) for one in (before, after))
+            pair = tuple(_what(decide(call, who, agent, None, one, at=AT)) for one in (before, after))
             if pair[0] != pair[1]:
                 assert found.gaps or pair in _told(found, agent.name, ACTIONS[kind], resource)
 
@@ -158,6 +178,9 @@ def test_a_lower_limit_is_told_as_the_amounts_between() -> None:
         ('when { context.findings.contains("secret") }', ("findings has secret or has secret, others",)),
         ("when { context.arguments_from_untrusted && context.tainted }",
          ("arguments_from_untrusted is true", "tainted is true")),
+        ('when { context.tier == "subagent" }', ("tier is 'subagent'",)),
+        ("when { context.chain_depth > 2 }", ("chain_depth above 2",)),
+        ("when { context.risk >= 60 }", ("risk from 60, up to 100",)),
         ('when { context.spent_usd >= 80 && context.session == "s" }', ("session is 's'", "spent_usd from 80")),
     ],
 )  # fmt: skip
@@ -167,6 +190,14 @@ def test_conditions_are_told_as_what_is_so(rule: str, when: tuple[str, ...]) -> 
     said = [case for change in found.changes for case in change.when if change.after.policies == ("more",)]
     assert said == [when]
     assert {change.resources for change in found.changes} == {("files/delete",)}
+
+
+def test_hours_and_days_are_told_by_the_declared_clock() -> None:
+    late = '@id("late") @zone("Europe/Berlin") forbid(principal, action, resource == Tool::"files/delete") '
+    change = _one("", late + "when { context.hour >= 18 || context.weekday > 5 };")
+    assert set(change.when) == {("hour from 18, up to 23",), ("hour from 0, below 18", "weekday above 5, up to 7")}
+    found = compare(_text(""), _text(late + "when { context.date > 20261224 };"), (an_agent(),))
+    assert [gap.what for gap in found.gaps] == ["date: cannot be set in a call that is made up"]
 
 
 def test_an_example_has_lists_where_the_policy_means_lists() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, Snapshot, ToolFact
-from tenure.kernel.values import Actor, Autonomy, CallKind, Effect, Event, LifecycleState
+from tenure.kernel.values import Actor, Autonomy, CallKind, Effect, Event, LifecycleState, Role
 from tenure.policy import hindsight, service
 from tenure.policy.api import router
 from tenure.policy.model import compile_bundle
@@ -217,3 +218,27 @@ def test_work_that_was_handed_on_is_decided_again_with_its_chain() -> None:
     assert again(**{"tenure.chain": ["boss", "clerk"]}).policies == ("boss",)
     assert again(**{"tenure.chain": ["other", "clerk"]}).effect is Effect.ALLOW
     assert again().effect is Effect.ALLOW
+
+
+@pytest.mark.req("R076")
+def test_when_and_by_whom_a_call_was_made_is_kept_with_its_decision(gateway: Gateway) -> None:
+    text = """@id("night") @zone("Europe/Berlin") forbid(principal, action, resource == Tool::"shop/refund")
+        when { context.hour >= 18 || context.tier == "background" };
+        @id("task") forbid(principal, action, resource == Tool::"shop/list")
+        when { context.task == "case-7" || context.release == "sha256:0" || context.chain_depth > 1 };"""
+    files = (("p.cedar", PERMIT + text),)
+    service.publish(gateway.world, Actor("default", "person:op@example.com", frozenset({Role.OPERATOR})), files, "time")
+    agent, berlin = an_agent(), ZoneInfo("Europe/Berlin")
+    gateway.know(agent, files)
+    found = []
+    for hour, who in ((17, {}), (18, {}), (17, {"started": True}), (18, {"on_behalf_of": "ann@example.com"})):
+        at = datetime(2026, 2, 28, hour, 59, 59, tzinfo=berlin).timestamp()
+        gateway.pipeline._wall = lambda at=at: at  # type: ignore[misc]
+        found.append(gateway.call("shop/refund", {}, agent, **who))
+    for told in ({"task": "case-7"}, {"release": "sha256:0"}, {"task": "case-8"}):
+        found.append(gateway.call("shop/list", {}, agent, **told))
+    effects = [event.data["tenure.decision"]["effect"] for event in found]
+    assert effects == ["allow", "deny", "deny", "deny", "deny", "deny", "allow"]
+    assert [event.data["tenure.tier"] for event in found[:4]] == ["api", "api", "background", "interactive"]
+    explained = [hindsight.explain(gateway.world, "default", event.id) for event in found]
+    assert [one.same for one in explained] == [True] * len(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Autonomy, Call, CallKind, Effect
 from tenure.policy.model import ARGUMENTS, Bundle, compile_bundle, decide, in_scope
 from tenure.policy.system import POLICY_ERROR
-from tests.policy.test_memo import CONDITIONS, SCOPES, agents, arguments, policies
+from tests.policy.test_memo import CONDITIONS, SCOPES, agents, arguments, policies, text_of
 from tests.sim.policy import a_principal
 
+AT = datetime(2026, 2, 28, 17, tzinfo=UTC).timestamp()  # a Saturday, six in the evening in Berlin
 OPEN = {Effect.DENY: 0, Effect.HOLD: 1, Effect.ALLOW: 2}
 RESOURCES = st.sampled_from(["shop/refund", "files/delete", "gpt"])
 MORE_PARTS = (st.sampled_from(SCOPES), st.sampled_from(CONDITIONS))
@@ -29,14 +31,11 @@ def _decided(
     parts: list[tuple[str, str, str]], agent: AgentFact, resource: str, given_arguments: Any, **how: Any
 ) -> Any:
     call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
-    return decide(call, a_principal(agent), agent, None, _bundle(parts), **how)
+    return decide(call, a_principal(agent), agent, None, _bundle(parts), at=AT, **how)
 
 
 def _bundle(parts: list[tuple[str, str, str]]) -> Bundle:
-    text = "\n".join(
-        f'@id("p{number}") {effect}({scope}) {condition};' for number, (effect, scope, condition) in enumerate(parts)
-    )
-    return compile_bundle([("f.cedar", text)])
+    return compile_bundle([("f.cedar", text_of(parts))])
 
 
 @settings(max_examples=200, deadline=None)
@@ -94,8 +93,8 @@ def test_the_strongest_layer_decides_and_nothing_goes_before_a_final_forbid(  # 
     call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
     who = a_principal(agent, on_behalf_of=person)
     agent = replace(agent, tools=tuple(replace(tool, autonomy=Autonomy.AUTONOMOUS) for tool in agent.tools))
-    decision = decide(call, who, agent, None, bundle, approved=approved)
-    holding = [rule for rule, holds in in_scope(call, who, agent, bundle, approved=approved) if holds]
+    decision = decide(call, who, agent, None, bundle, approved=approved, at=AT)
+    holding = [rule for rule, holds in in_scope(call, who, agent, bundle, approved=approved, at=AT) if holds]
     if CLOSED.intersection(decision.policies):
         return
     permits, forbids = ([rule for rule in holding if rule.permits is side] for side in (True, False))

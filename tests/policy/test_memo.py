@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import cedarpy
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Autonomy, Call, CallKind, LifecycleState
-from tenure.policy import cedar, model
+from tenure.policy import model, slices
 from tenure.policy.arguments import carry, lookup
+from tenure.policy.facts import TIME
 from tenure.policy.model import compile_bundle, decide
 from tenure.policy.system import POLICY_ERROR
 from tests.sim.policy import a_principal, an_agent
@@ -50,8 +53,27 @@ CONDITIONS = [
     'when { context.findings.contains("contact") }',
     'when { context.findings.containsAny(["secret", "contact/email"]) && !context.findings.isEmpty() }',
     'when { context.returned.contains("contact") }',
+    'when { context.tier == "interactive" }',
+    'unless { context.tier == "subagent" && context.chain_depth > 1 }',
+    'when { context.task == "t1" || context.release == "r1" }',
+    'when { context.environment == "staging" }',
+    "when { context.hour >= 18 }",
+    "when { context.weekday > 5 && context.date < 20260301 }",
 ]
 EFFECTS = ["permit", "permit", "permit", "forbid", "forbid", "@final forbid"]
+ZONE = '@zone("Europe/Berlin")'
+MOMENTS = st.sampled_from([
+    datetime(2026, month, day, hour, 30, tzinfo=UTC).timestamp()
+    for month, day, hour in ((1, 1, 0), (2, 28, 16), (2, 28, 17), (3, 1, 21), (3, 2, 23), (7, 4, 16))
+])  # fmt: skip
+whos = st.fixed_dictionaries(
+    {"release": st.sampled_from(["r1", "r2"])},
+    optional={
+        "task": st.sampled_from(["t1", "t2"]),
+        "chain": st.sampled_from([("a",), ("a", "b")]),
+        "started": st.booleans(),
+    },
+)
 policies = st.lists(
     st.tuples(
         st.sampled_from(EFFECTS),
@@ -92,15 +114,19 @@ calls = st.lists(
         st.booleans(),
         st.sampled_from([None, "ann"]),
         st.sampled_from(["s1", "s2"]),
+        whos,
+        MOMENTS,
     ),
     min_size=1,
     max_size=12,
 )
 
 
-def _text(parts: list[tuple[str, str, str]]) -> str:
+def text_of(parts: Sequence[tuple[str, str, str]]) -> str:
+    """Policies of these parts; those that look at the time say by whose clock."""
     return "\n".join(
-        f'@id("p{number}") {effect}({scope}) {condition};' for number, (effect, scope, condition) in enumerate(parts)
+        f'@id("p{number}") {ZONE if any(name in condition for name in TIME) else ""} {effect}({scope}) {condition};'
+        for number, (effect, scope, condition) in enumerate(parts)
     )
 
 
@@ -108,38 +134,38 @@ def _text(parts: list[tuple[str, str, str]]) -> str:
 @settings(max_examples=120, deadline=None)
 @given(policies, calls)
 def test_memo_and_unmemoised_decide_alike(parts: list[tuple[str, str, str]], asked: list[Any]) -> None:
-    kept = compile_bundle([("f.cedar", _text(parts))])
-    for agent, resource, given_arguments, approved, person, session in [*asked, *asked]:
-        principal = a_principal(agent, on_behalf_of=person, session=session)
+    kept = compile_bundle([("f.cedar", text_of(parts))])
+    for agent, resource, given_arguments, approved, person, session, who, at in [*asked, *asked]:
+        principal = a_principal(agent, **{"on_behalf_of": person, "session": session, **who})
         call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
         afresh = replace(kept, memoise=False, _known={}, _slices={})
-        assert decide(call, principal, agent, None, kept, approved=approved) == decide(
-            call, principal, agent, None, afresh, approved=approved
+        assert decide(call, principal, agent, None, kept, approved=approved, at=at) == decide(
+            call, principal, agent, None, afresh, approved=approved, at=at
         )
 
 
 @settings(max_examples=120, deadline=None)
-@given(policies, agents, st.sampled_from(["shop/refund", "files/delete", "gpt"]), arguments, st.booleans())
-def test_slices_decide_as_the_whole_set_does(
-    parts: list[tuple[str, str, str]], agent: AgentFact, resource: str, given_arguments: Any, approved: bool
+@given(policies, agents, st.sampled_from(["shop/refund", "files/delete", "gpt"]), arguments, st.booleans(), MOMENTS)
+def test_slices_decide_as_the_whole_set_does(  # noqa: PLR0917 (what hypothesis draws)
+    parts: list[tuple[str, str, str]], agent: AgentFact, resource: str, given_arguments: Any, approved: bool, at: float
 ) -> None:
-    bundle = compile_bundle([("f.cedar", _text(parts))])
+    bundle = compile_bundle([("f.cedar", text_of(parts))])
     call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
-    sliced = decide(call, a_principal(agent), agent, None, bundle, approved=approved)
+    sliced = decide(call, a_principal(agent), agent, None, bundle, approved=approved, at=at)
     if sliced.policies == (model.ARGUMENTS,):
         return  # the rule about types looks only at what policies in scope read, on purpose
     principal = a_principal(agent)
     whole = replace(bundle, memoise=False, _known={}, _slices={})
-    part = cedar.build_slice(bundle.rules)
+    part = slices.build_slice(bundle.rules)
     known = model._known(whole, agent)
     known.slices[call.kind, call.resource] = replace(part, paths=_readable(part, given_arguments))
-    everything = decide(call, principal, agent, None, whole, approved=approved)
+    everything = decide(call, principal, agent, None, whole, approved=approved, at=at)
     if everything.effect != sliced.effect or everything.policies != sliced.policies:
         assert POLICY_ERROR in everything.policies
         assert POLICY_ERROR in sliced.policies
 
 
-def _readable(part: cedar.Slice, given_arguments: Any) -> Any:
+def _readable(part: slices.Slice, given_arguments: Any) -> Any:
     """The paths that can be carried, so that policies out of scope do not refuse by the rule about types."""
     return tuple(
         entry
@@ -195,7 +221,7 @@ def test_values_that_python_takes_for_equal_are_kept_apart() -> None:
 def test_the_index_finds_the_rules_whose_scope_covers_a_call(
     parts: list[tuple[str, str, str]], agent: AgentFact, resource: str
 ) -> None:
-    bundle = compile_bundle([("f.cedar", _text(parts))])
+    bundle = compile_bundle([("f.cedar", text_of(parts))])
     tool = "/" in resource
     action, uid = ("call_tool", ("Tool", resource)) if tool else ("call_model", ("Model", resource))
     parents = frozenset({("Server", resource.split("/", maxsplit=1)[0])} if tool else set())

@@ -40,13 +40,14 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, tier_of
 from tenure.policy.model import (
     CREDENTIAL,
     DELEGATION,
     DELEGATION_ENDED,
     DEPENDENCY,
     PERSON,
+    changes_at,
     decide,
     in_force,
     is_violation,
@@ -56,6 +57,8 @@ from tenure.sequences.model import Watched
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _NOTHING_STOPPED = Standing()
 _NO_END = float("inf")
+TIER = "x-tenure-tier"
+"""The header by which a caller says that no person stands behind a call."""
 
 
 class Pipeline:
@@ -190,8 +193,8 @@ class Pipeline:
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
         place = (trace_id, call_id[16:], parent, end_user, content)
         confidence = percent(headers[CONFIDENCE]) if CONFIDENCE in headers else None
-        why = of_headers(headers)
-        return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence)
+        why, tier = of_headers(headers), tier_of(principal, headers.get(TIER, ""))
+        return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence, tier=tier)
 
     def judge(
         self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
@@ -222,10 +225,10 @@ class Pipeline:
                     risk = self.risks.of(call, principal, agent, bundle)
                     call = call if risk is None else dataclasses.replace(call, risk=risk)
         at, until = 0.0, _NO_END
-        if bundle is not None and bundle.ends:
+        if bundle is not None and (bundle.ends or bundle.zone):
             at = self._wall()
             bundle = in_force(bundle, at)
-            until = bundle.ends[0] if bundle.ends else _NO_END
+            until = min(bundle.ends[0] if bundle.ends else _NO_END, changes_at(at) if bundle.zone else _NO_END)
         decision = decide(
             call,
             principal,
@@ -256,6 +259,7 @@ class Pipeline:
             spent=spent,
             origin=call.origin,
             risk=call.risk,
+            at=at,
         )
         if standing.half_open and decision.effect is Effect.ALLOW:
             return half_open_denial(verdict, standing.half_open)
@@ -424,6 +428,8 @@ class Pipeline:
         if principal.handed_by is not None:
             facts |= delegation.link(call, principal)
         facts.update(verdict.known)
+        if call.tier:
+            facts["tenure.tier"] = call.tier
         if call.justification:
             facts["tenure.justification"] = call.justification
         self.risks.note(call, principal, verdict)

@@ -29,7 +29,8 @@ class Verdict(msgspec.Struct, frozen=True):
     ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
     ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
     came from, and ``risk`` how risky it looked, where a policy looked at that. ``entered``: what it is in
-    the histories that sequence rules look at (``keeping.Entered``).
+    the histories that sequence rules look at (``keeping.Entered``). ``at``: the moment that it was decided for, where a
+    policy looks at the time (Unix seconds).
     """
 
     decision: Decision
@@ -49,6 +50,7 @@ class Verdict(msgspec.Struct, frozen=True):
     origin: Origin | None = None
     risk: Risk | None = None
     entered: Entered | None = None
+    at: float = 0.0
 
     def as_decided(self, call: Call) -> Call:
         """The call with what is known of it as of the decision: it is not to be found out anew."""
@@ -60,6 +62,8 @@ class Verdict(msgspec.Struct, frozen=True):
     def known(self) -> dict[str, Any]:
         """The attributes of an Event that tell what was known of the call, as far as a policy asked."""
         out: dict[str, Any] = {} if self.origin is None else {"tenure.origin": self.origin}
+        if self.at:
+            out["tenure.decided_at"] = self.at
         return out if self.risk is None else {**out, "tenure.risk": self.risk}
 
     @property

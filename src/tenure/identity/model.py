@@ -229,6 +229,7 @@ def agent_claims(
         "instance": principal.instance,
         "session": principal.session,
         "epoch": principal.credential_epoch,
+        **({"started": True} if principal.started else {}),
         **chain.claims_of(principal),
     }
 
@@ -369,6 +370,7 @@ def verified(
         token_id=jti,
         issued_at=issued,
         key=kid,
+        started=claims.get("started") is True,
     )
     try:
         return Verified(replace(principal, **chain.read(claims, principal)), audience, jkt)

@@ -82,12 +82,14 @@ def issue_agent_token(
     jkt: str = "",
     scopes: tuple[str, ...] = (),
     work: Work = OWN,
+    started: bool = False,
     how: JsonObject | None = None,
 ) -> AgentToken:
     """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
     nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
     show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing; ``work``: what the agent was given
-    to do; ``how``: what the Event says besides, such as how the agent proved who it is.
+    to do; ``started``: its bearer is a process that Tenure started; ``how``: what the Event says besides, such as how
+    the agent proved who it is.
 
     Raises Refused when ``ttl_s`` is not between 1 and 86400 seconds, Failed when this data folder has no signing key.
     """
@@ -115,6 +117,7 @@ def issue_agent_token(
         chain=work.chain,
         chain_epochs=work.epochs,
         task=work.task,
+        started=started,
     )
     jti = new_id()
     iss = issuer(world.config)

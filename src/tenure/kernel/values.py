@@ -100,6 +100,7 @@ class Principal:
     it is done for, ``scopes`` is what the token was limited to for it, and one of the bounds. ``handed_by`` is the W3C
     traceparent of the call by which this agent was given the work. ``token_id`` is the ``jti`` of the token that
     showed all this.
+    ``started``: it is a process that Tenure started, and no program that came with a key of its own.
     ``issued_at`` is when its credential was made and ``key`` the id of the key that signed it: either may be what a
     revocation names.
     """
@@ -121,6 +122,7 @@ class Principal:
     token_id: str = ""
     issued_at: float = 0.0  # Unix seconds
     key: str = ""
+    started: bool = False
 
     @property
     def root(self) -> str:
@@ -129,6 +131,19 @@ class Principal:
         if self.on_behalf_of is not None:
             return f"person:{self.on_behalf_of}"
         return f"agent:{self.chain[0] if self.chain else self.agent}"
+
+
+def tier_of(principal: Principal, stated: str = "") -> str:
+    """Who stands behind a call: ``subagent`` for work that another agent handed on, ``interactive`` under a person's
+    token, else ``background`` for a process that Tenure started and ``api`` for a program with a key of its own.
+    ``stated``: what the caller says of it, which can take the person away and nothing else."""
+    if principal.chain:
+        return "subagent"
+    if principal.on_behalf_of is None:
+        return "background" if principal.started else "api"
+    if stated in ("", "interactive"):
+        return "interactive"
+    return "api" if stated == "api" else "background"
 
 
 SOURCES = ("agent", "document", "memory", "person", "system", "tool", "unknown", "web")
@@ -193,6 +208,7 @@ class Call:
     risk: Risk | None = None
     justification: str = ""
     confidence: int | None = None  # percent, as the agent states it; None where it states none
+    tier: str = ""  # as of ``tier_of``; empty where the principal alone says it
 
 
 @dataclass(frozen=True, slots=True)

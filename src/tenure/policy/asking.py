@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import cedarpy
+import msgspec
 
 from tenure.kernel.values import Autonomy, Decision, Effect
-from tenure.policy.arguments import BAGS, TAG_TYPE
-from tenure.policy.cedar import Rule, Slice, schema, uid_json
+from tenure.policy.cedar import Rule
 from tenure.policy.endings import PRECEDENT
 from tenure.policy.oversight import overseen
 from tenure.policy.scopes import Uid
+from tenure.policy.slices import BAG_REFS, Slice, uid_json
 from tenure.policy.system import APPROVE, DEFAULT_DENY, JUSTIFICATION, POLICY_ERROR
 
 HOW = (
@@ -115,20 +116,26 @@ def settled(question: Question, approved: bool) -> Answer:
 
 
 def answer(question: Question, approved: bool, policies: Any) -> Answer:
-    """One question to ``policies``, which hold rules of the question's slice."""
-    bags = {bag: {"__entity": uid_json(TAG_TYPE[bag], "call")} for bag in BAGS}
+    """One question to ``policies``, which hold rules of the question's slice.
+
+    Cedar is not given the schema again: policies were checked against it when they were loaded and entities when they
+    were made, and the context is made here. To check each question costs as much as to answer it."""
+    part = question.part
+    context = {**question.attempt, **{bag: BAG_REFS[bag] for bag in part.bags}}
+    if "approved" in part.reads.facts:
+        context["approved"] = approved
     request = {
         "principal": uid_json("Agent", question.agent),
         "action": uid_json("Action", question.action),
         "resource": uid_json(*question.resource),
-        "context": {**question.attempt, **bags, "approved": approved},
+        "context": msgspec.json.encode(context).decode(),
     }
-    result = cedarpy.is_authorized(request, policies, question.entities, schema())
+    result = cedarpy.is_authorized(request, policies, question.entities)
     errors = tuple(result.diagnostics.errors)
     if result.decision is cedarpy.Decision.NoDecision and not errors:
         errors = ("no decision",)
     reasons = set(result.diagnostics.reasons)
-    rules = tuple(rule for ident, rule in question.part.rules.items() if ident in reasons)
+    rules = tuple(rule for ident, rule in part.rules.items() if ident in reasons)
     return Answer(result.allowed and not errors, rules, errors)
 
 

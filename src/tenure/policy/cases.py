@@ -17,7 +17,8 @@ arguments (a prompt), ``returned`` what came back, for policies that read what i
 the sources of what its session has met, ``untrusted_arguments`` the paths of arguments that are taken from what is not
 trusted, and ``tainted: true`` says that such was met; ``risk`` and ``uncertainty`` are points, and
 ``justification`` is what the agent says that the call is for. ``at`` is the moment of
-the call, for policies that end by themselves; left out, it is before the end of any.
+the call, for policies that end by themselves (left out, it is before the end of any) and for those that look at the
+time, which deny where it is left out. ``tier``, ``task``, ``release`` and ``chain`` are the facts of these names.
 
 ``before`` are the calls of the session that were made before, the oldest first, for sequence rules::
 
@@ -128,6 +129,10 @@ class _Test(_Part):
     autonomy: Annotated[Autonomy, Field(strict=False)] | None = None
     session: str = "test"
     on_behalf_of: str | None = None
+    tier: Literal["interactive", "subagent", "background", "api"] | None = None
+    task: str | None = None
+    release: str = ""
+    chain: list[Name] = Field(default_factory=list, max_length=32)
     approved: bool = False
     at: Annotated[datetime, Field(strict=False)] | None = None
     tainted: bool = False
@@ -339,11 +344,13 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
     principal = Principal(
         workspace=agent.workspace,
         agent=agent.name,
-        release="",
+        release=test.release,
         instance="test",
         session=test.session,
         credential_epoch=agent.credential_epoch,
         on_behalf_of=test.on_behalf_of,
+        chain=tuple(test.chain),
+        task=test.task,
     )
     return Case(
         file=file,
@@ -359,6 +366,7 @@ def _case(file: str, line: int, test: _Test, agents: dict[str, _Agent]) -> Case:
             origin=_origin(test),
             risk=Risk(test.risk, test.uncertainty),
             justification=test.justification,
+            tier=test.tier or "",
         ),
         principal=principal,
         agent=agent,

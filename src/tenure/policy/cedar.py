@@ -6,10 +6,9 @@ validated by itself, and a syntax error is placed by asking the parser for ever 
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,63 +17,32 @@ from cedarpy import pst
 
 from tenure.base.faults import FileFault
 from tenure.base.scan.rules import NAMES
-from tenure.kernel.json import JsonObject
-from tenure.kernel.values import SOURCES
-from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
+from tenure.kernel.values import SOURCES, Autonomy
+from tenure.policy.arguments import BAGS, TAG_TYPE
 from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
-from tenure.policy.layers import Layer, final_problems, is_final, layer_of, overridable
+from tenure.policy.facts import AGENT, CONTEXT, ENVIRONMENTS, TIERS, TIME, cedar_record, zone_of
+from tenure.policy.layers import Layer, final_problems, is_final, layer_of
 from tenure.policy.scopes import Scope, scope_of
 
-SCHEMA = """
+SCHEMA = f"""
 entity Server;
 entity Tool in [Server];
 entity Model;
 entity Peer;
-entity Agent = {
-  owner: String,
-  purpose: String,
-  risk_tier: Long,
-  state: String,
-  tools: Set<Tool>,
-  models: Set<Model>,
-  agents: Set<Peer>,
-  data_classes: Set<String>,
-};
+entity Agent = {{
+{cedar_record(AGENT)}}};
 
 entity Longs tags Long;
 entity Decimals tags decimal;
 entity Strings tags String;
 entity Bools tags Bool;
 
-type Attempt = {
-  approved: Bool,
-  autonomy: String,
-  session: String,
-  on_behalf_of?: String,
-  confidence?: Long,
-  chain: Set<String>,
-  unrepresentable: Bool,
-  findings: Set<String>,
-  returned: Set<String>,
-  spent_calls: Long,
-  spent_tokens: Long,
-  spent_usd: Long,
-  tainted: Bool,
-  provenance: Set<String>,
-  arguments_from_untrusted: Bool,
-  untrusted_arguments: Set<String>,
-  risk: Long,
-  uncertainty: Long,
-  justified: Bool,
-  longs: Longs,
-  decimals: Decimals,
-  strings: Strings,
-  bools: Bools,
-};
+type Attempt = {{
+{cedar_record(CONTEXT)}}};
 
-action call_tool appliesTo { principal: [Agent], resource: [Tool], context: Attempt };
-action call_model appliesTo { principal: [Agent], resource: [Model], context: Attempt };
-action call_agent appliesTo { principal: [Agent], resource: [Peer], context: Attempt };
+action call_tool appliesTo {{ principal: [Agent], resource: [Tool], context: Attempt }};
+action call_model appliesTo {{ principal: [Agent], resource: [Model], context: Attempt }};
+action call_agent appliesTo {{ principal: [Agent], resource: [Peer], context: Attempt }};
 """
 OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT})
 REDACT = "redact:"
@@ -85,6 +53,12 @@ RISK = frozenset({"risk", "uncertainty"})
 """How risky a call looks, and how unsure that is (``kernel.values.Risk``)."""
 _NAMED = {"findings": frozenset(NAMES), "returned": frozenset(NAMES), "provenance": frozenset(SOURCES)}
 """The sets of which it is known what can be in them: what was found in what goes out and in what came back; sources."""
+_ONE_OF = {
+    "tier": frozenset(TIERS),
+    "environment": frozenset(ENVIRONMENTS),
+    "autonomy": frozenset(level.value for level in Autonomy),
+}
+"""The texts of which it is known what they can be."""
 SYSTEM_PREFIX = "system/"
 
 _schema = cedarpy.Schema.from_str(SCHEMA)
@@ -116,7 +90,8 @@ class Rule:
     """One compiled policy. ``id`` is its ``@id``, or ``<file>:<line>`` for one without. ``fail_open``: what it permits
     goes on when the control plane cannot be reached (D1). ``ends``: Unix seconds from which on it is as if it were not
     there. ``lifts``: of a precedent, the policies whose hold it stands in for, and ``knows``: the
-    arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``)."""
+    arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``).
+    ``zone``: by whose clock it looks at the time, empty where it does not."""
 
     id: str
     file: str
@@ -132,6 +107,7 @@ class Rule:
     knows: frozenset[str] = frozenset()
     layer: Layer = Layer.WORKSPACE
     final: bool = False
+    zone: str = ""
 
     @property
     def permits(self) -> bool:
@@ -222,6 +198,12 @@ def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], t
                 faults.append(FileFault(name, _named_line(statement, f"`{rule.id}`"), problem))
             seen.setdefault(rule.id, rule)
             rules.append(rule)
+    zones = [rule for rule in rules if rule.zone]
+    for rule in zones:
+        if rule.zone != zones[0].zone:
+            first = zones[0]
+            problem = f"its zone is {rule.zone}, that of {first.id} is {first.zone}: a workspace has one clock"
+            faults.append(FileFault(rule.file, rule.line, problem))
     return tuple(rules), tuple(faults)
 
 
@@ -263,6 +245,7 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         knows=known(node.annotations),
         layer=layer_of(node),
         final=is_final(node),
+        zone=node.annotations.get("zone", ""),
     )
 
 
@@ -300,12 +283,31 @@ def _annotation_problems(rule: Rule) -> list[str]:
     unknown = sorted(name for fact, name in looked_for if fact == "provenance" and name not in SOURCES)
     if unknown:
         problems.append(f"looks for {', '.join(unknown)}, which is no source; there are {', '.join(SOURCES)}")
-    problems += (*problems_of(rule), *final_problems(rule.node))
+    problems += [
+        f"compares context.{fact} with {name!r}, which it never is; there are {', '.join(sorted(_ONE_OF[fact]))}"
+        for clause in rule.node.clauses
+        for fact, name in _compared(clause.expr)
+        if name not in _ONE_OF[fact]
+    ]
+    problems += (*problems_of(rule), *final_problems(rule.node), *_zone_problems(rule))
     if rule.obligation == "approve" and "approved" not in rule.reads.facts:
         problems.append(
             '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
         )
     return problems
+
+
+def _zone_problems(rule: Rule) -> list[str]:
+    read = sorted(TIME & rule.reads.facts)
+    if not read:
+        return ["@zone on a policy that does not look at the time"] if "zone" in rule.node.annotations else []
+    if not rule.zone:
+        return [f'looks at context.{read[0]} and does not say by whose clock: @zone("Europe/Berlin")']
+    try:
+        zone_of(rule.zone)
+    except ValueError:
+        return [f'@zone("{rule.zone}"): no such zone; it is written as in Europe/Berlin, or UTC']
+    return []
 
 
 def _reads(node: Any) -> Reads:
@@ -337,6 +339,17 @@ def _looked_for(node: Any) -> list[tuple[str, str]]:
     return found + [name for child in children(node) for name in _looked_for(child)]
 
 
+def _compared(node: Any) -> list[tuple[str, str]]:
+    """(fact, text) of the texts that an expression compares one of ``_ONE_OF`` with, as far as they are written out."""
+    found: list[tuple[str, str]] = []
+    if isinstance(node, pst.BinaryOp) and node.op in ("eq", "not_eq", "contains"):
+        for one, other in ((node.left, node.right), (node.right, node.left)):
+            if isinstance(one, pst.GetAttr) and _is_context(one.base) and one.attr in _ONE_OF:
+                texts = other.elements if isinstance(other, pst.Set) else (other,)
+                found += [(one.attr, text.value) for text in texts if isinstance(text, pst.StringLit)]
+    return found + [name for child in children(node) for name in _compared(child)]
+
+
 def children(node: Any) -> list[Any]:
     """The expressions that an expression is made of."""
     if isinstance(node, pst.Record):
@@ -353,79 +366,3 @@ def _is_context(node: Any) -> bool:
 
 def _bag(node: Any) -> str | None:
     return node.attr if isinstance(node, pst.GetAttr) and _is_context(node.base) and node.attr in BAGS else None
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The rules that can match one (agent, action, resource), ready to be asked. A rule whose scope does not match is
-    neither satisfied nor in error, so leaving it out changes no decision. ``precedents`` are asked by themselves, and
-    only about a call that would be held; None when there are none. ``permits`` are asked by themselves when a forbid
-    holds, where one of them may go before it; None where none can."""
-
-    policies: Any
-    rules: dict[str, Rule]
-    reads: Reads
-    paths: tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]  # path, its segments, bags it must be in
-    precedents: Any = None
-    permits: Any = None
-
-
-def build_slice(rules: Sequence[Rule]) -> Slice:
-    """A Slice of exactly ``rules``."""
-    reads = Reads()
-    for rule in rules:
-        reads |= rule.reads
-    ordinary = [rule for rule in rules if rule.obligation != PRECEDENT]
-    precedents = [rule for rule in rules if rule.obligation == PRECEDENT]
-    # A precedent that reads an argument in another type than it is given in does not speak of the call: no refusal.
-    bags: dict[str, set[str]] = {path: set() for _, path in reads.arguments}
-    for bag, path in (read for rule in ordinary for read in rule.reads.arguments):
-        bags[path].add(bag)
-    layered = overridable([(rule.permits, rule.layer) for rule in ordinary])
-    return Slice(
-        policies=_policy_set(ordinary),
-        rules={rule.id: rule for rule in rules},
-        reads=reads,
-        paths=tuple((path, segments(path), frozenset(kinds)) for path, kinds in sorted(bags.items())),
-        precedents=_policy_set(precedents) if precedents else None,
-        permits=_policy_set([rule for rule in ordinary if rule.permits]) if layered else None,
-    )
-
-
-def _policy_set(rules: Sequence[Rule]) -> Any:
-    return cedarpy.PolicySet.from_pst(pst.PolicySet({}, {rule.id: rule.node for rule in rules}, ()))
-
-
-def uid_json(kind: str, ident: str) -> dict[str, str]:
-    """An entity's name, as Cedar's JSON has it."""
-    return {"type": kind, "id": ident}
-
-
-def entity_json(
-    uid: dict[str, str], attrs: JsonObject | None = None, parents: Sequence[dict[str, str]] = ()
-) -> dict[str, Any]:
-    """An entity, as Cedar's JSON has it."""
-    return {"uid": uid, "attrs": attrs or {}, "parents": list(parents)}
-
-
-def bags_json(given: Mapping[str, Any]) -> str:
-    """The four tag entities that carry ``given`` (path -> value), as Cedar's entity JSON."""
-    tags: dict[str, dict[str, Any]] = {bag: {} for bag in BAGS}
-    for path, value in given.items():
-        for bag, written in carry(value).items():
-            tags[bag][path] = written
-    return json.dumps([entity_json(uid_json(TAG_TYPE[bag], "call")) | {"tags": tags[bag]} for bag in BAGS])
-
-
-def mismatch(part: Slice, path: str, value: Any, bags: frozenset[str]) -> str:
-    """What to say of an argument that the call gives in another type than the policies of ``part`` read (``bags``)."""
-    names = [rule.id for rule in part.rules.values() if any(read == path for _, read in rule.reads.arguments)]
-    kinds = {
-        "longs": "a whole number",
-        "decimals": "a number of at most four decimals",
-        "strings": "a text",
-        "bools": "true or false",
-    }
-    wanted = " or ".join(kinds[bag] for bag in BAGS if bag in bags)
-    shown = type(value).__name__ if isinstance(value, dict | list) else json.dumps(value)[:80]
-    return f"Policy {', '.join(sorted(names))} reads the argument {path} as {wanted}, but the call gives {shown}."

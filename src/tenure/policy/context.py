@@ -1,21 +1,22 @@
 """What policies see of a call beside its arguments: the context, and the key under which a decision on it is kept.
 
-Facts that no policy in scope reads keep a constant, so that they cost nothing and do not split the memo. Pure.
+A fact that no policy in scope reads is not found out, costs nothing and does not split the memo. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenure.base.scan.texts import look, words
 from tenure.kernel.json import Json
-from tenure.kernel.values import UNSEEN, UNWEIGHED, Call, Origin, Principal
+from tenure.kernel.values import UNSEEN, UNWEIGHED, Call, LifecycleState, Principal, tier_of
 from tenure.policy.arguments import unrepresentable
-from tenure.policy.cedar import ORIGIN, RISK, Slice
+from tenure.policy.facts import moment
+from tenure.policy.slices import Slice
 
-SPENT = frozenset(_SPENT := ("spent_calls", "spent_tokens", "spent_usd"))
+SPENT = frozenset({"spent_calls", "spent_tokens", "spent_usd"})
 """Percent of the fullest limit on a call."""
 _MEMO_TEXT = 256  # a longer argument is not kept in a key
 
@@ -29,49 +30,63 @@ class Found:
     returned: tuple[str, ...] = ()
 
 
-def attempt_of(call: Call, principal: Principal, part: Slice, autonomy: str, found: Found | None) -> dict[str, Any]:
-    """The context but for ``approved`` and the bags. Facts that no policy of the slice reads keep a constant, so that
-    they do not split the memo."""
-    reads = part.reads.facts
-    attempt: dict[str, Any] = {
-        "autonomy": autonomy,
-        "session": principal.session if "session" in reads else "",
-        "chain": principal.chain if "chain" in reads else (),
-        "unrepresentable": "unrepresentable" in reads and unrepresentable(call.arguments),
-        "findings": _found([call.arguments, call.content]) if "findings" in reads and found is None else (),
-        "returned": _found(call.returned) if "returned" in reads and call.returned is not None else (),
-        "tainted": False,
-        "provenance": (),
-        "arguments_from_untrusted": False,
-        "untrusted_arguments": (),
-        "risk": 0,
-        "uncertainty": 0,
-        "justified": "justified" in reads and bool(call.justification),
-    }
-    attempt |= {name: percent if name in reads else 0 for name, percent in zip(_SPENT, call.spent, strict=True)}
-    if not reads.isdisjoint(ORIGIN):
-        attempt |= _origin(call.origin or UNSEEN, reads)
-    if not reads.isdisjoint(RISK):
-        risk = call.risk or UNWEIGHED
-        attempt["risk"] = risk.score if "risk" in reads else 0
-        attempt["uncertainty"] = risk.uncertainty if "uncertainty" in reads else 0
-    if found is not None:
-        attempt["findings"] = found.findings if "findings" in reads else ()
-        attempt["returned"] = found.returned if "returned" in reads else ()
-    if principal.on_behalf_of is not None and "on_behalf_of" in reads:
-        attempt["on_behalf_of"] = principal.on_behalf_of
-    if call.confidence is not None and "confidence" in reads:
-        attempt["confidence"] = call.confidence
-    return attempt
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the facts of a call are found out from. ``at``: the moment, in Unix seconds, of the clock in ``zone``."""
+
+    call: Call
+    principal: Principal
+    autonomy: str
+    state: LifecycleState
+    found: Found | None
+    at: float
+    zone: str
 
 
-def _origin(origin: Origin, reads: frozenset[str]) -> dict[str, Any]:
-    return {
-        "tainted": "tainted" in reads and origin.tainted,
-        "provenance": origin.provenance if "provenance" in reads else (),
-        "arguments_from_untrusted": "arguments_from_untrusted" in reads and origin.derived,
-        "untrusted_arguments": origin.arguments if "untrusted_arguments" in reads else (),
-    }
+def attempt_of(seen: Seen, part: Slice) -> dict[str, Any]:
+    """The context but for ``approved`` and the arguments: exactly the facts that policies of the slice read, so that
+    no other splits the memo or costs anything. A fact that the call does not have is left out. Raises ValueError where
+    a fact that is read cannot be known."""
+    return {name: value for name in part.facts if (value := FACTS[name](seen)) is not None}
+
+
+FACTS: Mapping[str, Callable[[Seen], Any]] = {
+    "autonomy": lambda seen: seen.autonomy,
+    "tier": lambda seen: seen.call.tier or tier_of(seen.principal),
+    "session": lambda seen: seen.principal.session,
+    "task": lambda seen: seen.principal.task or "",
+    "release": lambda seen: seen.principal.release,
+    "environment": lambda seen: "staging" if seen.state is LifecycleState.STAGING else "production",
+    "on_behalf_of": lambda seen: seen.principal.on_behalf_of,
+    "chain": lambda seen: seen.principal.chain,
+    "chain_depth": lambda seen: len(seen.principal.chain),
+    "hour": lambda seen: moment(seen.at, seen.zone)["hour"],
+    "weekday": lambda seen: moment(seen.at, seen.zone)["weekday"],
+    "date": lambda seen: moment(seen.at, seen.zone)["date"],
+    "confidence": lambda seen: seen.call.confidence,
+    "justified": lambda seen: bool(seen.call.justification),
+    "unrepresentable": lambda seen: unrepresentable(seen.call.arguments),
+    "findings": lambda seen: (
+        seen.found.findings if seen.found is not None else _found([seen.call.arguments, seen.call.content])
+    ),
+    "returned": lambda seen: (
+        seen.found.returned
+        if seen.found is not None
+        else ()
+        if seen.call.returned is None
+        else _found(seen.call.returned)
+    ),
+    "spent_calls": lambda seen: seen.call.spent[0],
+    "spent_tokens": lambda seen: seen.call.spent[1],
+    "spent_usd": lambda seen: seen.call.spent[2],
+    "tainted": lambda seen: (seen.call.origin or UNSEEN).tainted,
+    "provenance": lambda seen: (seen.call.origin or UNSEEN).provenance,
+    "arguments_from_untrusted": lambda seen: (seen.call.origin or UNSEEN).derived,
+    "untrusted_arguments": lambda seen: (seen.call.origin or UNSEEN).arguments,
+    "risk": lambda seen: (seen.call.risk or UNWEIGHED).score,
+    "uncertainty": lambda seen: (seen.call.risk or UNWEIGHED).uncertainty,
+}
+"""How each fact of ``facts.CONTEXT`` is found out, but for ``approved`` and the arguments."""
 
 
 def _found(value: Json) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from tenure.policy.model import Bundle, Rule, compile_bundle, in_scope
 from tenure.policy.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
 from tenure.policy.service import policies_of, version_files
 from tenure.telemetry import service as telemetry
+from tenure.telemetry.model import RecordedCall
 
 MAX_DAYS = 90
 SEQUENCE_DAYS = 7
@@ -67,7 +68,7 @@ def replay_candidate(
     since = world.clock() - timedelta(days=days)
     begun = time.perf_counter()
     calls = telemetry.recorded_calls(world, workspace, since, agent)
-    pasts = (read_past(call.id, call.time, call.agent, call.session, call.data) for call in calls)
+    pasts = (_past(call) for call in calls)
     found = replay(pasts, _known(world, workspace), bundle)
     return Replayed(bundle.version, since, found, time.perf_counter() - begun)
 
@@ -76,7 +77,7 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     """Decides one past call again, from exactly what it was decided from (R076). Raises Refused 404 for one that is
     not kept."""
     call = telemetry.recorded_call(world, workspace, call_id)
-    past = read_past(call.id, call.time, call.agent, call.session, call.data) if call else None
+    past = _past(call) if call else None
     if past is None:
         raise Refused(
             "unknown_call",
@@ -93,7 +94,7 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     if bundle is None:
         return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
     again = _after_all(world, workspace, past, agent, bundle)
-    who, at = principal_of(past, agent), past.at.timestamp()
+    who, at = principal_of(past, agent), past.moment
     rules = in_scope(past.call, who, agent, bundle, approved=past.approved, found=past.found, at=at)
     missing = "" if past.exact else "something was taken out of its arguments before they were kept"
     return Explained(past, agent, again, tuple(rules), missing)
@@ -107,13 +108,17 @@ def _after_all(world: World, workspace: str, past: Past, agent: AgentFact, bundl
     followed, known = Followed(bundle), _known(world, workspace)
     since = past.at - timedelta(days=SEQUENCE_DAYS)
     for call in telemetry.recorded_calls(world, workspace, since, agent.name):
-        before = read_past(call.id, call.time, call.agent, call.session, call.data)
+        before = _past(call)
         if before is None or before.id == past.id or before.at > past.at or before.by_standing:
             continue
         then = known(before.facts)
         if then is not None:
             after_all(followed, before, then, before.decided)
     return after_all(followed, past, agent, again)
+
+
+def _past(call: RecordedCall) -> Past | None:
+    return read_past(call.id, call.time, call.agent, call.session, call.data, call.release)
 
 
 def _bundle(world: World, workspace: str, version: str) -> Bundle | None:

@@ -20,25 +20,14 @@ from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import carry, leaves, lookup
 from tenure.policy.asking import Question, answer, ask, deny, unjustified
-from tenure.policy.cedar import (
-    ORIGIN,
-    RISK,
-    SCHEMA,
-    Rule,
-    Slice,
-    bags_json,
-    build_slice,
-    compile_rules,
-    entity_json,
-    mismatch,
-    schema,
-    uid_json,
-)
-from tenure.policy.context import SPENT, Found, attempt_of, memo_key
+from tenure.policy.cedar import ORIGIN, RISK, SCHEMA, Rule, compile_rules, schema
+from tenure.policy.context import SPENT, Found, Seen, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
+from tenure.policy.facts import changes_at
 from tenure.policy.oversight import stricter, unsure
 from tenure.policy.scopes import Index
 from tenure.policy.sequel import after, sequences_of
+from tenure.policy.slices import Slice, bags_json, build_slice, entity_json, mismatch, uid_json
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -67,7 +56,8 @@ from tenure.sequences.model import Sequences, is_sequence
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "leaves", "redactions", "withheld"]
+__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "changes_at", "leaves", "redactions"]
+__all__ += ["withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -107,6 +97,7 @@ class Bundle:
     are those over more than one call, None where there are none; ``decide`` does not ask them.
 
     ``ends``: Unix seconds at which a policy of it ends by itself, in order; what is left then is ``in_force``.
+    ``zone``: by whose clock any of them looks at the time, empty where none does.
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
     ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
     """
@@ -119,6 +110,7 @@ class Bundle:
     fail_open: frozenset[str] = frozenset()
     ends: tuple[float, ...] = ()
     sequences: Sequences | None = None
+    zone: str = ""
     memoise: bool = True
     sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
@@ -146,7 +138,8 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
     reads = frozenset(fact for rule in rules for fact in rule.reads.facts)
     fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
     version = bundle_version(files)
-    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences)
+    zone = next((rule.zone for rule in rules if rule.zone), "")
+    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences, zone)
 
 
 def in_force(bundle: Bundle, at: float) -> Bundle:
@@ -182,7 +175,7 @@ def decide(
     call. ``stale``: the Snapshot is older than allowed; only what a policy with ``@fail_mode("open")`` permits goes on,
     with the obligation ``fail_open`` to record it. ``found``: what was found in
     a call of the past, in place of looking into it. ``at``: the moment, in Unix seconds; left out, it is after the end
-    of every policy that ends. Never raises."""
+    of every policy that ends, and a policy that looks at the time denies. Never raises."""
     version = bundle.version if bundle else workspace.policy_version if workspace else ""
     if bundle is not None and bundle.ends:
         bundle = in_force(bundle, at)
@@ -198,7 +191,7 @@ def decide(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version
         )
     try:
-        decision = _judge(call, principal, agent, bundle, approved=approved, found=found)
+        decision = _judge(call, principal, agent, bundle, approved=approved, found=found, at=at)
     except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
         decision = deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
     if not stale:
@@ -235,7 +228,14 @@ def _standing(principal: Principal, agent: AgentFact | None, tripped: bool, vers
 
 
 def _judge(
-    call: Call, principal: Principal, agent: AgentFact, bundle: Bundle, *, approved: bool, found: Found | None
+    call: Call,
+    principal: Principal,
+    agent: AgentFact,
+    bundle: Bundle,
+    *,
+    approved: bool,
+    found: Found | None,
+    at: float,
 ) -> Decision:
     known = _known(bundle, agent)
     place = (call.kind, call.resource)
@@ -250,7 +250,7 @@ def _judge(
         return deny(DELEGATION, refused, bundle.version)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
-    attempt = attempt_of(call, principal, part, grant.autonomy.value, found)
+    attempt = attempt_of(Seen(call, principal, grant.autonomy.value, agent.state, found, at, part.zone), part)
     gives = () if part.precedents is None else tuple(sorted(path for path, _ in leaves(call.arguments)))
     unsure_at = call.confidence if call.confidence is not None and call.confidence < grant.ask_below else None
     key = memo_key((place, gives, unsure_at), approved, attempt, given) if bundle.memoise else None
@@ -259,7 +259,7 @@ def _judge(
     for path, _, bags in part.paths:
         if bags and path in given and not bags.intersection(carry(given[path])):
             return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
-    entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
+    entities = known.base.with_added_json_str(bags_json(given, part.bags)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
     question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives)
     decision = ask(question, bundle.version, approved, grant.autonomy)
@@ -331,7 +331,7 @@ def in_scope(
     out = []
     for rule in part.rules.values():
         alone = build_slice([rule])
-        attempt = attempt_of(call, principal, alone, grant.autonomy.value, found)
+        attempt = attempt_of(Seen(call, principal, grant.autonomy.value, agent.state, found, at, alone.zone), alone)
         question = Question(agent.name, action, (kind, call.resource), alone, entities, attempt)
         out.append((rule, bool(answer(question, approved, alone.precedents or alone.policies).rules)))
     return out

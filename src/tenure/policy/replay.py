@@ -55,6 +55,9 @@ class _Attributes(msgspec.Struct):
     origin: Origin | None = msgspec.field(name="tenure.origin", default=None)
     risk: Risk | None = msgspec.field(name="tenure.risk", default=None)
     justification: str = msgspec.field(name="tenure.justification", default="")
+    tier: str = msgspec.field(name="tenure.tier", default="")
+    task: str | None = msgspec.field(name="tenure.chain.task", default=None)
+    decided_at: float = msgspec.field(name="tenure.decided_at", default=0.0)
     error: str = msgspec.field(name="error.type", default="")
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
@@ -80,6 +83,14 @@ class Past:
     decided: Decision
     exact: bool
     failed: bool = False
+    task: str | None = None
+    decided_at: float = 0.0
+    release: str = ""
+
+    @property
+    def moment(self) -> float:
+        """When it was decided, in Unix seconds; when it began, where no policy asked for the time."""
+        return self.decided_at or self.at.timestamp()
 
     @property
     def by_standing(self) -> bool:
@@ -125,7 +136,9 @@ class Replay:
 _attributes = msgspec.json.Decoder(_Attributes)
 
 
-def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> Past | None:
+def read_past(  # noqa: PLR0917 (the parts of a recorded call)
+    ident: str, at: datetime, agent: str, session: str, data: str, release: str = ""
+) -> Past | None:
     """A recorded call; None for one whose attributes are not those of a decided call (an imported one)."""
     try:
         seen = _attributes.decode(data)
@@ -149,6 +162,7 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
             origin=seen.origin,
             risk=seen.risk,
             justification=seen.justification,
+            tier=seen.tier,
         ),
         on_behalf_of=seen.on_behalf_of,
         chain=seen.chain[:-1],
@@ -160,6 +174,9 @@ def read_past(ident: str, at: datetime, agent: str, session: str, data: str) -> 
         ),
         failed=bool(seen.error),
         exact=REDACTED not in raw,
+        task=seen.task,
+        decided_at=seen.decided_at,
+        release=release,
     )
 
 
@@ -185,12 +202,13 @@ def principal_of(past: Past, agent: AgentFact) -> Principal:
     return Principal(
         workspace=agent.workspace,
         agent=agent.name,
-        release=agent.release,
+        release=past.release or agent.release,
         instance="",
         session=past.session,
         credential_epoch=agent.credential_epoch,
         on_behalf_of=past.on_behalf_of,
         chain=past.chain,
+        task=past.task,
     )
 
 
@@ -205,7 +223,7 @@ def decide_again(past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
         approved=past.approved,
         breaker_tripped=False,
         found=past.found,
-        at=past.at.timestamp(),
+        at=past.moment,
     )
 
 

@@ -102,6 +102,7 @@ def start_instance(
             on_behalf_of=work.person,
             scopes=work.scopes,
             work=work.work,
+            started=True,
         )
         instance = Instance(
             id=ident,
@@ -160,6 +161,7 @@ def renew_token(world: World, actor: Actor, ident: str, ttl_s: int | None = None
             on_behalf_of=instance.on_behalf_of,
             scopes=instance.scopes,
             work=replace(OWN, task=instance.task),  # what an agent handed on is not renewed
+            started=True,
         )
         store.renewed(tx, ident, instance.credential_epoch, token.expires_at)
     return Renewed(token.token, now, token.expires_at)

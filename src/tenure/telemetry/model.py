@@ -67,6 +67,7 @@ class RecordedCall:
     agent: str
     session: str
     data: str
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

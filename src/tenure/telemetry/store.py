@@ -309,10 +309,10 @@ class TraceStore:
 
     def calls(self, where: Where, limit: int) -> list[RecordedCall]:
         """Decided calls that meet ``where``, by number, at most ``limit``; their attributes as the text they are."""
-        sql = f"""SELECT seq, id, time_us, agent, session, data FROM event
+        sql = f"""SELECT seq, id, time_us, agent, session, data, release FROM event
             WHERE type IN ('call.completed', 'call.refused') AND {where} ORDER BY seq LIMIT ?"""  # noqa: S608 (only our own column names)
         return [
-            RecordedCall(row[0], row[1], time_of(row[2]), row[3] or "", row[4] or "", row[5])
+            RecordedCall(row[0], row[1], time_of(row[2]), row[3] or "", row[4] or "", row[5], row[6] or "")
             for row in self._all(sql, [*where.values, limit])
         ]
 

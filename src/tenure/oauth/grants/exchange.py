@@ -126,6 +126,7 @@ def _handle(world: World, conn: Connection, request: TokenRequest) -> Answer:
         jkt=request.jkt,
         scopes=scopes,
         work=Work(work.chain, work.epochs, work.bounds, task),
+        started=same and parent is not None and parent.started,
         how={"grant_type": GRANT_TYPE, "subject": subject.name},
     )
     return Answer(made.token, ttl, " ".join(scopes), {"session": session, "issued_token_type": ACCESS_TOKEN})

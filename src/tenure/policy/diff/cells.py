@@ -18,20 +18,34 @@ from tenure.base.scan.rules import CLASSES
 from tenure.kernel.json import JsonObject
 from tenure.policy.arguments import lookup, segments
 from tenure.policy.diff.uses import Source, Uses
+from tenure.policy.facts import TIERS
 
 _STEP = Decimal("0.0001")
 _OTHER = "~another"
 _MAX_MEMBERS = 4
 _KINDS = {"longs": "a whole number", "decimals": "a number", "strings": "a text", "bools": "true or false"}
-TEXTS, FOUND = ("session", "on_behalf_of"), ("findings", "returned")
+TEXTS, FOUND = ("session", "on_behalf_of", "task", "release"), ("findings", "returned")
 NAMED, FLAGS = (
     ("chain", "provenance", "untrusted_arguments"),
-    ("unrepresentable", "tainted", "arguments_from_untrusted"),
+    ("unrepresentable", "tainted", "arguments_from_untrusted", "justified"),
 )
-NUMBERS = ("spent_calls", "spent_tokens", "spent_usd")
-GIVEN = ("approved", "autonomy")
-"""Not enumerated, and nothing is lost by it: how much a grant is watched over is the grant's, and an approved call is
-one that was held before."""
+SPENT = ("spent_calls", "spent_tokens", "spent_usd")
+_POINTS = (0, 100)
+NUMBERS: Mapping[str, tuple[int, int | None]] = {
+    "spent_calls": (0, None),
+    "spent_tokens": (0, None),
+    "spent_usd": (0, None),
+    "risk": _POINTS,
+    "uncertainty": _POINTS,
+    "confidence": _POINTS,
+    "chain_depth": (0, None),
+    "hour": (0, 23),
+    "weekday": (1, 7),
+}
+"""The facts that are whole numbers, and from what to what each can be."""
+GIVEN = ("approved", "autonomy", "environment")
+"""Not enumerated, and nothing is lost by it: how much a grant is watched over is the grant's, where an agent stands is
+the agent's, and an approved call is one that was held before."""
 
 
 class _Mark:
@@ -50,6 +64,10 @@ class Cell:
     words: str = ""
     low: Decimal | None = None
     high: Decimal | None = None
+
+
+ONE_OF = {"tier": tuple(Cell(tier, f"is {tier!r}") for tier in TIERS)}
+_TRUTH = (Cell(False, "is false"), Cell(True, "is true"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +104,22 @@ def dimension(source: Source, uses: Uses) -> Dimension:
         cells, wide = _texts(uses)
         return Dimension(source, (*absent, *cells), gap or wide)
     if name in NUMBERS:
-        return Dimension(source, tuple(_numbers(uses.numbers | {Decimal(0)}, whole=True, least=0)), gap)
-    if name in FLAGS:
-        return Dimension(source, (Cell(False, "is false"), Cell(True, "is true")), gap)
+        return Dimension(source, tuple(_ranged(name, uses)), gap)
+    if name in ONE_OF or name in FLAGS:
+        return Dimension(source, ONE_OF.get(name, _TRUTH), gap)
     if name in (*NAMED, *FOUND):
         sets, wide = _subsets(uses.members, found=name in FOUND)
         return Dimension(source, sets, gap or wide)
     return Dimension(source, (Cell(ABSENT, "as in any call"),), "cannot be set in a call that is made up")
+
+
+def _ranged(name: str, uses: Uses) -> list[Cell]:
+    """The cells of a fact that is a whole number from one value to another."""
+    least, most = NUMBERS[name]
+    bounds = uses.numbers | {Decimal(least)} | (set() if most is None else {Decimal(most)})
+    cells = _numbers({one for one in bounds if most is None or one <= most}, whole=True, least=least)
+    absent = [Cell(ABSENT, "not stated")] if name == "confidence" else []
+    return absent + [cell for cell in cells if most is None or cell.value <= most]
 
 
 def _argument(source: Source, uses: Uses, gap: str) -> Dimension:

@@ -16,12 +16,23 @@ from typing import Any, Literal
 
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
-from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal
+from tenure.kernel.values import (
+    Autonomy,
+    Call,
+    CallKind,
+    Decision,
+    Effect,
+    LifecycleState,
+    Origin,
+    Principal,
+    Risk,
+)
 from tenure.policy.cedar import Rule
 from tenure.policy.context import Found
-from tenure.policy.diff.cells import ABSENT, FOUND, GIVEN, NUMBERS, Dimension, arguments_of, count, dimension, readable
+from tenure.policy.diff.cells import ABSENT, FOUND, GIVEN, SPENT, Dimension, arguments_of, count, dimension, readable
 from tenure.policy.diff.uses import Source, shape_of, uses_of
 from tenure.policy.endings import NEVER
+from tenure.policy.facts import changes_at, moment
 from tenure.policy.model import ARGUMENTS, Bundle, decide, in_force, in_reach
 
 MAX_KINDS = 4_000
@@ -29,6 +40,8 @@ MAX_KINDS = 4_000
 MAX_CALLS = 60_000
 """Calls that are tried in all."""
 MAX_BOXES = 12
+_HOURS = 24 * 15
+"""In so many hours the clock shows each hour of each day of the week, also where it is put on or back."""
 ACTIONS = {CallKind.TOOL: "call_tool", CallKind.LLM: "call_model", CallKind.AGENT: "call_agent"}
 _OVER = frozenset({LifecycleState.REJECTED, LifecycleState.RETIRED})
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
@@ -121,6 +134,9 @@ def compare(before: Bundle, after: Bundle, agents: Sequence[AgentFact], at: floa
     gaps: dict[str, set[str]] = defaultdict(set)
     if before.fail_open != after.fail_open:
         gaps["calls while the control plane cannot be reached"].update(before.fail_open ^ after.fail_open)
+    if before.zone and after.zone and before.zone != after.zone:
+        whose = {rule.id for rule in (*before.rules, *after.rules) if rule.zone}
+        gaps[f"what {after.zone} in place of {before.zone} changes"].update(whose)
     before, after = in_force(before, at), in_force(after, at)
     if ends := {rule.id for rule in (*before.rules, *after.rules) if rule.ends != NEVER}:
         gaps["calls after a policy that ends by itself has ended"].update(ends)
@@ -187,7 +203,8 @@ def _likeness(pair: _Pair, rules: tuple[tuple[Rule, ...], tuple[Rule, ...]]) -> 
     facts = tuple((name, values.get(name, getattr(agent, name, None))) for name in sorted(shape.attributes))
     ids = tuple(tuple(rule.id for rule in side) for side in rules)
     whose = (agent.name if shape.agent else "", pair.resource if shape.resource else "")
-    return pair.kind, pair.grant, ids, facts, whose
+    where = any("environment" in rule.reads.facts for side in rules for rule in side)
+    return pair.kind, pair.grant, ids, facts, whose, where and agent.state is LifecycleState.STAGING
 
 
 def _tried(
@@ -222,7 +239,11 @@ def _tried(
             continue
         feasible.add(cells)
         out.calls += 1
-        first, second = (_outcome(decide(*asked[:2], pair.agent, None, one, found=asked[2], at=at)) for one in bundles)
+        facts = {name: value for (what, name), value in values.items() if what == "fact"}
+        first, second = (
+            _outcome(decide(*asked[:2], pair.agent, None, one, found=asked[2], at=_moment(facts, one.zone, at)))
+            for one in bundles
+        )
         if first.what != second.what:
             odd = ARGUMENTS in (*first.policies, *second.policies)  # refused for a type: worth a row of its own
             differing[first.what, second.what, odd][cells] = (first, second)
@@ -258,21 +279,60 @@ def _asked(pair: _Pair, values: Mapping[Source, Any]) -> tuple[Call, Principal, 
     origin = Origin(facts.get("tainted", derived), facts.get("provenance", ()), derived, untrusted)
     if (untrusted and not derived) or (derived and not origin.tainted):
         return None
-    spent = tuple(facts.get(name, 0) for name in NUMBERS)
+    spent = tuple(facts.get(name, 0) for name in SPENT)
+    chain = _chain(facts)
+    nobody = values.get(("fact", "on_behalf_of")) is ABSENT
+    if chain is None or (nobody and facts.get("tier") == "interactive"):
+        return None
     agent = pair.agent
     who = Principal(
         workspace=agent.workspace,
         agent=agent.name,
-        release=agent.release,
+        release=facts.get("release", agent.release),
         instance="",
         session=facts.get("session", ""),
         credential_epoch=agent.credential_epoch,
         on_behalf_of=facts.get("on_behalf_of"),
-        chain=facts.get("chain", ()),
+        chain=chain,
+        task=facts.get("task"),
     )
     found = Found(*(facts.get(name, ()) for name in FOUND))
-    call = Call("", pair.kind, pair.resource, arguments, spent=(spent[0], spent[1], spent[2]), origin=origin)
+    call = Call(
+        id="",
+        kind=pair.kind,
+        resource=pair.resource,
+        arguments=arguments,
+        spent=(spent[0], spent[1], spent[2]),
+        origin=origin,
+        risk=Risk(facts.get("risk", 0), facts.get("uncertainty", 0)),
+        justification="so" if facts.get("justified") else "",
+        confidence=facts.get("confidence"),
+        tier=facts.get("tier", ""),
+    )
     return call, who, found
+
+
+def _chain(facts: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The agents that handed the work on in a call of these facts, None where there can be no such call."""
+    named: tuple[str, ...] = facts.get("chain", ())
+    tier, depth = facts.get("tier"), facts.get("chain_depth")
+    if depth is None:
+        depth = len(named) if "chain" in facts else int(tier == "subagent")
+    elif "chain" in facts and (depth < len(named) or (depth and not named)):
+        return None
+    if tier is not None and (tier == "subagent") != (depth > 0):
+        return None
+    return (*named, *(f"~{number}" for number in range(len(named), depth)))
+
+
+def _moment(facts: Mapping[str, Any], zone: str, at: float) -> float:
+    """The first moment from ``at`` on at which the clock in ``zone`` shows the hour and the weekday of ``facts``."""
+    wanted = {name: facts[name] for name in ("hour", "weekday") if name in facts}
+    if not wanted or not zone:
+        return at
+    begin = changes_at(at if at != NEVER else 0.0)
+    hours = (begin + step * 3600 for step in range(_HOURS))
+    return next(one for one in hours if wanted.items() <= moment(one, zone).items())
 
 
 def _outcome(decision: Decision) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -95,7 +96,7 @@ def _again(example: Example, agents: dict[str, AgentFact], bundle: Bundle) -> De
     return decide(call, who, agent, None, bundle, found=found, at=_when(facts))
 
 
-def _when(facts: dict[str, Any]) -> float:
+def _when(facts: Mapping[str, Any]) -> float:
     """A moment at which the clock in Berlin shows what the example says."""
     for step in range(24 * 8 if {"hour", "weekday"} & facts.keys() else 1):
         then = datetime.fromtimestamp(AT, BERLIN) + timedelta(hours=step)

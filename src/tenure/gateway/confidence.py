@@ -32,5 +32,6 @@ def with_stated(headers: Mapping[str, str], stated: Json) -> Mapping[str, str]:
 
 
 def stated_of(call: Call) -> JsonObject:
-    """The attributes of an Event that tell of it."""
-    return {} if call.confidence is None else {"tenure.confidence": call.confidence}
+    """The attributes of an Event that tell of it, and of who stands behind the call."""
+    out: JsonObject = {"tenure.tier": call.tier} if call.tier else {}
+    return out if call.confidence is None else {**out, "tenure.confidence": call.confidence}

@@ -34,13 +34,14 @@ from tenure.gateway.risk.judge import Judge as RiskJudge
 from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
+from tenure.gateway.tier import tier
 from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of
 from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact, Snapshot
-from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal, tier_of
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Event, Principal
 from tenure.policy.model import (
     CREDENTIAL,
     DELEGATION,
@@ -57,8 +58,6 @@ from tenure.sequences.model import Watched
 _DEAD_CREDENTIAL_EVERY_S = 1.0
 _NOTHING_STOPPED = Standing()
 _NO_END = float("inf")
-TIER = "x-tenure-tier"
-"""The header by which a caller says that no person stands behind a call."""
 
 
 class Pipeline:
@@ -193,8 +192,8 @@ class Pipeline:
         # The second half of a UUIDv7 is 62 random bits and never all zero: as good a span id as another draw.
         place = (trace_id, call_id[16:], parent, end_user, content)
         confidence = percent(headers[CONFIDENCE]) if CONFIDENCE in headers else None
-        why, tier = of_headers(headers), tier_of(principal, headers.get(TIER, ""))
-        return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence, tier=tier)
+        why, who = of_headers(headers), tier(principal, headers)
+        return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence, tier=who)
 
     def judge(
         self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
@@ -280,10 +279,8 @@ class Pipeline:
         if person is not None and agent is not None and not reason:
             rule, reason = PERSON, delegation.forbidden(person, call, agent)
         if not reason and call.kind is CallKind.AGENT and len(principal.chain) >= self._depth:
-            rule, reason = (
-                DELEGATION,
-                f"The work was handed on {len(principal.chain)} times already, which is the most.",
-            )
+            reason = f"The work was handed on {len(principal.chain)} times already, which is the most."
+            rule = DELEGATION
         if not reason and call.kind is CallKind.AGENT and call.arguments.get("method") != "tasks/cancel":
             rule, reason = DEPENDENCY, self._breakers.held_by(call.resource, principal.workspace, snapshot)
         return Decision(Effect.DENY, reason, (rule,), (), decision.policy_version) if reason else decision
@@ -428,8 +425,6 @@ class Pipeline:
         if principal.handed_by is not None:
             facts |= delegation.link(call, principal)
         facts.update(verdict.known)
-        if call.tier:
-            facts["tenure.tier"] = call.tier
         if call.justification:
             facts["tenure.justification"] = call.justification
         self.risks.note(call, principal, verdict)

@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "notify replay ident": "{delivery}",
     "notify test name": "{destination}",
     "trace_id": "{trace}",
+    "other": "{trace}",
     "call_id": "{call}",
     "email": "{email}",
     "file": "{folder}/public.jwk",

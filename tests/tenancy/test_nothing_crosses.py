@@ -24,6 +24,7 @@ from tests.sim.tenants import FULL, MARK, Insider, Tenants, body_of, tenants, tw
 
 # What stands for the parameter after this piece of an address.
 AFTER = {
+    "against": "trace",
     "agents": "agent",
     "agents.keys": "thumbprint",  # what stands two pieces before, too
     "approvals": "approval",

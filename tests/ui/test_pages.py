@@ -358,3 +358,16 @@ def test_a_run_says_where_it_most_likely_went_wrong(person: httpx2.Client, conso
     assert "Nobody has judged this run." in words
     assert "The first failure of the run" in words
     assert re.search(rf'href="/traces/{trace}\?span=(\w+)#s-\1"', page.text)
+
+
+@pytest.mark.req("R084")
+def test_two_runs_stand_side_by_side(person: httpx2.Client, console: Console) -> None:
+    console.send(replace(held(system_clock(), {"n": 1}), type="call.completed", session="other", trace_id="5" * 32))
+    until(lambda: len(console.client.get("/v1/traces", dict, agent="clerk")["traces"]) > 1)
+    found = console.client.get("/v1/traces", dict, agent="clerk")["traces"]
+    one, other = (trace["trace_id"] for trace in found[:2])
+    assert f'href="/traces/{one}/against/{other}"' in person.get(f"/traces/{one}/against").text
+    page = person.get(f"/traces/{one}/against/{other}")
+    assert "They part at step 1" in text(page)
+    assert 'id="p-0"' in page.text
+    assert "They are the same, step for step" in text(person.get(f"/traces/{one}/against/{one}"))

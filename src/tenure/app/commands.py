@@ -14,6 +14,7 @@ from tenure.attribution import cli as attribution
 from tenure.audit import cli as audit
 from tenure.autonomy import cli as autonomy
 from tenure.breaker import cli as breaker
+from tenure.comparison import cli as comparison
 from tenure.credentials import cli as credentials
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     policy.register,
     telemetry.register,
     attribution.register,
+    comparison.register,
     audit.register,
     evaluation.register,
     identity.register,

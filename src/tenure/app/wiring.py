@@ -8,6 +8,7 @@ from tenure.audit.room import ROOM as AUDIT
 from tenure.autonomy.room import ROOM as AUTONOMY
 from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
+from tenure.comparison.room import ROOM as COMPARISON
 from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
@@ -53,4 +54,5 @@ ROOMS: tuple[Room, ...] = (
     TELEMETRY,
     EVALUATION,
     ATTRIBUTION,
+    COMPARISON,
 )

@@ -1,4 +1,4 @@
-"""Pages of traces: the list, one trace as a waterfall, and where a run that failed most likely went wrong."""
+"""Pages of traces: the list, one as a waterfall, where one went wrong, and two side by side."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tenure.ui.model import items
 from tenure.ui.talk import attributes
 
 RESETS = 200  # of an agent, the newest, among which those of a trace's trips are looked for
+PAIRS = 200  # on one page of a comparison
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -68,6 +69,27 @@ async def blame(request: Request, trace_id: str) -> Response:
     api = api_of(request)
     around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}/blame", limit=10))
     return render(request, "blame.html", frame=around, blame=answer)
+
+
+@router.get("/traces/{trace_id}/against")
+async def against(request: Request, trace_id: str) -> Response:
+    """Which run to lay beside this one: the latest of its agent."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}"))
+    agent = next((span["agent"] for span in items(answer, "spans") if span.get("agent")), None)
+    found = await api.get("/v1/traces", agent=agent, limit=50)
+    others = [one for one in items(found, "traces") if one["trace_id"] != trace_id]
+    return render(request, "against.html", frame=around, trace_id=trace_id, others=others)
+
+
+@router.get("/traces/{trace_id}/against/{other}")
+async def compare(request: Request, trace_id: str, other: str, start: int = 0) -> Response:
+    """Two runs side by side: where they part, and why."""
+    api = api_of(request)
+    around, found = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}/against/{other}"))
+    start = max(0, start)
+    pairs = list(enumerate(found["pairs"]))[start : start + PAIRS]
+    return render(request, "compare.html", frame=around, found=found, pairs=pairs, start=start, most=PAIRS)
 
 
 def _failed(spans: list[JsonObject]) -> bool:

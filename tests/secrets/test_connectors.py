@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+from tenure.base import durable, events
 from tenure.base.db import metadata
 from tenure.base.room import World
 from tenure.base.sealing import Box
@@ -17,14 +20,18 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.snapshot import SecretFact
 from tenure.kernel.values import PEOPLE, Actor, LifecycleState
 from tenure.registry import service as registry
-from tenure.secrets import connectors, service
-from tenure.secrets.model import Connector
+from tenure.secrets import connectors, endings, service
+from tenure.secrets.endings import Outcome
+from tenure.secrets.flow import REVOKE
+from tenure.secrets.model import Connector, Ending
 from tests.sim.clock import FakeClock
 from tests.sim.consent_upstream import CLIENT, SECRET, ConsentUpstream
 from tests.sim.manifests import manifest
 
 ANN, BOB = (Actor("default", f"person:{name}@example.com", PEOPLE) for name in ("ann", "bob"))
 ANNS, BOBS = ("default/crm/ann@example.com", "default/crm/bob@example.com")
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +93,85 @@ def test_a_person_lets_agents_in_and_out_again(crm: World, upstream: ConsentUpst
     assert {key: upstream.whoami(token) for key, token in tokens.items()} == {ANNS: "ann", BOBS: "bob"}
     (one, mine), *_ = connectors.find(crm, ANN)
     assert (one.name, mine and mine.email) == ("crm", "ann@example.com")
-    connectors.disconnect(crm, ANN, "crm")
+    assert connectors.disconnect(crm, ANN, "crm") == Outcome("revoked")
+    assert upstream.whoami(tokens[ANNS]) is None, "revoked there, too"
     assert set(_tokens(crm)) == {BOBS}
     with pytest.raises(Refused, match="not let agents in"):
         connectors.disconnect(crm, ANN, "crm")
     connectors.remove(crm, ANN, "crm")
     assert _tokens(crm) == {}
+    assert upstream.whoami(tokens[BOBS]) == "bob", "nobody waited for it"
+    assert durable.run_due(crm, REVOKE, "a test") == 1
+    assert upstream.whoami(tokens[BOBS]) is None
     with crm.read() as conn:
         names = [row.name for row in conn.execute(sa.select(metadata.tables["secret_version"].c.name))]
     assert names == ["crm-client"]
+
+
+@pytest.mark.req("R041")
+@pytest.mark.parametrize("returns", [True, False])
+def test_an_upstream_that_does_not_answer_is_asked_again_to_revoke(
+    crm: World, upstream: ConsentUpstream, clock: FakeClock, *, returns: bool
+) -> None:
+    _connect(crm, upstream, ANN)
+    token = _tokens(crm)[ANNS]
+    upstream.behave(down=True)
+    outcome = connectors.disconnect(crm, ANN, "crm")
+    assert outcome.upstream == "pending"
+    assert "does not answer" in outcome.problem
+    assert _tokens(crm) == {}, "agents are let in no longer all the same"
+    assert durable.run_due(crm, REVOKE, "a test") == 0, "not at once"
+    waited = 0.0
+    upstream.behave(down=not returns)
+    while not _ends(crm):
+        clock.advance(600)
+        waited += 600
+        durable.run_due(crm, REVOKE, "a test")
+    assert waited < 86_400
+    kind, data = _ends(crm)[0]
+    assert (kind, data["person"]) == ("connector.revoked" if returns else "connector.not_revoked", "ann@example.com")
+    assert data["attempts"] == (2 if returns else 8)
+    upstream.behave(down=False)
+    assert (upstream.whoami(token) is None) == returns
+    assert token not in str(_ends(crm))
+
+
+def test_an_upstream_that_names_no_place_for_it_is_told_of_in_the_answer(crm: World, upstream: ConsentUpstream) -> None:
+    upstream.behave(revokes=False)
+    try:
+        _connect(crm, upstream, ANN)
+        outcome = connectors.disconnect(crm, ANN, "crm")
+    finally:
+        upstream.behave(revokes=True)
+    assert outcome.upstream == "not_revoked"
+    assert "names no place where tokens are revoked" in outcome.problem
+    ((kind, data),) = _ends(crm)
+    assert (kind, data["problem"]) == ("connector.not_revoked", outcome.problem)
+
+
+def test_metadata_are_looked_for_under_every_beginning_of_the_endpoints() -> None:
+    ending = Ending(
+        "1", "w", "c", "e", "https://a.example/authorize", "https://t.example/oauth2/default/v1/token", "", "", 0, NOW
+    )
+    assert list(endings._places(ending)) == [
+        "https://t.example/.well-known/oauth-authorization-server",
+        "https://t.example/.well-known/openid-configuration",
+        "https://t.example/.well-known/oauth-authorization-server/oauth2",
+        "https://t.example/oauth2/.well-known/openid-configuration",
+        "https://t.example/.well-known/oauth-authorization-server/oauth2/default",
+        "https://t.example/oauth2/default/.well-known/openid-configuration",
+        "https://t.example/.well-known/oauth-authorization-server/oauth2/default/v1",
+        "https://t.example/oauth2/default/v1/.well-known/openid-configuration",
+        "https://a.example/.well-known/oauth-authorization-server",
+        "https://a.example/.well-known/openid-configuration",
+    ]
+
+
+def _ends(world: World) -> list[tuple[str, dict[str, Any]]]:
+    """The Events of how revocations at an upstream ended."""
+    with world.read() as conn:
+        found = [one.event for one in events.read(conn, 0)]
+    return [(one.type, dict(one.data)) for one in found if one.type.endswith("revoked")]
 
 
 @pytest.mark.req("R041")

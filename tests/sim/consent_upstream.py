@@ -21,12 +21,12 @@ CLIENT, SECRET = "tenure", "client-canary-secret"
 CODES: dict[str, dict[str, str]] = {}
 REFRESH: dict[str, str] = {}
 ACCESS: dict[str, str] = {}
-SETTINGS: dict[str, Any] = {"life": 3600, "down": False}
+SETTINGS: dict[str, Any] = {"life": 3600, "down": False, "revokes": True}
 LOCK = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``/authorize``, ``/token``, ``/whoami``; ``PUT /_settings`` changes how it behaves."""
+    """``/authorize``, ``/token``, ``/revoke``, ``/whoami``, its metadata; ``PUT /_settings`` changes how it behaves."""
 
     protocol_version = "HTTP/1.1"
 
@@ -52,6 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             CODES[code] = {**query, "user": query.get("user", "ann")}
             back = urlencode({"code": code, "state": query["state"]})
             self._answer(302, {}, location=f"{query['redirect_uri']}?{back}")
+        elif parts.path.startswith("/.well-known/oauth-authorization-server"):
+            here = f"http://{self.headers['host']}"
+            more = {"revocation_endpoint": f"{here}/revoke"} if SETTINGS["revokes"] else {}
+            self._answer(503 if SETTINGS["down"] else 200, {"issuer": here, "token_endpoint": f"{here}/token", **more})
         else:
             token = str(self.headers.get("authorization", "")).removeprefix("Bearer ")
             self._answer(200 if token in ACCESS else 401, {"user": ACCESS.get(token)})
@@ -71,6 +75,11 @@ class Handler(BaseHTTPRequestHandler):
         with LOCK:
             if SETTINGS["down"]:
                 self._answer(503, {"error": "temporarily_unavailable"})
+                return
+            if self.path == "/revoke":
+                known = REFRESH if form["token_type_hint"] == "refresh_token" else ACCESS
+                known.pop(form["token"], None)
+                self._answer(200 if self.headers.get("authorization") == basic else 401, {})
                 return
             user = self._granted(form) if self.headers.get("authorization") == basic else None
             if user is None:
@@ -102,7 +111,7 @@ class ConsentUpstream(Process):
         super().__init__(["tests.sim.consent_upstream"])
 
     def behave(self, **settings: Any) -> None:
-        """``life`` of tokens in seconds, ``down``, ``forget``."""
+        """``life`` of tokens in seconds, ``down``, ``forget``, ``revokes``: whether it says where."""
         httpx2.put(f"{self.url}/_settings", json=settings, trust_env=False).raise_for_status()
 
     def consent(self, url: str, user: str) -> dict[str, str]:

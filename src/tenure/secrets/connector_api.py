@@ -65,6 +65,14 @@ class GoneOut(BaseModel):
     name: str
 
 
+class DisconnectedOut(GoneOut):
+    """``upstream``: what became of the tokens there: ``revoked``; ``pending``, it is asked again by itself; or
+    ``not_revoked``, they are good there until they expire. ``problem`` says why."""
+
+    upstream: str
+    problem: str
+
+
 def _connector(one: Connector, held: Held | None) -> ConnectorOut:
     return ConnectorOut(
         name=one.name,
@@ -119,7 +127,7 @@ def finish(connector: str, body: FinishIn, response: Response, world: TheWorld, 
 
 
 @router.delete("/v1/connectors/{connector}/mine")
-def disconnect(connector: str, world: TheWorld, actor: TheActor) -> GoneOut:
-    """Forgets the asking person's tokens."""
-    connectors.disconnect(world, actor, connector)
-    return GoneOut(name=connector)
+def disconnect(connector: str, world: TheWorld, actor: TheActor) -> DisconnectedOut:
+    """Forgets the asking person's tokens, and has the upstream revoke them (RFC 7009)."""
+    done = connectors.disconnect(world, actor, connector)
+    return DisconnectedOut(name=connector, upstream=done.upstream, problem=done.problem)

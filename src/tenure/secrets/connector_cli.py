@@ -17,6 +17,13 @@ Name = Annotated[str, typer.Argument(help="The connector's name.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
+_THERE = {
+    "revoked": "the upstream has revoked your tokens",
+    "pending": "the upstream has not revoked your tokens yet, and is asked again",
+    "not_revoked": "the upstream has not revoked your tokens: they are good there until they expire",
+}
+
+
 def _at(name: str) -> str:
     return f"/v1/connectors/{quote(name, safe='')}"
 
@@ -77,7 +84,13 @@ def remove(name: Name, *, yes: Yes = False, as_json: Json = False) -> None:
 @handle_errors
 def disconnect(name: Name, *, yes: Yes = False, as_json: Json = False) -> None:
     """Let agents in no longer, for yourself."""
-    confirm(f"Your tokens of {name} are forgotten.", yes)
+    confirm(f"Your tokens of {name} are forgotten, and it is asked to revoke them.", yes)
     with connect() as client:
         done = client.request("DELETE", f"{_at(name)}/mine", dict[str, Any])
-    emit(done, as_json, lambda: console.print(f"agents are not let in at {name} for you any more", markup=False))
+
+    def render() -> None:
+        console.print(f"agents are not let in at {name} for you any more; {_THERE[done['upstream']]}", markup=False)
+        if done["problem"]:
+            console.print(done["problem"], markup=False)
+
+    emit(done, as_json, render)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.secrets.model import Connector, Held
+from tenure.secrets.model import Connector, Ending, Held
 
 connector_table = sa.Table(
     "connector",
@@ -51,6 +51,21 @@ begun_table = sa.Table(
     sa.Column("binding", sa.String(64), nullable=False),
     sa.Column("verifier", sa.String(128), nullable=False),
     sa.Column("until", UtcTime, nullable=False),
+)
+
+ending_table = sa.Table(
+    "connector_ending",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("workspace", sa.String(63), nullable=False),
+    sa.Column("connector", sa.String(63), nullable=False),
+    sa.Column("email", sa.String(254), nullable=False),
+    sa.Column("authorize_url", sa.Text, nullable=False),
+    sa.Column("token_url", sa.Text, nullable=False),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("client_secret", sa.String(63), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", UtcTime, nullable=False),
 )
 
 _H = held_table.c
@@ -150,3 +165,32 @@ def take_begun(connection: Connection, state: str, now: datetime) -> BegunAt | N
 def drop_begun(connection: Connection, now: datetime) -> None:
     """Forgets consents whose time is over."""
     connection.execute(sa.delete(begun_table).where(begun_table.c.until <= now))
+
+
+def add_ending(connection: Connection, ending: Ending) -> None:
+    """Keeps that an upstream is to be asked to revoke a person's tokens."""
+    values = {column.name: getattr(ending, column.name) for column in ending_table.columns}
+    connection.execute(sa.insert(ending_table).values(**values))
+
+
+def ending(connection: Connection, ident: str) -> Ending | None:
+    """One of them."""
+    row = connection.execute(sa.select(ending_table).where(ending_table.c.id == ident)).first()
+    return None if row is None else Ending(**row._mapping)
+
+
+def endings_due(connection: Connection, now: datetime) -> list[str]:
+    """The ids of those whose time has come."""
+    query = sa.select(ending_table.c.id).where(ending_table.c.due_at <= now).order_by(ending_table.c.due_at)
+    return list(connection.execute(query.limit(20)).scalars())
+
+
+def put_off(connection: Connection, ident: str, attempts: int, due_at: datetime) -> None:
+    """Has the upstream asked again later."""
+    statement = sa.update(ending_table).where(ending_table.c.id == ident)
+    connection.execute(statement.values(attempts=attempts, due_at=due_at))
+
+
+def remove_ending(connection: Connection, ident: str) -> bool:
+    """Forgets it; whether it was there."""
+    return connection.execute(sa.delete(ending_table).where(ending_table.c.id == ident)).rowcount > 0

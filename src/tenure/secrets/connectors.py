@@ -10,27 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-import httpx2
 from sqlalchemy.engine import Connection
 
-from tenure.base import events, log
+from tenure.base import log
 from tenure.base.access import permit
 from tenure.base.bounds import read_bounds
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event, Status
+from tenure.kernel.values import Actor
 from tenure.secrets import connector_store as places
-from tenure.secrets import sealing, store
+from tenure.secrets import endings, sealing, store
+from tenure.secrets.endings import Outcome
 from tenure.secrets.model import Connector, Held, check_name, check_value, wipe
+from tenure.secrets.upstream import ask, is_safe, tell
 
 LIFE = timedelta(minutes=10)
 _OVERLAP = timedelta(minutes=1)
 _PERSON = "person:"
 _SELF = "system:secrets"
-_MAX_ANSWER = 1 << 20
 _log = log.get("secrets")
 
 
@@ -55,7 +54,7 @@ def put(world: World, actor: Actor, connector: Connector) -> Connector:
     permit(actor, "secrets:manage")
     check_name(connector.name)
     for url in (connector.authorize_url, connector.token_url):
-        if not _is_safe(url):
+        if not is_safe(url):
             raise Refused("insecure_address", f"{url[:200]} is not an https address.", status=422)
     bounds = read_bounds(connector.hosts)
     kept = replace(connector, workspace=actor.workspace, hosts=bounds.hosts, set_at=world.clock(), set_by=actor.name)
@@ -64,19 +63,21 @@ def put(world: World, actor: Actor, connector: Connector) -> Connector:
             text = f"There is no secret {connector.client_secret}, the client's."
             raise Refused("unknown_secret", text, fix="Keep it first: tenure secrets put", status=422)
         places.put_connector(tx, kept)
-        _tell(tx, kept.workspace, actor.name, world.clock(), "connector.put", {"connector": kept.name})
+        tell(tx, kept.workspace, actor.name, world.clock(), "connector.put", {"connector": kept.name})
     return kept
 
 
 def remove(world: World, actor: Actor, name: str) -> None:
-    """Forgets a connector and every token that was got by it. Raises Refused (403, 404)."""
+    """Forgets a connector and every token that was got by it, which the upstream is asked to revoke soon after. Raises
+    Refused (403, 404)."""
     permit(actor, "secrets:manage")
     with world.begin() as tx:
-        _the_connector(tx, actor.workspace, name)
+        connector = _the_connector(tx, actor.workspace, name)
         for one in places.held(tx, actor.workspace, connector=name):
+            endings.keep(world, tx, connector, one, world.clock())
             _drop(tx, one)
         places.remove_connector(tx, actor.workspace, name)
-        _tell(tx, actor.workspace, actor.name, world.clock(), "connector.removed", {"connector": name})
+        tell(tx, actor.workspace, actor.name, world.clock(), "connector.removed", {"connector": name})
 
 
 def begin(world: World, actor: Actor, name: str) -> Begun:
@@ -127,12 +128,12 @@ def finish(world: World, actor: Actor, name: str, *, code: str, state: str, bind
         "redirect_uri": redirect_uri(world, name),
         "code_verifier": begun.verifier,
     }
-    told = _ask(world, connector, asked)
+    told = ask(world, connector, asked)
     with world.begin() as tx:
         store.alone(tx)
         known = places.one(tx, actor.workspace, name, begun.email)
         held = _keep(world, tx, known or Held(actor.workspace, name, begun.email, 0, now), told, "")
-        _tell(tx, actor.workspace, actor.name, now, "connector.connected", {"connector": name, "person": begun.email})
+        tell(tx, actor.workspace, actor.name, now, "connector.connected", {"connector": name, "person": begun.email})
     return held
 
 
@@ -141,16 +142,20 @@ def _not_begun() -> Refused:
     return Refused("not_begun_here", text, fix="Begin again from the page of connectors.", status=403)
 
 
-def disconnect(world: World, actor: Actor, name: str) -> None:
-    """Forgets the asking person's tokens: agents are not let in for them any more. Raises Refused (403, 404)."""
+def disconnect(world: World, actor: Actor, name: str) -> Outcome:
+    """Agents are not let in for the asking person any more: gateways forget their tokens, and the upstream is asked to
+    revoke them. Says whether it did. Raises Refused (403, 404)."""
     permit(actor, "connectors:use")
     with world.begin() as tx:
+        connector = _the_connector(tx, actor.workspace, name)
         held = places.one(tx, actor.workspace, name, _email(actor))
         if held is None:
             raise Refused("not_connected", f"You have not let agents in at {name[:63]}.", status=404)
+        ending = endings.keep(world, tx, connector, held, world.clock() + endings.INLINE)
         _drop(tx, held)
         facts = {"connector": name, "person": held.email}
-        _tell(tx, actor.workspace, actor.name, world.clock(), "connector.disconnected", facts)
+        tell(tx, actor.workspace, actor.name, world.clock(), "connector.disconnected", facts)
+    return endings.attempt(world, ending)
 
 
 # -- refreshing -----------------------------------------------------------------------------------------------------
@@ -177,7 +182,7 @@ def refresh(world: World, key: str) -> bool:
         return False
     (token,) = values.values()
     try:
-        told = _ask(world, found[0], {"grant_type": "refresh_token", "refresh_token": token.decode()})
+        told = ask(world, found[0], {"grant_type": "refresh_token", "refresh_token": token.decode()})
         problem = ""
     except Refused:
         told, problem = {}, "the upstream does not take the refresh token any more"
@@ -193,7 +198,7 @@ def refresh(world: World, key: str) -> bool:
             return False  # connected anew or disconnected meanwhile
         _keep(world, tx, held, told, problem)
         kind = "connector.lost" if problem else "connector.refreshed"
-        _tell(tx, workspace, _SELF, world.clock(), kind, {"connector": name, "person": email})
+        tell(tx, workspace, _SELF, world.clock(), kind, {"connector": name, "person": email})
     return True
 
 
@@ -232,46 +237,6 @@ def _keep(world: World, tx: Connection, held: Held, told: Mapping[str, Any], pro
     return kept
 
 
-def _ask(world: World, connector: Connector, form: Mapping[str, str]) -> dict[str, Any]:
-    """The answer of a token endpoint (RFC 6749 section 5.1). Raises Refused when it says no, Failed when it does not
-    answer or tells nonsense. What it says is not repeated: it may hold a token."""
-    where = urlsplit(connector.token_url).netloc
-    more: dict[str, Any] = {}
-    body = {**form, "client_id": connector.client_id}
-    if connector.client_secret:
-        more["auth"] = (connector.client_id, _client_secret(world, connector))
-    try:
-        with httpx2.Client(timeout=10, trust_env=False, follow_redirects=False) as client:
-            answer = client.post(connector.token_url, data=body, headers={"accept": "application/json"}, **more)
-        told = answer.json() if len(answer.content) <= _MAX_ANSWER else None
-    except (httpx2.HTTPError, ValueError):
-        raise Failed("upstream_unavailable", f"{where} does not answer.", retry=True) from None
-    if answer.status_code in (400, 401):
-        raise Refused("not_granted", f"{where} does not grant this.", fix="Connect again.", status=422)
-    found: dict[str, Any] = told if isinstance(told, dict) else {}
-    bearer = isinstance(found.get("access_token"), str) and str(found.get("token_type", "")).lower() == "bearer"
-    if answer.status_code != 200 or not bearer:
-        raise Failed("upstream_unavailable", f"{where} answered {answer.status_code} without a token.", retry=True)
-    return found
-
-
-def _client_secret(world: World, connector: Connector) -> str:
-    with world.read() as conn:
-        secret = next(iter(store.find(conn, connector.workspace, connector.client_secret)), None)
-        kept = store.versions(conn, [(connector.workspace, connector.client_secret)])
-    current = [one for one in kept.items() if secret is not None and one[0][2] == secret.version]
-    if secret is None or not current or not secret.bounds.send_to(connector.token_url):
-        text = f"The secret {connector.client_secret} may not be sent to {urlsplit(connector.token_url).netloc}."
-        raise Failed("secret_misplaced", text, status=409)
-    values = sealing.opened_by_mark(world, current)
-    try:
-        return next(iter(values.values())).decode()
-    except StopIteration:
-        raise Failed("secret_damaged", "The client's secret cannot be opened.") from None
-    finally:
-        wipe(*values.values())
-
-
 def _drop(tx: Connection, held: Held) -> None:
     for name in (held.name, held.refresh_name):
         store.remove(tx, held.workspace, name)
@@ -292,18 +257,3 @@ def _email(actor: Actor) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _is_safe(url: str) -> bool:
-    parts = urlsplit(url)
-    here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and here))
-
-
-def _tell(  # noqa: PLR0917 (the facts of one Event)
-    tx: Connection, workspace: str, actor: str, now: datetime, kind: str, data: Mapping[str, Any]
-) -> None:
-    event = Event(
-        id=new_id(), type=kind, time=now, workspace=workspace, actor=actor, status=Status.FLAGGED, data=dict(data)
-    )
-    events.append(tx, [event])

@@ -1,9 +1,10 @@
-"""Housekeeping: data keys under the newest key, and versions whose overlap is over."""
+"""Housekeeping: data keys under the newest key, and versions whose overlap is over, and tokens that an
+upstream is still to revoke."""
 
 from __future__ import annotations
 
 from tenure.base.room import Flow, World
-from tenure.secrets import connectors, rewrap, service
+from tenure.secrets import connectors, endings, rewrap, service
 
 
 def _rewrap(world: World, _key: str) -> bool:
@@ -17,3 +18,4 @@ def _outdate(world: World, _key: str) -> bool:
 REFRESH = Flow("secrets.refresh", connectors.due, connectors.refresh, every=1.0)
 REWRAP = Flow("secrets.rewrap", lambda _connection, _now: ("keys",), _rewrap, every=2.0)
 OUTDATE = Flow("secrets.outdate", service.outdated, _outdate, every=2.0)
+REVOKE = Flow("secrets.revoke", endings.due, endings.step, every=2.0)

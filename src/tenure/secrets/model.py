@@ -87,6 +87,28 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """Tokens that nobody is let in by any more, and that an upstream is still to revoke; how often it was asked, and
+    when it is asked next. What is needed for that is kept here: the connector may be gone."""
+
+    id: str
+    workspace: str
+    connector: str
+    email: str
+    authorize_url: str
+    token_url: str
+    client_id: str
+    client_secret: str
+    attempts: int
+    due_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The name that the tokens are kept under."""
+        return f"ending/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Sealed:
     """A value as it is kept: encrypted with a data key of its own, which is wrapped by the key ``kek`` names."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure.base.room import Room, World
 from tenure.secrets import keys, service
 from tenure.secrets.api import router
-from tenure.secrets.flow import OUTDATE, REFRESH, REWRAP
+from tenure.secrets.flow import OUTDATE, REFRESH, REVOKE, REWRAP
 from tenure.secrets.react import CONSUMER
 
 
@@ -26,13 +26,17 @@ ROOM = Room(
         "connector.removed": "A connector was forgotten, with every token that was got by it; data: connector",
         "connector.connected": "A person lets agents in that work for them; data: connector, person",
         "connector.disconnected": "A person lets them in no longer; data: connector, person",
+        "connector.revoked": "The upstream has revoked the tokens of a person who lets agents in no longer; data: "
+        "connector, person, attempts",
+        "connector.not_revoked": "The upstream could not be had to revoke them: they are good there until they expire; "
+        "data: connector, person, problem, attempts",
         "connector.refreshed": "A person's token was refreshed; data: connector, person",
         "connector.lost": "An upstream does not take a person's refresh token any more; data: connector, person",
         "secret.key.rotated": "There is a new key that data keys are wrapped by; data: key (its name)",
     },
     router=router,
     consumers=(CONSUMER,),
-    flows=(REWRAP, OUTDATE, REFRESH),
+    flows=(REWRAP, OUTDATE, REFRESH, REVOKE),
     vet=service.vet,
     start=_start,
 )

@@ -71,6 +71,8 @@ _PLAIN = {
     "connector.connected": "lets agents in at an upstream",
     "connector.disconnected": "lets agents in at an upstream no longer",
     "connector.lost": "must let agents in at an upstream anew",
+    "connector.revoked": "an upstream revoked a person's tokens",
+    "connector.not_revoked": "an upstream did not revoke a person's tokens",
     "connector.put": "a connector was set up",
     "connector.refreshed": "a person's token at an upstream was refreshed",
     "connector.removed": "a connector was removed with all its tokens",

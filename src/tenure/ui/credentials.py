@@ -76,11 +76,11 @@ async def remove(request: Request, name: str) -> Response:
 
 
 @router.get("/connectors")
-async def connectors(request: Request, name: str = "", done: str = "") -> Response:
+async def connectors(request: Request, name: str = "", done: str = "", there: str = "") -> Response:
     """Where the person has let agents in, and where they can; ``name``: the one that a refused call has pointed to."""
     api = api_of(request)
     around, found = await asyncio.gather(frame(api), api.get("/v1/connectors"))
-    return render(request, "connectors.html", frame=around, connectors=items(found), name=name, done=done)
+    return render(request, "connectors.html", frame=around, connectors=items(found), name=name, done=done, there=there)
 
 
 @router.get("/connectors/{name}/connect")
@@ -115,5 +115,6 @@ async def finish(request: Request, name: str, code: str = "", state: str = "") -
 async def disconnect(request: Request, name: str) -> Response:
     """Lets agents in no longer."""
     await form(request)
-    await api_of(request).delete(f"{_at('connectors', name)}/mine")
-    return go(request, "/connectors?done=disconnected")
+    done = await api_of(request).delete(f"{_at('connectors', name)}/mine")
+    there = str(done["upstream"]) if isinstance(done, dict) else ""
+    return go(request, f"/connectors?{urlencode({'done': 'disconnected', 'there': there})}")

@@ -89,6 +89,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "connector.connected": ("lets agents in at an upstream", ""),
     "connector.disconnected": ("lets agents in at an upstream no longer", ""),
     "connector.lost": ("must let agents in anew", "the upstream takes the refresh token no more"),
+    "connector.revoked": ("had an upstream revoke a person's tokens", ""),
+    "connector.not_revoked": ("could not have an upstream revoke a person's tokens", "they are good there yet"),
     "connector.put": ("set up how people let agents in at an upstream", ""),
     "connector.refreshed": ("has a fresh token at an upstream", ""),
     "connector.removed": ("removed a connector", "every token that was got by it is forgotten"),

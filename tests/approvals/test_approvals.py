@@ -57,6 +57,7 @@ def _held(world: World, ident: str = "a1", **more: Any) -> None:
         "arguments": {"amount": 500},
         "reason": "Large refunds need a person.",
         "policies": ["limit"],
+        "grounds": "sha256:g",
         "notes": ["amount: stands in what mail/read gave"],
         "justification": "The customer asked for it.",
     }
@@ -83,11 +84,11 @@ def test_a_held_call_is_approved_and_used_by_exactly_one_call(world: World, oper
     _held(world)  # told twice
     assert len(service.find(world, "default")) == 1
     fact = _fact(world)
-    assert (fact.state, fact.resource, fact.digest, fact.policy_version) == (
+    assert (fact.state, fact.resource, fact.digest, fact.grounds) == (
         "pending",
         "shop/refund",
         "sha256:d",
-        "sha256:p",
+        "sha256:g",
     )
     clock.advance(20)
     decided = service.decide(world, operator, "a1", True, "agreed with the customer")

@@ -34,6 +34,7 @@ def _held(world: World, ident: str, arguments: dict[str, Any], **more: Any) -> s
         "arguments": arguments,
         "reason": "Refunds need a person.",
         "policies": ["limit"],
+        "grounds": more.pop("grounds", "sha256:g"),
     }
     told: dict[str, Any] = {"agent": "clerk", "release": "sha256:r", "policy_version": "sha256:p"}
     event = Event(ident, "approval.requested", world.clock(), "default", "agent:clerk", data=data, **(told | more))
@@ -49,7 +50,7 @@ def test_alike_calls_are_shown_by_what_differs(world: World, clock: FakeClock) -
     _held(world, "a2", {"amount": "5", "customer": {"id": "c1"}, "note": None, "tags": [], "a.b": 1})
     _held(world, "other-agent", {"amount": 5}, agent="otter")
     _held(world, "other-release", {"amount": 5}, release="sha256:s")
-    _held(world, "other-policies", {"amount": 5}, policy_version="sha256:q")
+    _held(world, "other-policies", {"amount": 5}, grounds="sha256:q")
     first, *others = service.waiting(world, "default")
     assert [call.id for call in first.calls] == ["a1", "a2"]
     assert first.same == (("customer.id", '"c1"'), ("note", "null"), ("tags", "[]"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -115,17 +116,59 @@ def test_an_agent_suspended_while_it_waits_is_refused(house: Any) -> None:
             waiting.result(60)
 
 
-def test_an_approval_under_another_policy_version_is_not_used(house: Any) -> None:
+def test_an_approval_carries_over_to_policies_that_hold_the_call_the_same_way(house: Any) -> None:
     with pytest.raises(openai.ConflictError):
         ask(house.client(), extra_headers=NOT_NOW)
-    approval_id = requested(house)[0]["data"]["approval_id"]
-    house.control.approval(approval_id, "granted")
+    (first,) = requested(house)
     files = house.control.snapshot.workspaces["default"].policies
-    house.control.policies((*files, ("z.cedar", "// a comment makes another version\n")))
+    more = '@id("else") permit (principal == Agent::"other", action, resource);\n'
+    house.control.policies((*files, ("z.cedar", more)))
     house.settle()
     with pytest.raises(openai.ConflictError):
         ask(house.client(), extra_headers=NOT_NOW)
-    assert requested(house, 2)[1]["data"]["approval_id"] != approval_id
+    assert len(requested(house)) == 1  # what waits goes on waiting: nobody is asked twice
+    house.control.approval(first["data"]["approval_id"], "granted")
+    house.settle()
+    with pytest.raises(openai.ConflictError):
+        ask(house.client(), "another letter to send", extra_headers=NOT_NOW)  # still for exactly one call
+    assert ask(house.client(), extra_headers=NOT_NOW) == "You said: a letter to send"
+    with pytest.raises(openai.ConflictError):
+        ask(house.client(), extra_headers=NOT_NOW)  # and still for one use
+    done = [event for event in house.calls(4) if event["type"] == "call.completed"]
+    assert done[0]["policy_version"] != first["policy_version"]
+
+
+ANOTHER = """@id("another") @obligation("approve")
+forbid (principal, action, resource == Model::"held") unless { context.approved };
+@id("ask-first")"""
+
+
+def test_what_is_held_otherwise_is_asked_again(house: Any) -> None:
+    files = house.control.snapshot.workspaces["default"].policies
+    granted: list[str] = []
+    for before, after in (
+        ("", ""),
+        ("a person's word", "two persons' word"),
+        ('@obligation("approve")', '@obligation("approve:operator")'),
+        ('@id("ask-first")', '@id("ask-before")'),
+        ('@id("ask-first")', ANOTHER),
+    ):
+        changed = [(name, text.replace(before, after, 1) if name == "tests.cedar" else text) for name, text in files]
+        house.control.policies(tuple(changed))
+        house.settle()
+        with pytest.raises(openai.ConflictError):
+            ask(house.client(), extra_headers=NOT_NOW)
+        asked = requested(house, len(granted) + 1)[-1]["data"]["approval_id"]
+        assert asked not in granted  # whatever was approved was approved as it was held
+        house.control.approval(asked, "granted")
+        granted.append(asked)
+    assert requested(house)[2]["data"]["demands"] == ["approve:operator"]
+    clerk = replace(house.control.snapshot.agents["default/clerk"], risk_tier=4)
+    house.control.agent(clerk)
+    house.settle()
+    with pytest.raises(openai.ConflictError):
+        ask(house.client(), "a letter of weight", extra_headers=NOT_NOW)
+    assert requested(house, 6)[-1]["data"]["demands"] == ["approve:2"]
 
 
 def test_an_approval_of_another_release_is_not_used(house: Any) -> None:

@@ -53,6 +53,14 @@ def test_a_precedent_stands_for_the_approval_within_its_bounds_and_until_its_end
     assert ask(POLICIES, arguments={"amount": 50}, agent=other, at=0).effect is Effect.HOLD
 
 
+def test_a_precedent_does_not_stand_for_the_approval_of_two() -> None:
+    two = LIMIT.replace('@obligation("approve")', '@obligation("approve:2")')
+    assert two != LIMIT
+    assert ask(POLICIES, arguments={"amount": 50}, at=0).effect is Effect.ALLOW
+    assert ask(two + PRECEDENT, arguments={"amount": 50}, at=0).effect is Effect.HOLD
+    assert ask(POLICIES, agent=an_agent(risk_tier=4), arguments={"amount": 50}, at=0).effect is Effect.HOLD
+
+
 @pytest.mark.req("R065", "R054")
 def test_a_precedent_permits_nothing_by_itself_and_lifts_only_what_the_approval_was_for() -> None:
     alone = compile_bundle([("p.cedar", PRECEDENT)])

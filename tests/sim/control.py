@@ -232,7 +232,7 @@ class ControlSim:
                     agent=event["agent"],
                     resource=data["resource"],
                     digest=data["digest"],
-                    policy_version=event["policy_version"],
+                    grounds=data["grounds"],
                     state="pending",
                 )
                 self._settle(approvals={**self.snapshot.approvals, fact.id: fact})

@@ -176,7 +176,7 @@ class Site:
                     event.agent or "",
                     event.data["resource"],
                     event.data["digest"],
-                    event.policy_version or "",
+                    event.data["grounds"],
                     "pending",
                 )
                 self._replace(approvals={**self._snapshot.approvals, fact.id: fact})

@@ -200,6 +200,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
             body = {"lines": [MARK], "path": "/", "data": {}}
             about = (message, FULL, f"{MARK}-hook", "", "record", "gateway.dropped", agent, "", "", MARK, body)
             notify_store.add(conn, Delivery(*about, created_at=now, state=DeliveryState.DEAD, problem=MARK))
+        until_then = (system_clock() + timedelta(days=1)).isoformat()
+        away = {"stand_in": f"ann@{MARK}.example", "ends_at": until_then, "reason": f"{MARK} is away"}
+        stand_in = client.post("/v1/approvals/stand-ins", dict, away)["id"]
         scim = client.post("/scim/v2/Users", dict, {"userName": f"ivo@{MARK}.example"})["id"]
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
@@ -241,6 +244,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "destination": f"{MARK}-hook",
         "delivery": message,
         "passkey": passkey,
+        "stand-in": stand_in,
         "precedent": MARK,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",

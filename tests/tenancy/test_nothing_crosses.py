@@ -28,6 +28,7 @@ AFTER = {
     "agents": "agent",
     "agents.keys": "thumbprint",  # what stands two pieces before, too
     "approvals": "approval",
+    "stand-ins": "stand-in",
     "external-agents": "external",
     "handovers": "offer",
     "Users": "directory user",
@@ -72,6 +73,8 @@ FIELDS: dict[str, Any] = {
     "redirect_uris": ["https://heron.example/cb"],
     "redirects": ["https://heron.example/cb"],
     "reason": "mine now",
+    "stand_in": "eve@heron.example",
+    "ends_at": "2026-01-01T00:00:00Z",
     "kind": "agent",
     "audience": "tenure",
     "gateway": "nonsense",

@@ -6,21 +6,33 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from tenure.approvals import service
+from tenure.approvals import service, standin_api
 from tenure.approvals.batches import Batch
 from tenure.approvals.model import MAX_ANSWERED, Approval, State
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
 
 router = APIRouter(tags=["approvals"])
+router.include_router(standin_api.router)  # before the address of one approval, which would take its name
+
+
+class GivenOut(BaseModel):
+    """One person's approval. ``by`` answered, under the right of ``holder``; they differ for a stand-in."""
+
+    by: str
+    holder: str
+    at: datetime
+    reason: str
 
 
 class ApprovalOut(BaseModel):
     """A held call, as the person who decides sees it. ``why`` and ``policies``: why it was held; ``notes``: what else
     is known of it; ``justification``: what the agent says that it is for; ``reason``: the word of the person who
-    decided; ``expires_at``: when the present state runs out by itself."""
+    decided; ``expires_at``: when the present state runs out by itself; ``on_behalf_of``: for which person it is made.
+    ``takes``: how many different people must approve it; ``given``: the approvals so far; ``missing``: in words, whose
+    is still waited for; ``decided_for``: for whom a stand-in had the last word."""
 
     id: str
     agent: str
@@ -46,13 +58,22 @@ class ApprovalOut(BaseModel):
     instance: str | None
     trace_id: str | None
     span_id: str | None
+    on_behalf_of: str | None
+    takes: int
+    given: list[GivenOut]
+    missing: list[str]
+    decided_for: str | None
 
 
 class DecisionIn(BaseModel):
-    """A person's answer; a rejection needs a reason."""
+    """A person's answer; a rejection needs a reason. ``for``: for whom a stand-in answers; left out, one's own right
+    goes first."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     decision: Literal["approve", "reject"]
     reason: str = Field("", max_length=2000)
+    for_: str = Field("", max_length=254, alias="for")
 
 
 class BatchOut(BaseModel):
@@ -105,11 +126,14 @@ class ChosenIn(BaseModel):
 
 
 class AnswerIn(BaseModel):
-    """One answer for alike calls; a rejection needs a reason."""
+    """One answer for alike calls; a rejection needs a reason. ``for`` as of one answer."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     decision: Literal["approve", "reject"]
     chosen: list[ChosenIn] = Field(max_length=MAX_ANSWERED)
     reason: str = Field("", max_length=2000)
+    for_: str = Field("", max_length=254, alias="for")
 
 
 class AnsweredOut(BaseModel):
@@ -182,7 +206,7 @@ def answer(world: TheWorld, actor: TheActor, body: AnswerIn) -> list[AnsweredOut
     """One answer for several alike calls. Each is decided by itself; what came of each is told. 422 when they are not
     alike."""
     chosen = [(one.id, one.digest) for one in body.chosen]
-    answered = service.answer(world, actor, chosen, body.decision == "approve", body.reason)
+    answered = service.answer(world, actor, chosen, body.decision == "approve", body.reason, body.for_)
     return [AnsweredOut.model_validate(one, from_attributes=True) for one in answered]
 
 
@@ -195,5 +219,6 @@ def get(world: TheWorld, actor: TheActor, ident: str) -> ApprovalOut:
 
 @router.post("/v1/approvals/{ident}/decision")
 def decide(world: TheWorld, actor: TheActor, ident: str, body: DecisionIn) -> ApprovalOut:
-    """Approves or rejects a held call. 409 when it does not wait any more."""
-    return _out(service.decide(world, actor, ident, body.decision == "approve", body.reason))
+    """Approves or rejects a held call. One that takes more than one person waits on for the others,
+    ``pending``. 409 when it does not wait any more."""
+    return _out(service.decide(world, actor, ident, body.decision == "approve", body.reason, body.for_))

@@ -1,7 +1,7 @@
 """Alike held calls, one below the other. Pure.
 
-Alike are calls of the same agent under the same release, to the same resource, held by the same policies of the same
-version: what differs between them is their arguments, and that is what a person has to look at. A batch only groups;
+Alike are calls of the same agent under the same release, to the same resource, held by the same policies as they
+were: what differs between them is their arguments, and that is what a person has to look at. A batch only groups;
 each call keeps its own approval, bound to its own digest.
 """
 
@@ -36,7 +36,14 @@ class Batch:
 def batch_id(item: Approval) -> str:
     """The same for alike calls, and for no others."""
     return stable_id(
-        "batch", item.workspace, item.agent, item.release, item.resource, item.policy_version, *sorted(item.policies)
+        "batch",
+        item.workspace,
+        item.agent,
+        item.release,
+        item.resource,
+        item.grounds,
+        *item.demands,
+        *sorted(item.policies),
     )
 
 

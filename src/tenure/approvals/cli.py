@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from tenure.approvals import standin_cli
 from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 
 commands = typer.Typer(name="approvals", help="Held calls: list, show, approve, reject.", no_args_is_help=True)
+commands.add_typer(standin_cli.commands)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+For = Annotated[str, typer.Option("--for", help="For whom you stand in; left out, your own right goes first.")]
 Ident = Annotated[str, typer.Argument(help="The approval's id, as `tenure approvals list` shows it.")]
 
 
@@ -90,7 +93,9 @@ def _render(item: dict[str, Any]) -> None:
         ("held because", "why"),
         ("asked at", "requested_at"),
         ("runs out at", "expires_at"),
+        ("made for", "on_behalf_of"),
         ("decided by", "decided_by"),
+        ("in place of", "decided_for"),
         ("reason", "reason"),
         ("used by call", "claim"),
         ("trace", "trace_id"),
@@ -98,6 +103,12 @@ def _render(item: dict[str, Any]) -> None:
     ):
         if item[key]:
             console.print(f"{label:<13} {item[key]}", markup=False, soft_wrap=True)
+    for one in item["given"]:
+        who = one["by"] if one["by"] == one["holder"] else f"{one['by']} for {one['holder']}"
+        said = f": {one['reason']}" if one["reason"] else ""
+        console.print(f"{'approved by':<13} {who}, {one['at']}{said}", markup=False, soft_wrap=True)
+    for one in item["missing"]:
+        console.print(f"{'waits for':<13} {one}", markup=False, soft_wrap=True)
     console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)
     if item["justification"]:
         console.print(f"{'agent says':<13} {item['justification']}", markup=False, soft_wrap=True)
@@ -112,10 +123,11 @@ def _render(item: dict[str, Any]) -> None:
 def approve(
     ident: Ident,
     reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "",
+    for_: For = "",
     as_json: Json = False,
 ) -> None:
     """Approve a held call: exactly this one, once."""
-    _decide(ident, "approve", reason, as_json)
+    _decide(ident, "approve", reason, for_, as_json)
 
 
 @commands.command()
@@ -123,17 +135,20 @@ def approve(
 def reject(
     ident: Ident,
     reason: Annotated[str, typer.Option(help="Why; the agent is told it.")],
+    for_: For = "",
     as_json: Json = False,
 ) -> None:
     """Reject a held call."""
-    _decide(ident, "reject", reason, as_json)
+    _decide(ident, "reject", reason, for_, as_json)
 
 
-def _decide(ident: str, decision: str, reason: str, as_json: bool) -> None:
+def _decide(ident: str, decision: str, reason: str, for_: str, as_json: bool) -> None:
     with connect() as client:
-        body = {"decision": decision, "reason": reason}
+        body = {"decision": decision, "reason": reason, "for": for_}
         item = client.post(f"/v1/approvals/{ident}/decision", dict[str, Any], body)
-    done = f"{item['state']}: {item['agent']} {item['resource']}"
+    waits = f", and waits for {' and '.join(item['missing'])}" if item["missing"] else ""
+    state = "approved by you" if waits else item["state"]
+    done = f"{state}: {item['agent']} {item['resource']}{waits}"
     emit(item, as_json, lambda: console.print(done, markup=False))
 
 
@@ -178,6 +193,7 @@ def answer(
     *,
     only: Annotated[list[str] | None, typer.Option(help="Only to the call of this approval; may be repeated.")] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the audit, and told to the agent by a rejection.")] = "",
+    for_: For = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -195,6 +211,7 @@ def answer(
             "decision": decision.value,
             "chosen": [{"id": call["id"], "digest": call["digest"]} for call in chosen],
             "reason": reason,
+            "for": for_,
         }
         answered = client.post("/v1/approvals/answer", list[dict[str, Any]], body)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tenure.base.access import permit
+from tenure.kernel.demands import Demand, demands_of, unmet
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import ApprovalFact
@@ -19,6 +20,7 @@ FACT_LIFE = timedelta(minutes=10)
 DEFAULT_HOLD_S = 300.0
 """How long a request waits for a person when the agent's manifest is not known any more."""
 
+PERSON = "person:"
 MAX_ANSWERED = 500
 """How many calls one answer may be for."""
 
@@ -37,14 +39,44 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """One person's approval of a call that may take more than one. ``by`` and ``holder`` are addresses: who answered,
+    and under whose right; they differ when a stand-in answered. ``roles`` are those of the holder."""
+
+    by: str
+    holder: str
+    roles: tuple[str, ...]
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Under which somebody answers: ``by`` answers with what ``holder`` may decide; both are addresses. The two are
+    one but for a stand-in."""
+
+    by: str
+    holder: str
+    roles: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether somebody answers for somebody else."""
+        return self.by != self.holder
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
-    """One held call. It covers exactly (workspace, agent, release, resource, digest, policy_version), once.
+    """One held call. It covers exactly (workspace, agent, release, resource, digest, grounds), once: ``grounds`` are
+    the policies that hold it, word for word; ``policy_version`` is the one under which it was asked for.
 
     ``why`` and ``policies`` say why it was held, ``notes`` what else is known of it that the person who decides should
     see, ``justification`` what the agent says that it is for, which nobody has checked; ``reason`` is the word of the
     person who decided. ``expires_at`` is when the present state runs out by itself, None for a settled one.
     ``claim`` is the id of the one Call that used it.
     ``answer`` is the same for all that were decided by one answer, None for one that was decided by itself.
+    ``on_behalf_of``: for which person the call is made. ``demands``: whose approval it takes beside anybody's
+    (``kernel.demands``); ``given``: the approvals so far; ``decided_for``: for whom a stand-in had the last word.
     """
 
     id: str
@@ -75,6 +107,28 @@ class Approval:
     answer: str | None = None
     notes: tuple[str, ...] = ()
     justification: str = ""
+    grounds: str = ""
+    on_behalf_of: str | None = None
+    demands: tuple[str, ...] = ()
+    given: tuple[Given, ...] = ()
+    decided_for: str | None = None
+
+    @property
+    def wants(self) -> tuple[Demand, ...]:
+        """Whose approval it takes, and how many people's."""
+        return demands_of(self.demands)
+
+    @property
+    def takes(self) -> int:
+        """How many different people must approve it."""
+        return max(one.people for one in self.wants)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Whose approval it still waits for, in words; none when it does not wait."""
+        if self.state is not State.PENDING:
+            return ()
+        return tuple(one.words for one in unmet(self.wants, [frozenset(one.roles) for one in self.given]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +150,7 @@ def fact(approval: Approval) -> ApprovalFact:
         agent=approval.agent,
         resource=approval.resource,
         digest=approval.digest,
-        policy_version=approval.policy_version,
+        grounds=approval.grounds,
         state=approval.state.value,
         decided_by=approval.decided_by,
         reason=approval.reason,
@@ -104,20 +158,94 @@ def fact(approval: Approval) -> ApprovalFact:
     )
 
 
-def check_decider(actor: Actor, grant: bool, reason: str) -> None:
-    """Raises Refused unless ``actor`` is a person who may decide, and says why when the answer is no."""
-    if actor.principal is not None or not actor.name.startswith("person:"):
+def check_answer(actor: Actor, grant: bool, reason: str) -> None:
+    """Raises Refused unless ``actor`` is a person, and says why when the answer is no. Whether the person may decide
+    the call in question is ``check_right``'s."""
+    if actor.principal is not None or not actor.name.startswith(PERSON):
         raise Refused(
             "not_a_person",
             f"{actor.name} is not a person; a held call waits for a person's decision.",
             fix="Decide it in the console or with a person's own credential.",
             status=403,
         )
-    permit(actor, "approvals:decide")
     if not grant and not reason.strip():
         raise Refused(
             "reason_required", "A rejection needs a reason: the agent is told it.", fix="Say why, in a sentence."
         )
+
+
+def address(name: str) -> str:
+    """The address of a person by an actor's name, in the one way that two of them are compared."""
+    return name.removeprefix(PERSON).lower()
+
+
+def check_right(approval: Approval, right: Right, grant: bool, owners: Sequence[str]) -> None:
+    """Raises Refused (403, 409) when this right does not reach this answer. ``owners``: who answers for the agent.
+
+    A no takes the right to decide and nothing more: one is enough. A yes must be one that is still missing. Where more
+    than one person is asked, each counts once, by whatever right and in whoever's place, and so does whoever they
+    stand in for; the call is never approved by the person for whom it is made, and no stand-in answers for an agent
+    that is their own."""
+    if not grant:
+        return
+    said = {name for one in approval.given for name in (one.by, one.holder)}
+    if said & {right.by, right.holder}:
+        who = right.by if right.by in said else right.holder
+        raise Refused(
+            "already_answered",
+            f"{who} has a part in the approval that was given; this call takes {approval.takes} different people.",
+            fix="Somebody else has to look at it.",
+            status=409,
+        )
+    if approval.takes > 1:
+        asked_for = address(approval.on_behalf_of or "")
+        if asked_for in (right.by, right.holder):
+            raise Refused(
+                "own_call", f"The call is made for {asked_for}, who cannot approve it.", fix="Ask others.", status=403
+            )
+        if right.stands_in and right.by in owners:
+            raise Refused(
+                "own_agent",
+                f"{right.by} answers for agent {approval.agent}, so they stand in for nobody here.",
+                fix="Ask somebody who has nothing to do with the agent.",
+                status=403,
+            )
+    missing = unmet(approval.wants, [frozenset(one.roles) for one in approval.given])
+    if not any(not one.role or one.role in right.roles for one in missing):
+        raise Refused(
+            "other_role",
+            f"This call waits for {' and '.join(one.words for one in missing)}.",
+            fix="Ask somebody who has that role.",
+            status=403,
+        )
+
+
+def complete(approval: Approval) -> bool:
+    """Whether everybody whose approval it takes has given it."""
+    return not unmet(approval.wants, [frozenset(one.roles) for one in approval.given])
+
+
+def given_of(value: Mapping[str, object]) -> Given:
+    """One approval as it is kept."""
+    roles = value["roles"]
+    return Given(
+        by=str(value["by"]),
+        holder=str(value["holder"]),
+        roles=tuple(str(role) for role in roles) if isinstance(roles, list) else (),
+        at=datetime.fromisoformat(str(value["at"])),
+        reason=str(value["reason"]),
+    )
+
+
+def as_kept(given: Given) -> dict[str, object]:
+    """One approval as it is kept and told."""
+    return {
+        "by": given.by,
+        "holder": given.holder,
+        "roles": list(given.roles),
+        "at": given.at.isoformat(),
+        "reason": given.reason,
+    }
 
 
 def check_pending(approval: Approval, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.approvals.api import router
-from tenure.approvals.flow import EXPIRY
+from tenure.approvals.flow import EXPIRY, STAND_INS
 from tenure.approvals.react import CONSUMER
 from tenure.base.room import Room
 
@@ -11,11 +11,17 @@ ROOM = Room(
     name="approvals",
     events={
         "approval.granted": "A person approved a held call; data: approval_id, call_id, resource, policies, reason, "
-        "answer (the same for all calls that one answer was for)",
+        "answer (the same for all calls that one answer was for), for (whom a stand-in answered for), given (all "
+        "answers, where it took more than one person)",
+        "approval.answered": "One of the people whose approval a held call takes approved it, and it waits for more; "
+        "data as approval.granted, and missing",
+        "approval.handed_over": "A person has somebody else answer held calls for them; data: stand_in, for, agents, "
+        "tools, begins_at, ends_at, reason",
+        "approval.hand_over_ended": "A stand-in's time is over, or was ended; data as approval.handed_over",
         "approval.rejected": "A person rejected a held call; data as approval.granted",
         "approval.expired": "Nobody decided a held call, or its call never came, in time; data as approval.granted",
     },
     router=router,
     consumers=(CONSUMER,),
-    flows=(EXPIRY,),
+    flows=(EXPIRY, STAND_INS),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tenure.approvals import store
+from tenure.approvals import standing, store
 from tenure.approvals.batches import Batch, batch_id, batches
 from tenure.approvals.load import Load, loads
 from tenure.approvals.model import (
@@ -20,9 +20,13 @@ from tenure.approvals.model import (
     MAX_LOOKED_AT,
     Answered,
     Approval,
+    Given,
+    Right,
     State,
-    check_decider,
+    as_kept,
+    check_answer,
     check_pending,
+    complete,
     fact,
 )
 from tenure.base import events, log
@@ -80,7 +84,7 @@ def request(connection: Connection, event: Event) -> None:
         return
     record = registry.get_agent(connection, event.workspace, event.agent)
     known = agent_fact(record) if record else None
-    arguments, policies, notes = data.get("arguments"), data.get("policies"), data.get("notes")
+    arguments = data.get("arguments")
     item = Approval(
         id=ident,
         workspace=event.workspace,
@@ -93,7 +97,7 @@ def request(connection: Connection, event: Event) -> None:
         purpose=known.purpose if known else "",
         arguments=arguments if isinstance(arguments, Mapping) else {},
         why=_text(data.get("reason")),
-        policies=tuple(_text(name) for name in policies) if isinstance(policies, list | tuple) else (),
+        policies=_texts(data.get("policies")),
         session=event.session,
         instance=event.instance,
         trace_id=event.trace_id,
@@ -102,7 +106,10 @@ def request(connection: Connection, event: Event) -> None:
         requested_at=event.time,
         expires_at=event.time + timedelta(seconds=known.hold_timeout_s if known else DEFAULT_HOLD_S),
         justification=_text(data.get("justification")),
-        notes=tuple(_text(note) for note in notes) if isinstance(notes, list | tuple) else (),
+        notes=_texts(data.get("notes")),
+        grounds=_text(data.get("grounds")),
+        on_behalf_of=_text(data.get("on_behalf_of")) or None,
+        demands=_texts(data.get("demands")),
     )
     store.insert(connection, item)
 
@@ -111,12 +118,40 @@ def _text(value: Any) -> str:
     return value.replace("\x00", "") if isinstance(value, str) else ""  # PostgreSQL's text knows no NUL
 
 
-def decide(world: World, actor: Actor, ident: str, grant: bool, reason: str = "") -> Approval:
-    """A person's answer. Raises Refused: 403 for whoever may not, 404, 409 when it does not wait any more, 400 for a
-    rejection without a reason."""
-    check_decider(actor, grant, reason)
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(one) for one in value) if isinstance(value, list | tuple) else ()
+
+
+def decide(  # noqa: PLR0917 (one answer: who, to what, how, why, for whom)
+    world: World, actor: Actor, ident: str, grant: bool, reason: str = "", for_: str = ""
+) -> Approval:
+    """A person's answer, under their own right or one that was handed to them; ``for_`` says whose. A call that takes
+    more than one person goes on waiting until all of them have approved it; one no ends it. Raises Refused: 403 for
+    whoever may not, 404, 409 when it does not wait any more, 400 for a rejection without a reason."""
+    check_answer(actor, grant, reason)
     with world.begin() as tx:
-        return _decide(tx, actor, ident, grant, reason, world.clock())
+        return _decide(tx, actor, ident, grant, reason, world.clock(), for_=for_)
+
+
+def may_answer(conn: Connection, actor: Actor, item: Approval, now: datetime) -> bool:
+    """Whether ``actor`` could approve this held call as it stands."""
+    try:
+        check_pending(item, now)
+        check_may(conn, actor, item, True, now)
+    except Refused:
+        return False
+    return True
+
+
+def check_may(conn: Connection, actor: Actor, item: Approval, grant: bool, now: datetime) -> None:
+    """Raises Refused (403, 409) when ``actor`` cannot give this answer, by whatever right."""
+    standing.right_of(conn, actor, item, grant, "", now)
+
+
+def answerers(conn: Connection, workspace: str, agent: str, resource: str, at: datetime | None) -> list[str]:
+    """The addresses of everybody who may decide held calls, and, at a moment, of those who stand in for one of them for
+    calls of this agent to this resource."""
+    return standing.answerers(conn, workspace, agent, resource, at)
 
 
 def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
@@ -129,6 +164,7 @@ def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
     *,
     shown: str | None = None,
     answer: str | None = None,
+    for_: str = "",
 ) -> Approval:
     """``shown``: the digest of the call that the person was shown, where it may be another than the one that waits."""
     before = store.get(tx, ident, actor.workspace)
@@ -137,21 +173,37 @@ def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
     if shown is not None and before.digest != shown:
         raise Refused("another_call", f"Approval {ident} is of another call than the one that was shown.", status=409)
     check_pending(before, now)
-    after = State.GRANTED if grant else State.REJECTED
-    values: dict[str, Any] = {
-        "decided_at": now,
-        "decided_by": actor.name,
-        "reason": reason.strip(),
-        "expires_at": now + GRANT_LIFE if grant else None,
-        "settled_at": None if grant else now,
-        "answer": answer,
-    }
-    if not store.change(tx, ident, State.PENDING, after, **values):
-        current = store.get(tx, ident, actor.workspace)  # PostgreSQL: another decision committed in between
-        check_pending(current or before, now)
-    decided = replace(before, state=after, **values)
-    events.append(tx, [_event(decided, actor.name, now)])
+    right = standing.right_of(tx, actor, before, grant, for_, now)
+    decided = _answered(before, right, grant, reason.strip(), now)
+    values: dict[str, Any] = {"expires_at": decided.expires_at}
+    if decided.state is not State.PENDING:
+        values |= {"decided_at": now, "decided_by": actor.name, "reason": decided.reason, "answer": answer}
+        values |= {"decided_for": decided.decided_for, "settled_at": decided.settled_at}
+    if not store.change(tx, ident, State.PENDING, decided.state, given=(before.given, decided.given), **values):
+        check_pending(store.get(tx, ident, actor.workspace) or before, now)  # PostgreSQL: another committed in between
+        raise Refused(
+            "answered_meanwhile",
+            f"Somebody else answered approval {ident} at the same moment.",
+            fix="Look at what they said, and answer again.",
+            status=409,
+        )
+    decided = replace(decided, **values)
+    events.append(tx, [_event(decided, actor.name, now, stands_for=right.holder if right.stands_in else "")])
     return decided
+
+
+def _answered(before: Approval, right: Right, grant: bool, reason: str, now: datetime) -> Approval:
+    """What an answer makes of it."""
+    decided_for = f"person:{right.holder}" if right.stands_in else None
+    if not grant:
+        return replace(
+            before, state=State.REJECTED, reason=reason, expires_at=None, settled_at=now, decided_for=decided_for
+        )
+    one = Given(right.by, right.holder, tuple(sorted(right.roles)), now, reason)
+    given = replace(before, given=(*before.given, one))
+    if not complete(given):
+        return given
+    return replace(given, state=State.GRANTED, reason=reason, expires_at=now + GRANT_LIFE, decided_for=decided_for)
 
 
 def waiting(world: World, workspace: str, agent: str | None = None) -> list[Batch]:
@@ -171,13 +223,15 @@ def load(world: World, workspace: str, days: float, quick_s: float) -> tuple[lis
     return open_now, loads(found, quick_s)
 
 
-def answer(world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant: bool, reason: str) -> list[Answered]:
+def answer(  # noqa: PLR0917 (one answer: who, to what, how, why, for whom)
+    world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant: bool, reason: str, for_: str = ""
+) -> list[Answered]:
     """One answer of a person for several alike calls, ``chosen`` as (approval, the digest of the call that was shown).
 
     Each is decided by itself, for exactly its own digest; what came of each is told, in the order of ``chosen``: one
     that ran out or was decided meanwhile is left as it is and stops none of the others. Raises Refused: 403 for whoever
     may not, 422 for none, too many, or calls that are not alike (nothing is decided then), 400 as ``decide``."""
-    check_decider(actor, grant, reason)
+    check_answer(actor, grant, reason)
     if not 0 < len(chosen) <= MAX_ANSWERED:
         raise Refused(
             "bad_choice", f"One answer is for 1 to {MAX_ANSWERED} calls.", fix="Choose fewer, or one.", status=422
@@ -185,6 +239,7 @@ def answer(world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant:
     now, ident = world.clock(), new_id()
     out = []
     with world.begin() as tx:
+        standing.check_decider(tx, actor, now)
         known = {item.id: item for item in store.several(tx, [one for one, _ in chosen], actor.workspace)}
         if len({batch_id(item) for item in known.values()}) > 1:
             raise Refused(
@@ -196,7 +251,7 @@ def answer(world: World, actor: Actor, chosen: Sequence[tuple[str, str]], grant:
             )
         for one, digest in chosen:
             try:
-                state = _decide(tx, actor, one, grant, reason, now, shown=digest, answer=ident).state
+                state = _decide(tx, actor, one, grant, reason, now, shown=digest, answer=ident, for_=for_).state
                 out.append(Answered(one, state, "", ""))
             except Refused as refused:
                 was = known.get(one)
@@ -236,11 +291,13 @@ def expire(world: World, ident: str) -> bool:
     return True
 
 
-def _event(item: Approval, actor: str, now: datetime) -> Event:
-    """The Event of a decision or expiry, in the trace of the held call."""
+def _event(item: Approval, actor: str, now: datetime, *, stands_for: str = "") -> Event:
+    """The Event of an answer or expiry, in the trace of the held call."""
+    first = item.state is State.PENDING  # approved by some of those whom it takes
+    more = {"given": [as_kept(one) for one in item.given]} if item.takes > 1 and item.given else {}
     return Event(
-        id=stable_id("approval", item.id, item.state.value),
-        type=_DONE[item.state],
+        id=stable_id("approval", item.id, item.state.value, *([str(len(item.given))] if first else [])),
+        type="approval.answered" if first else _DONE[item.state],
         time=now,
         workspace=item.workspace,
         actor=actor,
@@ -259,7 +316,10 @@ def _event(item: Approval, actor: str, now: datetime) -> Event:
             "resource": item.resource,
             "digest": item.digest,
             "policies": list(item.policies),
-            "reason": item.reason,
+            "reason": item.given[-1].reason if first else item.reason,
+            **({"for": f"person:{stands_for}"} if stands_for else {}),
+            **({"missing": list(item.missing)} if first else {}),
+            **more,
             **({"answer": item.answer} if item.answer else {}),
         },
     )

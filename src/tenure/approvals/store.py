@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.approvals.load import Decided
-from tenure.approvals.model import Approval, State
+from tenure.approvals.model import PERSON, Approval, Given, State, as_kept, given_of
 from tenure.base.db import UtcTime, metadata
 from tenure.base.db import insert as dialect_insert
 
@@ -46,6 +46,11 @@ approval = sa.Table(
     sa.Column("answer", sa.String(32)),
     sa.Column("notes", sa.Text, nullable=False, server_default="[]"),
     sa.Column("justification", sa.Text, nullable=False, server_default=""),
+    sa.Column("grounds", sa.Text, nullable=False, server_default=""),
+    sa.Column("on_behalf_of", sa.Text),
+    sa.Column("demands", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("given", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("decided_for", sa.Text),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
@@ -58,6 +63,8 @@ def _read(row: Any) -> Approval:
     values["arguments"] = json.loads(row.arguments)
     values["policies"] = tuple(json.loads(row.policies))
     values["notes"] = tuple(json.loads(row.notes))
+    values["demands"] = tuple(json.loads(row.demands))
+    values["given"] = tuple(given_of(one) for one in json.loads(row.given))
     values["state"] = State(row.state)
     return Approval(**values)
 
@@ -69,6 +76,8 @@ def insert(connection: Connection, item: Approval) -> bool:
         "arguments": json.dumps(item.arguments),
         "policies": json.dumps(list(item.policies)),
         "notes": json.dumps(list(item.notes)),
+        "demands": json.dumps(list(item.demands)),
+        "given": kept(item.given),
         "state": item.state.value,
     }
     statement = (
@@ -78,6 +87,11 @@ def insert(connection: Connection, item: Approval) -> bool:
         .returning(approval.c.id)
     )
     return connection.execute(statement).first() is not None
+
+
+def kept(given: Sequence[Given]) -> str:
+    """Approvals as a column."""
+    return json.dumps([as_kept(one) for one in given])
 
 
 def get(connection: Connection, ident: str, workspace: str | None = None) -> Approval | None:
@@ -114,15 +128,21 @@ def decided(connection: Connection, workspace: str, since: datetime, limit: int)
     """The newest ``limit`` that people decided since then."""
     of = approval.c
     query = (
-        sa.select(of.decided_by, of.requested_at, of.decided_at, of.state, of.answer)
+        sa.select(of.decided_by, of.requested_at, of.decided_at, of.state, of.answer, of.given)
         .where(of.workspace == workspace, of.decided_at >= since, of.decided_by.is_not(None))
         .order_by(of.decided_at.desc())
         .limit(limit)
     )
-    return [
-        Decided(row.decided_by, row.requested_at, row.decided_at, row.state != State.REJECTED.value, row.answer)
-        for row in connection.execute(query)
-    ]
+    found = []
+    for row in connection.execute(query):
+        approved = row.state != State.REJECTED.value
+        found.append(Decided(row.decided_by, row.requested_at, row.decided_at, approved, row.answer))
+        found += [  # those who answered before the last one
+            Decided(f"{PERSON}{one.by}", row.requested_at, one.at, True)
+            for one in map(given_of, json.loads(row.given))
+            if (f"{PERSON}{one.by}", one.at) != (row.decided_by, row.decided_at)
+        ]
+    return found
 
 
 def several(connection: Connection, idents: Sequence[str], workspace: str) -> list[Approval]:
@@ -149,11 +169,19 @@ def overdue(connection: Connection, now: datetime) -> list[str]:
     return [row.id for row in rows]
 
 
-def change(connection: Connection, ident: str, before: State, after: State, **values: Any) -> bool:
-    """Moves it from ``before`` to ``after``; False when it was not in ``before`` (somebody else was first)."""
-    result = connection.execute(
-        sa.update(approval)
-        .where(approval.c.id == ident, approval.c.state == before.value)
-        .values(state=after.value, **values)
-    )
-    return result.rowcount == 1
+def change(
+    connection: Connection,
+    ident: str,
+    before: State,
+    after: State,
+    *,
+    given: tuple[Sequence[Given], Sequence[Given]] | None = None,
+    **values: Any,
+) -> bool:
+    """Moves it from ``before`` to ``after``; False when it was not in ``before`` (somebody else was first). ``given``:
+    the approvals before and after, of which nobody may have added one meanwhile."""
+    statement = sa.update(approval).where(approval.c.id == ident, approval.c.state == before.value)
+    if given is not None:
+        statement = statement.where(approval.c.given == kept(given[0]))
+        values["given"] = kept(given[1])
+    return connection.execute(statement.values(state=after.value, **values)).rowcount == 1

@@ -47,6 +47,8 @@ ACTIONS: Mapping[str, str] = {
     "spans:send": "Send spans over OTLP",
     "approvals:read": "Read held calls and what was decided about them",
     "approvals:decide": "Approve or reject a held call",
+    "approvals:hand_over": "Have somebody else answer held calls for oneself, for a while",
+    "approvals:stand_in": "Answer held calls for somebody who has handed that over, with what they may decide",
     "precedents:read": "Read rules that were made from approvals",
     "precedents:propose": "Draw up a rule from an approval, for somebody to publish",
     "precedents:revoke": "Take back a rule that was made from an approval",

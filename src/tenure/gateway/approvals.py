@@ -19,10 +19,12 @@ from tenure.gateway.reach import Reach
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.verdict import Verdict, event_of
+from tenure.kernel.demands import FOUR_EYES, HIGHEST_TIER, demand_of
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.json import Json, JsonObject, digest
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Call, Decision, Effect, Principal, Status
+from tenure.policy.model import grounds_of
 
 _CLAIM_GRACE_S = 5.0  # a claim under way is worth a little more patience than was asked for
 _LOOK_EVERY_S = 1.0  # facts also change by growing stale, which rings no bell
@@ -100,15 +102,16 @@ class Approvals:
         verdict = self._judge(call, principal)
         if verdict.decision.effect is not Effect.HOLD:
             return verdict
-        binding = _binding(principal, call.resource, exact, verdict.decision.policy_version)
-        fact = self._find(call, principal, exact, verdict.decision.policy_version, state)
+        grounds = self._grounds(principal, verdict.decision)
+        binding = _binding(principal, call.resource, exact, grounds)
+        fact = self._find(call, principal, exact, grounds, state)
         if fact is None:
             if self._lapsed(state, binding):
                 reason = "Nobody decided on this call in time, so it may not go on."
                 decision = _denied(verdict.decision, reason)
                 return replace(verdict, decision=decision, approval_id=state.asked, counts=False)
             state.asked, state.seen = None, False
-            state.asked = self._ask(call, principal, verdict, exact, binding)
+            state.asked = self._ask(call, principal, verdict, exact, grounds)
             return replace(verdict, approval_id=state.asked)
         state.asked, state.seen = fact.id, True
         if fact.state == "claimed":
@@ -136,18 +139,18 @@ class Approvals:
         fact = snapshot.approvals.get(state.asked) if snapshot is not None else None
         return fact is None or fact.state == "expired"
 
-    def _find(self, call: Call, principal: Principal, exact: str, version: str, state: _Wait) -> ApprovalFact | None:
+    def _find(self, call: Call, principal: Principal, exact: str, grounds: str, state: _Wait) -> ApprovalFact | None:
         """The approval that covers exactly this call: one that this call may use first, then the one to wait for, then
         a recent no. The release is bound by the id, the rest by the fact's own fields as well."""
         snapshot = self._facts.current
-        binding = _binding(principal, call.resource, exact, version)
+        binding = _binding(principal, call.resource, exact, grounds)
         best: ApprovalFact | None = None
         rank = 0
         order = {"expired": 1, "rejected": 2, "pending": 3, "granted": 4, "claimed": 5}
         for fact in snapshot.approvals.values() if snapshot is not None else ():
             if not fact.id.startswith(binding) or fact.resource != call.resource or fact.digest != exact:
                 continue
-            if (fact.workspace, fact.agent, fact.policy_version) != (principal.workspace, principal.agent, version):
+            if (fact.workspace, fact.agent, fact.grounds) != (principal.workspace, principal.agent, grounds):
                 continue
             if fact.state == "claimed" and fact.claim not in (call.id, self._unused.get(fact.id, call.id)):
                 continue
@@ -157,8 +160,9 @@ class Approvals:
                 best, rank = fact, order[fact.state]
         return best
 
-    def _ask(self, call: Call, principal: Principal, verdict: Verdict, exact: str, binding: str) -> str:
+    def _ask(self, call: Call, principal: Principal, verdict: Verdict, exact: str, grounds: str) -> str:
         """Asks a person, unless this process has just done so for the same call."""
+        binding = _binding(principal, call.resource, exact, grounds)
         now = time.monotonic()
         for key in [key for key, (_, when) in self._asked.items() if now - when > _REQUEST_KEPT_S]:
             del self._asked[key]
@@ -176,11 +180,18 @@ class Approvals:
             "arguments": _shown(call),
             "reason": verdict.decision.reason,
             "policies": verdict.decision.policies,
+            "grounds": grounds,
+            "demands": _demands(verdict),
+            **({"on_behalf_of": principal.on_behalf_of} if principal.on_behalf_of else {}),
             **({"notes": notes} if (notes := verdict.notes) else {}),
             **({"justification": call.justification} if call.justification else {}),
         }
         self._tell("approval.requested", call, principal, verdict, data)
         return approval_id
+
+    def _grounds(self, principal: Principal, decision: Decision) -> str:
+        bundle = self._facts.bundles.get(principal.workspace)
+        return grounds_of(decision, bundle.marks if bundle is not None else {})
 
     def _tell(self, kind: str, call: Call, principal: Principal, verdict: Verdict, data: JsonObject) -> None:
         time = datetime.fromtimestamp(self._wall(), UTC)
@@ -210,9 +221,16 @@ def _shown(call: Call) -> JsonObject:
     return {"arguments": call.arguments, "returned": {"truncated": True, "bytes": len(encoded), "json": beginning}}
 
 
-def _binding(principal: Principal, resource: str, exact: str, version: str) -> str:
-    parts = (principal.workspace, principal.agent, principal.release, resource, exact, version)
+def _binding(principal: Principal, resource: str, exact: str, grounds: str) -> str:
+    parts = (principal.workspace, principal.agent, principal.release, resource, exact, grounds)
     return stable_id("approval", *parts)[:_BINDING]
+
+
+def _demands(verdict: Verdict) -> list[str]:
+    """Whose approval the call takes, and how many people's, beside anybody's."""
+    said = [one for one in verdict.decision.obligations if demand_of(one) is not None and ":" in one]
+    tier = verdict.agent.risk_tier if verdict.agent is not None else 0
+    return list(dict.fromkeys([*said, FOUR_EYES] if tier >= HIGHEST_TIER else said))
 
 
 def _denied(held: Decision, reason: str) -> Decision:

@@ -231,14 +231,15 @@ class AgentFact:
 @dataclass(frozen=True, slots=True)
 class ApprovalFact:
     """An approval as the gateway needs it. ``state`` is pending, granted, rejected, expired or claimed; ``claim`` is
-    the id of the one Call that may use it. It covers exactly (agent, release, resource, digest, policy_version)."""
+    the id of the one Call that may use it. It covers exactly (agent, release, resource, digest, grounds); the grounds
+    are the policies that hold the call, word for word (``policy.grounds``)."""
 
     id: str
     workspace: str
     agent: str
     resource: str
     digest: str
-    policy_version: str
+    grounds: str
     state: str
     decided_by: str | None = None
     reason: str = ""

@@ -11,9 +11,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tenure.approvals import service as approvals
-from tenure.approvals.model import Approval, State, check_decider, check_pending
+from tenure.approvals.model import Approval, State, check_answer, check_pending
 from tenure.base import events
-from tenure.base.access import may
 from tenure.base.room import World
 from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
@@ -38,15 +37,14 @@ def link_for(world: World, delivery: Delivery, person: str) -> str:
     """A new link for a message about a held call, empty when the person may not decide it or it waits no more. Nobody
     but the message ever has it: only its hash is kept."""
     now = world.clock()
-    with world.read() as conn:
-        actor = identity.person_actor(conn, delivery.workspace, person)
-        if actor is None or not may(actor, "approvals:decide"):
-            return ""
     try:
         held = approvals.get(world, delivery.workspace, delivery.approval)
-        check_pending(held, now)
     except Refused:
         return ""
+    with world.read() as conn:
+        actor = identity.person_actor(conn, delivery.workspace, person)
+        if actor is None or not approvals.may_answer(conn, actor, held, now):
+            return ""
     token = _PREFIX + randomness.token_urlsafe(32)
     until = min(now + LINK_LIFE, held.expires_at or now + LINK_LIFE)
     link = Link(link_hash(token), delivery.workspace, held.id, held.digest, person, delivery.id, until)
@@ -83,7 +81,8 @@ def answer(world: World, token: str, grant: bool, reason: str) -> Approval:
     now = world.clock()
     with world.begin() as tx:
         actor = _person(tx, link)
-        check_decider(actor, grant, reason)
+        check_answer(actor, grant, reason)
+        approvals.check_may(tx, actor, shown.approval, grant, now)
         if not store.use_link(tx, link.hash, now):
             check_link(None, now)
         events.append(tx, [_told(link, shown.approval, grant, now)])
@@ -95,11 +94,12 @@ def _open(world: World, token: str) -> tuple[Link, Shown]:
     with world.read() as conn:
         link = check_link(store.link(conn, link_hash(token)) if token.startswith(_PREFIX) else None, now)
         actor = _person(conn, link)
-    check_decider(actor, True, "")
     held = approvals.get(world, link.workspace, link.approval)
     if held.digest != link.digest:
         check_link(None, now)
     check_pending(held, now)
+    with world.read() as conn:
+        approvals.check_may(conn, actor, held, True, now)
     return link, Shown(held, link.person, link.expires_at)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from tenure.approvals import service as approvals
 from tenure.base import events, log
-from tenure.base.access import may, permit
+from tenure.base.access import permit
 from tenure.base.config import words_of
 from tenure.base.faults import nearest
 from tenure.base.room import World
@@ -50,7 +51,6 @@ from tenure.secrets.model import wipe
 
 logger = log.get("notify")
 _SELF = "system:notify"
-_MAIL = "person:"
 
 
 # -- destinations ---------------------------------------------------------------------------------------------------
@@ -140,19 +140,20 @@ def hear(conn: Connection, event: Event) -> None:
     for one in wanted:
         if topic is not None and one.wants(topic, event.agent):
             message = message_of(event, topic)
-            for address in _addresses(conn, one, event.agent):
+            for address in _addresses(conn, one, event.agent, event):
                 _note(conn, one, address, message, stable_id("notify", event.id, one.name, address), event.time)
 
 
-def _addresses(conn: Connection, one: Destination, agent: str | None) -> list[str]:
-    """To whom a message goes: the addresses of mail as they are now, else the one of the person, or nobody's."""
+def _addresses(conn: Connection, one: Destination, agent: str | None, event: Event | None = None) -> list[str]:
+    """To whom a message goes: the addresses of mail as they are now, else the one of the person, or nobody's. Of a
+    held call (``event``) those hear as well who stand in for an approver."""
     if one.kind is not Kind.EMAIL:
         return [one.person]
     found: list[str] = []
     for to in one.to:
         if to == APPROVERS:
-            people = identity.people_actors(conn, one.workspace)
-            found += [who.name.removeprefix(_MAIL) for who in people if may(who, "approvals:decide")]
+            resource, at = ("", None) if event is None else (str(event.data.get("resource", "")), event.time)
+            found += approvals.answerers(conn, one.workspace, agent or "", resource, at)
         elif to == OWNERS:
             record = registry.get_agent(conn, one.workspace, agent) if agent else None
             found += [record.owner, record.sponsor] if record else []

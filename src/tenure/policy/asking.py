@@ -37,7 +37,7 @@ def unjustified(decision: Decision) -> Decision:
 @dataclass(frozen=True, slots=True)
 class Question:
     """One Call as Cedar is asked about it, but for the approval. ``gives``: the paths of all its arguments, where there
-    is a precedent to know them."""
+    is a precedent to know them. ``four_eyes``: of an agent whose held calls take two people, whatever holds them."""
 
     agent: str
     action: str
@@ -46,6 +46,7 @@ class Question:
     entities: Any
     attempt: Mapping[str, Any]
     gives: tuple[str, ...] = ()
+    four_eyes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,11 @@ def ask(question: Question, version: str, approved: bool, level: Autonomy) -> De
 
 def _precedents(question: Question, names: frozenset[str]) -> tuple[Rule, ...]:
     """The precedents that stand for the approval of a call that ``names`` hold: each lifts all of them, and knows
-    every argument of the call."""
-    if question.part.precedents is None:
+    every argument of the call. What takes two people's word is not lifted by a rule made of somebody's."""
+    rules = question.part.rules
+    if question.part.precedents is None or question.four_eyes:
+        return ()
+    if any(rules[name].takes > 1 for name in names if name in rules):
         return ()
     found = answer(question, False, question.part.precedents)
     return tuple(rule for rule in found.rules if names <= rule.lifts and rule.knows.issuperset(question.gives))
@@ -146,7 +150,12 @@ def _decision(effect: Effect, rules: Sequence[Rule], verb: str, version: str, ov
     if over:
         why = "is final and" if effect is not Effect.ALLOW else "says more exactly whom or what it is about and"
         reason = f"{reason} It {why} goes before {', '.join(rule.id for rule in over)}."
-    duties = dict.fromkeys(rule.obligation for rule in rules if rule.obligation not in ("", "approve", PRECEDENT))
-    if effect is Effect.HOLD:
+    held = effect is Effect.HOLD
+    duties = dict.fromkeys(
+        rule.obligation
+        for rule in rules
+        if rule.obligation not in ("", "approve", PRECEDENT) and (held or not rule.takes)
+    )
+    if held:
         duties["approve"] = None
     return Decision(effect, reason, ids, tuple(duties), version, over=tuple(rule.id for rule in over))

@@ -50,7 +50,7 @@ def speaks(rule: Rule) -> str:
     """What a rule would do where its conditions hold: ``stop``, ``approval`` or ``proceed``."""
     if str(rule.node.effect) == "permit":
         return "approval" if "approved" in rule.reads.facts else "proceed"
-    return "approval" if rule.obligation == "approve" else "stop"
+    return "approval" if rule.takes else "stop"
 
 
 def looks_at(rule: Rule) -> tuple[str, ...]:

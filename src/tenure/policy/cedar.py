@@ -17,6 +17,8 @@ from cedarpy import pst
 
 from tenure.base.faults import FileFault
 from tenure.base.scan.rules import NAMES
+from tenure.kernel.demands import demand_of
+from tenure.kernel.json import digest
 from tenure.kernel.values import SOURCES, Autonomy
 from tenure.policy.arguments import BAGS, TAG_TYPE
 from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
@@ -45,6 +47,7 @@ action call_model appliesTo {{ principal: [Agent], resource: [Model], context: A
 action call_agent appliesTo {{ principal: [Agent], resource: [Peer], context: Attempt }};
 """
 OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT})
+"""Beside these: ``redact:<finding>``, and ``approve`` with a role, a number of people or both (``kernel.demands``)."""
 REDACT = "redact:"
 """Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
 ORIGIN = frozenset({"tainted", "provenance", "arguments_from_untrusted", "untrusted_arguments"})
@@ -91,7 +94,8 @@ class Rule:
     goes on when the control plane cannot be reached (D1). ``ends``: Unix seconds from which on it is as if it were not
     there. ``lifts``: of a precedent, the policies whose hold it stands in for, and ``knows``: the
     arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``).
-    ``zone``: by whose clock it looks at the time, empty where it does not."""
+    ``zone``: by whose clock it looks at the time, empty where it does not. ``mark``: the digest of its text and of the
+    schema: the same for as long as it says the same."""
 
     id: str
     file: str
@@ -108,11 +112,18 @@ class Rule:
     layer: Layer = Layer.WORKSPACE
     final: bool = False
     zone: str = ""
+    mark: str = ""
 
     @property
     def permits(self) -> bool:
         """Whether it is a permit."""
         return str(self.node.effect) == "permit"
+
+    @property
+    def takes(self) -> int:
+        """How many people's approval lifts what it holds; 0 for one that asks nobody."""
+        demand = demand_of(self.obligation)
+        return demand.people if demand is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +231,7 @@ def _compile(name: str, statement: _Statement) -> tuple[Rule | None, list[FileFa
         problems = {"does not fit the schema": None}
     faults = [FileFault(name, _named_line(statement, problem), problem) for problem in problems]
     node = next(iter(parsed.static_policies.values()))
-    rule = _rule(name, statement.line, node)
+    rule = replace(_rule(name, statement.line, node), mark=digest([SCHEMA, statement.text]))
     faults.extend(FileFault(name, statement.line, problem) for problem in _annotation_problems(rule))
     return rule, faults
 
@@ -261,9 +272,9 @@ def _annotation_problems(rule: Rule) -> list[str]:
             f'@id("{rule.id}"): ids that begin with {SYSTEM_PREFIX} belong to the rules that cannot be changed'
         )
     redacted = rule.obligation.removeprefix(REDACT) if rule.obligation.startswith(REDACT) else ""
-    if rule.obligation and rule.obligation not in OBLIGATIONS and redacted not in NAMES:
-        known = ", ".join(sorted(OBLIGATIONS))
-        problems.append(f'@obligation("{rule.obligation}") is not known; there are {known}, and redact:<finding>')
+    if rule.obligation and rule.obligation not in OBLIGATIONS and redacted not in NAMES and not rule.takes:
+        known = f"{', '.join(sorted(OBLIGATIONS))}, redact:<finding>, and approve:ROLE:PEOPLE"
+        problems.append(f'@obligation("{rule.obligation}") is not known; there are {known} (approver or operator, 2-5)')
     if rule.obligation.startswith("redact") and str(rule.node.effect) != "permit":
         problems.append(f'@obligation("{rule.obligation}") on a forbid: what is forbidden is not sent, redacted or not')
     looked_for = [found for clause in rule.node.clauses for found in _looked_for(clause.expr)]
@@ -290,9 +301,9 @@ def _annotation_problems(rule: Rule) -> list[str]:
         if name not in _ONE_OF[fact]
     ]
     problems += (*problems_of(rule), *final_problems(rule.node), *_zone_problems(rule))
-    if rule.obligation == "approve" and "approved" not in rule.reads.facts:
+    if rule.takes and "approved" not in rule.reads.facts:
         problems.append(
-            '@obligation("approve") on a policy that never reads context.approved: no approval could lift it'
+            f'@obligation("{rule.obligation}") on a policy that never reads context.approved: no approval could lift it'
         )
     return problems
 

@@ -7,12 +7,13 @@ denial: Cedar skips a forbid that errors, so any error in its diagnostics denies
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import cedarpy
 
+from tenure.kernel.demands import HIGHEST_TIER
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import digest
 from tenure.kernel.scopes import uncovered
@@ -24,6 +25,7 @@ from tenure.policy.cedar import ORIGIN, RISK, SCHEMA, Rule, compile_rules, schem
 from tenure.policy.context import SPENT, Found, Seen, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
 from tenure.policy.facts import changes_at
+from tenure.policy.grounds import grounds_of, marks_of
 from tenure.policy.oversight import stricter, unsure
 from tenure.policy.scopes import Index
 from tenure.policy.sequel import after, sequences_of
@@ -56,8 +58,8 @@ from tenure.sequences.model import Sequences, is_sequence
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "changes_at", "leaves", "redactions"]
-__all__ += ["withheld"]
+__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "changes_at", "grounds_of", "leaves"]
+__all__ += ["redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
 _ACTIONS = {
@@ -98,6 +100,7 @@ class Bundle:
 
     ``ends``: Unix seconds at which a policy of it ends by itself, in order; what is left then is ``in_force``.
     ``zone``: by whose clock any of them looks at the time, empty where none does.
+    ``marks``: by id, what changes when that policy does (``grounds``).
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
     ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
     """
@@ -111,6 +114,7 @@ class Bundle:
     ends: tuple[float, ...] = ()
     sequences: Sequences | None = None
     zone: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     memoise: bool = True
     sliced: bool = True
     _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
@@ -139,7 +143,8 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
     fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
     version = bundle_version(files)
     zone = next((rule.zone for rule in rules if rule.zone), "")
-    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences, zone)
+    marks = marks_of(rules, sequences)
+    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences, zone, marks)
 
 
 def in_force(bundle: Bundle, at: float) -> Bundle:
@@ -261,7 +266,8 @@ def _judge(
             return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(bags_json(given, part.bags)) if given else known.plain
     action, kind = _ACTIONS[call.kind]
-    question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives)
+    four_eyes = agent.risk_tier >= HIGHEST_TIER
+    question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives, four_eyes)
     decision = ask(question, bundle.version, approved, grant.autonomy)
     if decision.effect is Effect.DENY and "justified" in part.reads.facts and not call.justification:
         said = replace(question, attempt={**attempt, "justified": True})

@@ -82,6 +82,13 @@ def _source(world: World, actor: Actor, ident: str) -> Source:
             "not_approved", f"Approval {ident} was not given, so nothing can be made of it.", fix="Approve it first.",
             status=409,
         )  # fmt: skip
+    if found.takes > 1:
+        raise Refused(
+            "takes_several",
+            f"Calls like this take {found.takes} different people each time; no rule stands in for them.",
+            fix="Change the policy that asks for them, if they need not be asked.",
+            status=409,
+        )
     if "/" not in found.resource or digest(found.arguments) != found.digest:
         raise Refused(
             "not_exact",

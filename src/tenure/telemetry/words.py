@@ -61,6 +61,8 @@ _PLAIN = {
     "agent_token.revoked": "a token was ended before its time",
     "api_token.created": "an API token was made",
     "api_token.revoked": "an API token was revoked",
+    "approval.hand_over_ended": "somebody answers held calls for somebody else no longer",
+    "approval.handed_over": "somebody answers held calls for somebody else",
     "autonomy.accepted": "a person relaxed a tool's level on evidence",
     "autonomy.declined": "a person did not relax a tool's level",
     "autonomy.fell_back": "a tool's declared level is in force again",
@@ -160,14 +162,8 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
         case "approval.requested":
             resource = str(data.get("resource") or "call").rpartition("/")[2]
             return _because(f"{resource} waits for approval", data.get("reason"))
-        case "approval.granted" | "approval.rejected" | "approval.expired":
-            word = event.type.rpartition(".")[2].replace("granted", "approved")
-            resource = str(data.get("resource") or data.get("tenure.resource") or "call").rpartition("/")[2]
-            if word == "expired":
-                return f"{resource} got no answer in time"
-            return _because(f"{resource} {word} by {_by(event)}", data.get("reason"))
-        case "approval.claimed":
-            return "the approved call goes on"
+        case "approval.granted" | "approval.rejected" | "approval.expired" | "approval.answered" | "approval.claimed":
+            return _approval(event)
         case "breaker.reset" | "breaker.tripped" | "breaker.closed" | "breaker.trial" | "breaker.limited":
             return _breaker(event)
         case "tool.changed" | "tool.held" | "tool.restored" | "tool.rejected" | "tool.pinned" | "tool.seen":
@@ -182,6 +178,20 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             if event.type.startswith("sequence."):
                 return _sequence(event)
             return _limit(event) if event.type.startswith("limits.") else _other(event)
+
+
+def _approval(event: Event) -> str:
+    data, word = event.data, event.type.rpartition(".")[2].replace("granted", "approved")
+    resource = str(data.get("resource") or data.get("tenure.resource") or "call").rpartition("/")[2]
+    match word:
+        case "claimed":
+            return "the approved call goes on"
+        case "expired":
+            return f"{resource} got no answer in time"
+        case "answered":
+            missing = " and ".join(str(one) for one in data.get("missing") or ())
+            return f"{resource} approved by {_by(event)}; it waits for {missing}"
+    return _because(f"{resource} {word} by {_by(event)}", data.get("reason"))
 
 
 def _sequence(event: Event) -> str:

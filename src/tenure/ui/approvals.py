@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -49,6 +51,48 @@ async def load(request: Request) -> Response:
     return render(request, "approvals_load.html", frame=around, load=found)
 
 
+@router.get("/approvals/stand-ins")
+async def stand_ins(request: Request, done: str = "") -> Response:
+    """Who answers held calls for whom."""
+    api = api_of(request)
+    around, found, people = await asyncio.gather(
+        frame(api), api.get("/v1/approvals/stand-ins", everything="true"), api.maybe("/v1/people")
+    )
+    every = items(found)
+    facts: dict[str, Any] = {"open": [one for one in every if not _is_over(one)], "done": done}
+    facts["over"] = [one for one in every if _is_over(one)][:DECIDED]
+    facts["people"] = [one["email"] for one in items(people, "people", "items")]
+    return render(request, "stand_ins.html", frame=around, **facts)
+
+
+def _is_over(one: Mapping[str, Any]) -> bool:
+    return bool(one["ended_at"]) or datetime.fromisoformat(one["ends_at"]) <= datetime.now(UTC)
+
+
+@router.post("/approvals/stand-ins")
+async def hand_over(request: Request) -> Response:
+    """Has somebody else answer for the one who asks, to the end of a day (UTC)."""
+    fields = await form(request)
+    body = {
+        "stand_in": fields.get("stand_in", "").strip(),
+        "ends_at": f"{fields.get('until', '').strip()[:10]}T23:59:59Z",
+        "reason": fields.get("reason", "").strip(),
+        "agents": fields.get("agents", "").split(),
+        "tools": fields.get("tools", "").split(),
+    }
+    if since := fields.get("since", "").strip()[:10]:
+        body["begins_at"] = f"{since}T00:00:00Z"
+    await api_of(request).post("/v1/approvals/stand-ins", body)
+    return go(request, "/approvals/stand-ins?done=made")
+
+
+@router.post("/approvals/stand-ins/{ident}/end")
+async def take_back(request: Request, ident: str) -> Response:
+    """Ends it before its time."""
+    await api_of(request).post(f"/v1/approvals/stand-ins/{quote(ident, safe='')}/end")
+    return go(request, "/approvals/stand-ins?done=ended")
+
+
 @router.post("/approvals/answer")
 async def answer(request: Request) -> Response:
     """One answer to the chosen calls of a batch."""
@@ -71,5 +115,5 @@ async def decide(request: Request, ident: str) -> Response:
     fields = await form(request)
     decision = decision_of(fields)
     body = {"decision": decision, "reason": fields.get("reason", "").strip()}
-    await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
-    return go(request, f"/approvals?done={decision}")
+    told, _ = await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
+    return go(request, f"/approvals?done={'half' if told['state'] == 'pending' else decision}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class House:
     gateway: GatewayProcess
     settings: dict[str, Any]
     clients: list[openai.OpenAI] = field(default_factory=list)
+    since: str = ""
 
     def client(self, agent: str = "clerk", *, retries: int = 0, **token: Any) -> openai.OpenAI:
         """The real SDK, as the agent uses it."""
@@ -75,10 +77,10 @@ class House:
         self.gateway = GatewayProcess(self.folder, self.control.port, **{**self.settings, **settings})
 
     def calls(self, count: int = 1) -> list[dict[str, Any]]:
-        """The call Events, when there are ``count`` of them."""
+        """The call Events of this test, when there are ``count`` of them."""
 
         def found(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            calls = [event for event in events if event["type"].startswith("call.")]
+            calls = [one for one in events if one["type"].startswith("call.") and one["time"] >= self.since]
             return calls if len(calls) >= count else []
 
         result: list[dict[str, Any]] = self.control.wait(found)
@@ -117,6 +119,25 @@ def build(tmp_path: Path, provider: ProviderProcess) -> Iterator[Callable[..., H
 def house(build: Callable[..., House]) -> House:
     """A House with nothing special about it."""
     return build()
+
+
+@pytest.fixture(scope="module")
+def _standing(tmp_path_factory: pytest.TempPathFactory, provider: ProviderProcess) -> Iterator[House]:
+    with housed(tmp_path_factory.mktemp("house"), provider) as house:
+        yield house
+
+
+@pytest.fixture
+def shared_house(_standing: House) -> Iterator[House]:
+    """The one House of a file whose tests leave no trace in a gateway but the Events of their calls: its facts are the
+    first ones again, and ``calls`` are those of this test."""
+    house = _standing
+    house.since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    house.control.reset()
+    house.publish()
+    yield house
+    while house.clients:
+        house.clients.pop().close()
 
 
 @pytest.fixture(params=CLIENTS, ids=lambda kind: kind.__name__)

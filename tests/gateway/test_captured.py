@@ -22,6 +22,12 @@ PROVIDERS = {"messages": "anthropic", "gemini": "gcp.gemini"}
 STREAMED = [(name, stream) for name, wire in WIRES.items() for stream in ((False, True) if wire.stream else (False,))]
 
 
+@pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
 @pytest.mark.req("R091", "R110", "R075")
 @pytest.mark.parametrize(("name", "stream"), STREAMED)
 def test_everything_that_is_kept_of_a_call(house: Any, name: str, stream: bool) -> None:

@@ -19,6 +19,12 @@ from tests.sim.gateway import agent_fact
 from tests.sim.model_clients import HELLO, PIXEL, SAID, Anthropic, Gemini, OpenAI
 
 
+@pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
 @pytest.mark.req("R090", "R091")
 def test_an_answer_is_whole_and_the_record_says_everything(house: Any, connect: Any, kind: Any) -> None:
     client = connect(kind)

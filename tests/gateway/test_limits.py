@@ -169,7 +169,7 @@ when { context.spent_calls >= 80 } unless { context.approved };
 @pytest.mark.req("R066")
 def test_a_policy_holds_what_is_over_four_fifths_of_a_limit(house: Any, limited: Any) -> None:
     limited(calls(5))
-    house.control.policies((*house.control.first_workspaces["default"].policies, ("eighty.cedar", HOLD_AT_80)))
+    house.control.policies((*house.control.first.workspaces["default"].policies, ("eighty.cedar", HOLD_AT_80)))
     house.settle()
     assert [ask(house).status_code for _ in range(4)] == [200] * 4
     headers = {"authorization": f"Bearer {house.control.token('clerk')}", "prefer": "wait=0"}

@@ -21,6 +21,12 @@ HELLO: Any = [{"role": "user", "content": "hello there, how are you today"}]
 SAID = "You said: hello there, how are you today"
 
 
+@pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
 def ask(client: openai.OpenAI, model: str, **more: Any) -> Any:
     return client.chat.completions.create(model=model, messages=HELLO, **more)
 

@@ -20,6 +20,12 @@ from tests.sim.control import ISSUER
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
+@pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
 @pytest.mark.parametrize(
     ("surface", "where", "scope"),
     [

@@ -16,6 +16,12 @@ from tests.sim.gateway import agent_fact
 FORM = 'multipart/form-data; boundary="x"'
 
 
+@pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
 def part(name: str, value: str, more: str = "") -> str:
     return f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n{value}\r\n'
 

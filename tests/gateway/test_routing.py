@@ -23,6 +23,12 @@ QUICK = Timeouts(first_byte_s=0.4)
 
 
 @pytest.fixture
+def house(shared_house: Any) -> Any:
+    """One gateway for all of this file."""
+    return shared_house
+
+
+@pytest.fixture
 def model(house: Any) -> Any:
     """Makes a model of the house's provider."""
     upstream = Upstream(house.provider.url, "PROVIDER_KEY")

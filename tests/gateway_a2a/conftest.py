@@ -181,14 +181,8 @@ def house(_running: House) -> House:
     house.since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     gateway = house.gateway.url
     peers = {f"default/{name}": peer_fact(name, agent.url, gateway) for name, agent in house.agents.items()}
-    house.control.change(
-        peers=peers,
-        agents={},
-        approvals={},
-        people={},
-        secrets={"01": "k" * 43},
-        workspaces=house.control.first_workspaces,
-    )
+    house.control.reset()
+    house.control.change(peers=peers, secrets={"01": "k" * 43})
     house.publish("asker", PeerGrant("helper"))
     house.publish("helper", PeerGrant("third"), tools=(ToolFact("crm", "read"), ToolFact("crm", "write")))
     house.publish("third")

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from tests.sim.pins import pinned
 
 ISSUER = "http://control.test"
 _BEAT_S = 0.2
+_FACTS = tuple(field.name for field in fields(Snapshot) if field.name not in ("version", "issued_at"))
 _CHUNK = b"%x\r\n%s\r\n"
 
 
@@ -49,7 +50,7 @@ class ControlSim:
             issuer=ISSUER,
             workspaces={"default": _workspace(policies)},
         )
-        self.first_workspaces = self.snapshot.workspaces
+        self.first = self.snapshot
         self.events: list[dict[str, Any]] = []
         self.confirmed: dict[str, int] = {}  # gateway -> version
         self.beating = True
@@ -104,6 +105,11 @@ class ControlSim:
     def change(self, **facts: Any) -> None:
         """Publishes the Snapshot with ``facts`` replaced."""
         asyncio.run_coroutine_threadsafe(self._change(facts), self._loop).result(60)
+
+    def reset(self) -> None:
+        """Publishes the facts that it began with."""
+        self._values = {}
+        self.change(**{name: getattr(self.first, name) for name in _FACTS})
 
     def secrets(self, values: Mapping[str, str], facts: Mapping[str, SecretFact]) -> None:
         """Publishes secrets: their values by mark, and their facts."""

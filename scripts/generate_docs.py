@@ -27,6 +27,7 @@ from tenure.gateway.events import EVENTS as GATEWAY_EVENTS
 from tenure.kernel.values import Role
 from tenure.policy.facts import AGENT, CONTEXT
 from tenure.registry.model import manifest_schema
+from tenure.telemetry.otlp import conventions
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -181,6 +182,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "facts.md": facts_page,
     DOCS / "findings.md": findings_page,
     DOCS / "owasp-agentic.md": lambda: NOTE + agentic.page(ROOT / "tests"),
+    DOCS / "conventions.md": lambda: NOTE + conventions.page(),
     DOCS / "openapi.json": _openapi,
     DOCS / "agent.schema.json": lambda: json.dumps(manifest_schema(), indent=1) + "\n",
 }

@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from tenure.base.room import World
 from tenure.kernel.values import Actor, Principal
 from tenure.telemetry import service
-from tests.sim.telemetry import opened, served
+from tests.sim.telemetry import GATEWAY, chat, opened, served
 
 AGENT = Actor(
     "default",
@@ -122,3 +122,25 @@ def test_what_is_not_otlp_is_refused(url: str, body: bytes, headers: dict[str, s
 def test_a_person_has_no_spans(world: World, operator: Actor) -> None:
     with opened(world), served(replace(world), lambda _token: operator) as address:
         assert httpx2.post(f"{address}/otlp/v1/traces", content=b"", headers=PROTOBUF).status_code == 403
+
+
+def _said(key: str, value: str | int) -> KeyValue:
+    said = AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
+    return KeyValue(key=key, value=said)
+
+
+@pytest.mark.req("R081")
+def test_tokens_of_a_session_are_counted_once(url: str, world: World, operator: Actor) -> None:
+    used = [_said("gen_ai.usage.input_tokens", 100), _said("gen_ai.usage.output_tokens", 20)]
+    asked = [_said("gen_ai.operation.name", "chat"), _said("gen_ai.request.model", "gpt-4o")]
+    asked.append(_said("gen_ai.provider.name", "openai"))
+    run = [_said("gen_ai.operation.name", "invoke_agent")]
+    spans = [_span(1, attributes=[*run, *used]), _span(2, attributes=[*asked, *used])]
+    assert httpx2.post(url, content=_request(*spans).SerializeToString(), headers=PROTOBUF).status_code == 200
+    own = service.list_sessions(world, operator)[0]
+    assert (own.input_tokens, own.output_tokens, own.unpriced) == (100, 20, 0), "the run repeats its call's"
+    assert float(own.cost_usd) > 0
+    seen = chat(world.clock(), tokens=(100, 21), session="s1")
+    service.ingest(world, GATEWAY, [seen])
+    both = service.list_sessions(world, operator)[0]
+    assert (both.input_tokens, both.output_tokens) == (100, 21), "the gateway saw the same call"

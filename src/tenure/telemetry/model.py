@@ -50,6 +50,7 @@ __all__ = [
     "span_name",
     "span_of",
     "trace_of",
+    "uses_tokens",
 ]
 
 
@@ -312,6 +313,12 @@ def _span_status(event: Event) -> tuple[str, str]:
     if error:
         return "error", str(error)
     return ("ok" if event.type in CALL_TYPES else "unset"), ""
+
+
+def uses_tokens(event: Event) -> bool:
+    """Whether the tokens that an Event tells are its own: spans of agents and workflows repeat those of the model calls
+    inside them."""
+    return event.type != "otlp.span" or event.data.get("otlp.step") in ("llm", "embedding")
 
 
 def reason_of(event: Event) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Event
+from tenure.telemetry.model import uses_tokens
 
 _KNOWN_AS = {  # gen_ai.provider.name -> the package's name, where they differ
     "gcp.gemini": "google",
@@ -63,7 +64,7 @@ class Prices:
 
     def priced(self, event: Event) -> Event:
         """The Event with ``tenure.cost_usd`` (a decimal number as text) and ``tenure.prices`` (the table's version), if
-        it is a call that used tokens of a model with a known price; the same Event otherwise."""
+        it is a call (or a span of one) that used tokens of a model with a known price; the same Event otherwise."""
         data = event.data
         usage = Usage(
             *(
@@ -71,7 +72,8 @@ class Prices:
                 for name in ("input", "output", "cache_read.input", "cache_creation.input")
             )
         )
-        if event.type != "call.completed" or not (usage.input or usage.output):
+        is_call = event.type == "call.completed" or (event.type == "otlp.span" and uses_tokens(event))
+        if not is_call or not (usage.input or usage.output):
             return event
         provider = str(data.get("gen_ai.provider.name") or "")
         # Prices change with time, in some cases with the hour of the day, never within it.

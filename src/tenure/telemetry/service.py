@@ -168,8 +168,9 @@ def _brought(event: Event, by: str) -> Event:
 
 
 def keep_spans(world: World, events: Sequence[Event]) -> Taken:
-    """Keeps spans that an agent sent over OTLP, redacted."""
-    return _keep(world, [kept(event, world.config.redacted) for event in events])
+    """Keeps spans that an agent sent over OTLP, redacted. What a model call in them cost is added."""
+    prices = _prices.get(world.config.data_dir.resolve(), Prices())
+    return _keep(world, [kept(prices.priced(event), world.config.redacted) for event in events])
 
 
 def _keep(world: World, events: Sequence[Event]) -> Taken:

@@ -12,6 +12,17 @@ SQL = """coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)
                    count(*) FILTER (cost_usd IS NULL AND coalesce(input_tokens, 0) + coalesce(output_tokens, 0) > 0)"""
 """The columns of a query over calls that ``figures`` reads."""
 
+ONCE = """SELECT * REPLACE (CASE WHEN own THEN input_tokens END AS input_tokens,
+                  CASE WHEN own THEN output_tokens END AS output_tokens,
+                  CASE WHEN own THEN cached_tokens END AS cached_tokens,
+                  CASE WHEN own THEN reasoning_tokens END AS reasoning_tokens,
+                  CASE WHEN own THEN cost_usd END AS cost_usd)
+                  FROM (SELECT *, type <> 'otlp.span' OR NOT bool_or(
+                      type IN {calls} AND coalesce(input_tokens, output_tokens) IS NOT NULL
+                  ) OVER (PARTITION BY workspace, session) AS own"""
+"""The rows of a session, each token in one of them: where model calls were seen, what the agent's own spans say of the
+same calls is not counted again."""
+
 
 def money(value: Any) -> Decimal | None:
     """Dollars as prices write them, to what the column holds; None for anything else."""

@@ -33,6 +33,7 @@ from tenure.telemetry.model import (
     TraceSummary,
     outcome_of,
     span_of,
+    uses_tokens,
 )
 from tenure.telemetry.rows import micros, session_of, stats_of, time_of, trace_summary_of
 
@@ -117,6 +118,9 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+_TOKENS = ("input", "output", "cache_read.input", "reasoning.output")
+
+
 def _row(logged: Logged) -> tuple[Any, ...]:
     event, data = logged.event, logged.event.data
     span = span_of(event)
@@ -142,10 +146,7 @@ def _row(logged: Logged) -> tuple[Any, ...]:
         span.name,
         _text(data.get("tenure.resource")),
         _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
-        _count(data.get("gen_ai.usage.input_tokens")),
-        _count(data.get("gen_ai.usage.output_tokens")),
-        _count(data.get("gen_ai.usage.cache_read.input_tokens")),
-        _count(data.get("gen_ai.usage.reasoning.output_tokens")),
+        *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
         spent.money(data.get("tenure.cost_usd")),
         (span.status_message or "error") if span.status == "error" else None,
         _text(data.get("tenure.source")),
@@ -348,8 +349,8 @@ class TraceStore:
                    count(*) FILTER (type IN {_CALLS}), count(*) FILTER (status = 'flagged'),
                    count(*) FILTER (status = 'violation'), count(error),
                    {spent.SQL}, max_by(trace_id, seq), max(seq)
-            FROM event
-            WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})
+            FROM ({spent.ONCE.format(calls=_CALLS)}
+                  FROM event WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})))
             GROUP BY workspace, session,
                      CASE WHEN session IN (SELECT session FROM event WHERE source IS NOT NULL) THEN '' ELSE agent END
                      {after}

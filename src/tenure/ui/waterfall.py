@@ -106,7 +106,9 @@ def _span(placed: JsonObject) -> _Item | None:
     family = str(raw.get("type") or "").partition(".")[0]
     if family in ("approval", "breaker", "agent", "decision"):
         return _Item(start, end, raw, family)
-    kind = "tool" if operation == "execute_tool" else "llm" if operation in _OF_MODELS else "span"
+    step = attributes(raw).get("otlp.step")
+    kind = "tool" if operation == "execute_tool" or step == "tool" else "span"
+    kind = "llm" if operation in _OF_MODELS or step == "llm" else kind
     return _Item(start, end, raw, kind)
 
 

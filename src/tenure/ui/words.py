@@ -39,6 +39,25 @@ def _call(data: JsonObject) -> Said:
     return Said("used", resource, str(data.get("error.type") or note))
 
 
+_STEPS = {
+    "agent": "ran as",
+    "retrieval": "searched in",
+    "embedding": "embedded with",
+    "guardrail": "was checked by",
+    "evaluator": "was judged by",
+    "memory": "remembered with",
+}
+
+
+def _step(data: JsonObject) -> Said:
+    """What an agent's own span says."""
+    step = data.get("otlp.step")
+    if step in ("llm", "tool"):
+        return _call({"tenure.kind": step, **data})
+    thing = data.get("gen_ai.agent.name") if step == "agent" else None
+    return Said(_STEPS.get(str(step), "went through"), str(thing or data.get("otlp.name") or ""))
+
+
 def _is_json(value: Any) -> bool:
     if not isinstance(value, str):
         return False
@@ -211,7 +230,9 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
     if kind.startswith("handover.") or kind == "agent.owner_changed":
         resource = str(data.get("to") or data.get("now") or "")
     match kind:
-        case "call.completed" | "import.call" | "otlp.span":
+        case "otlp.span":
+            return _step(data)
+        case "call.completed" | "import.call":
             return _call(data)
         case "approval.requested":
             return Said("waits for approval of", resource, preview(data.get("arguments") or {}))

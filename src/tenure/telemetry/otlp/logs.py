@@ -28,6 +28,7 @@ from tenure.kernel.json import Json
 from tenure.kernel.values import Event, Principal
 from tenure.kernel.values import Status as FeedStatus
 from tenure.telemetry.otlp.attributes import attributes, read, time_of, told, value_of
+from tenure.telemetry.otlp.conventions import in_our_words, of_event
 from tenure.telemetry.otlp.spans import MAX_SPANS, Received
 
 GENAI = "gen_ai."
@@ -89,9 +90,11 @@ def _event(  # noqa: PLR0917 (what a record is of, in the order it comes)
 ) -> Event:
     told_at = record.time_unix_nano or record.observed_time_unix_nano
     facts: dict[str, Json] = {"otlp.name": name, "otlp.resource": resource, "otlp.scope": scope}
-    data = {key: value for key, value in told(record.attributes).items() if key != "event.name"} | facts
+    sent = {key: value for key, value in told(record.attributes).items() if key != "event.name"}
     body = value_of(record.body)
-    if body is not None:
+    message = of_event(name, body)
+    data = in_our_words(sent) | message | facts
+    if body is not None and not message:
         data["otlp.body"] = body
     trace_id, span_id = record.trace_id.hex(), record.span_id.hex()
     # A record has no id of its own: one that is sent again says the same at the same time.

@@ -21,6 +21,7 @@ from tenure.kernel.json import Json
 from tenure.kernel.values import Event, Principal
 from tenure.kernel.values import Status as FeedStatus
 from tenure.telemetry.otlp.attributes import attributes, read, time_of, told
+from tenure.telemetry.otlp.conventions import in_our_words
 
 MAX_SPANS = 10_000
 _KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
@@ -111,8 +112,18 @@ def _event(span: Span, resource: dict[str, Json], scope: str, principal: Princip
         parent_span_id=span.parent_span_id.hex() or None,
         status=FeedStatus.FLAGGED if status == "error" else FeedStatus.ALLOWED,
         duration_us=(span.end_time_unix_nano - span.start_time_unix_nano) // 1000,
-        data=told(span.attributes) | facts,
+        data=_in_our_words(span, status) | facts,
     )
+
+
+def _in_our_words(span: Span, status: str) -> dict[str, Json]:
+    words = in_our_words(told(span.attributes))
+    if status == "error" and "error.type" not in words:
+        for event in span.events:
+            kinds = [pair.value.string_value for pair in event.attributes if pair.key == "exception.type"]
+            if event.name == "exception" and kinds and kinds[0]:
+                words["error.type"] = kinds[0]
+    return words
 
 
 def _time(nanoseconds: int) -> str:

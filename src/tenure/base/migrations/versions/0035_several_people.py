@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0034"
-down_revision = "0033"
+revision = "0035"
+down_revision = "0034"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.fuzz import agents, documents, http, models, scans
+from tests.fuzz import agents, documents, http, models, scans, sequences
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     **{name: models.target(name) for name in models.NAMES},
@@ -16,4 +16,5 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "arguments": documents.policy_arguments,
     "manifest": documents.manifest,
     "otlp": documents.otlp_request,
+    "sequences": sequences.rules,
 }

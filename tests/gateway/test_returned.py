@@ -20,6 +20,7 @@ from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.values import Decision, Effect
 from tests.gateway.conftest import POLICIES
+from tests.sim import outputs
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 CARD = "4111 1111 1111 1111"
@@ -84,6 +85,29 @@ def test_what_comes_back_is_redacted_where_policy_says_so(house: Any) -> None:
     answer = ask(under(house, CUT), f"charge {CARD} today")
     assert said(answer) == "You said: charge [redacted:personal/card] today"
     assert CARD in house.provider.seen()["body"]
+
+
+@pytest.mark.req("R092", "R094")
+def test_what_a_model_says_is_redacted_or_withheld_by_who_stands_behind_the_call(house: Any) -> None:
+    under(house, outputs.rules("call_model"))
+    house.publish(name="boss")
+    clients = {tier: house.client(**who) for tier, who in outputs.TIERS.items()}
+    met = {tier: _met(client, {}) for tier, client in clients.items()}
+    assert met == outputs.COMES_TO
+    assert _met(clients["interactive"], {"x-tenure-tier": "background"}) == "withheld", (
+        "a caller can take the person away"
+    )
+    for tier in ("subagent", "background"):
+        assert _met(clients[tier], {"x-tenure-tier": "api"}) == "withheld", "and nothing else"
+
+
+def _met(client: openai.OpenAI, headers: dict[str, str]) -> str:
+    try:
+        text = said(ask(client, f"charge {CARD}", extra_headers=headers))
+    except openai.PermissionDeniedError as refused:
+        return "shown in the refusal" if CARD in refused.response.text else "withheld"
+    assert (CARD in text) != ("[redacted:" in text)
+    return "whole" if CARD in text else "redacted"
 
 
 @pytest.mark.req("R092", "R078")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,9 +12,10 @@ import pytest
 from a2a.client.errors import A2AClientError
 
 from tenure.gateway.delegation import HEADER
-from tenure.kernel.snapshot import PeerGrant, PersonFact
-from tests.gateway_a2a.conftest import House
+from tenure.kernel.snapshot import AgentFact, BreakerFact, PeerGrant, PersonFact
+from tests.gateway_a2a.conftest import POLICIES, House
 from tests.gateway_a2a.test_delegation import CRM, asker, call_tool, handed, own
+from tests.sim.gateway import agent_fact
 
 ANN = "ann@example.com"
 
@@ -150,3 +153,88 @@ def test_a_token_for_somebody_takes_up_nothing_for_another(house: House, token: 
     answer = call_tool(house, "helper", "crm__read", given, instance=f"i-{why}", **token)
     assert (answer.status_code, why in answer.text) == (403, True), answer.text
     assert house.calls(1)[-1]["data"]["tenure.decision"]["policies"] == ["system/delegation-ended"]
+
+
+SEQUENCES = """
+rules:
+  - id: no-call-after-the-order
+    reason: Nothing is asked of the helper after an order.
+    deny: {peer: helper, where: {text: {like: "*later*"}}}
+    once: {peer: helper, where: {text: {like: "*order*"}}}
+  - id: hello-first
+    hold: {peer: helper, where: {text: {like: "*pay*"}}}
+    never: {peer: helper, where: {text: {like: "*hello*"}}}
+  - id: two-tries
+    deny: {peer: helper, where: {text: {like: "*try*"}}}
+    count: {peer: helper, where: {text: {like: "*try*"}}}
+    reached: 2
+"""
+
+
+@pytest.mark.req("R052")
+def test_messages_to_other_agents_are_refused_held_and_counted_by_those_before(house: House) -> None:
+    house.control.policies((*POLICIES, ("a.sequence.yaml", SEQUENCES)))
+    house.settle()
+
+    def passes(text: str, session: str) -> bool:
+        try:
+            house.say(f"echo {text}", session=session, headers={"prefer": "wait=0"})
+        except A2AClientError:
+            return False
+        return True
+
+    assert [passes(text, "one") for text in ("later", "order", "later")] == [True, True, False]
+    assert passes("later", "another")
+    order, refused = [one["data"] for one in house.calls(4) if one["session"] == "one"][-2:]
+    assert refused["tenure.decision"]["policies"] == ["no-call-after-the-order"]
+    assert refused["tenure.decision"]["because"] == [order["tenure.call.id"]]
+    assert [passes(text, "two") for text in ("pay", "hello", "pay")] == [False, True, True]
+    assert house.control.of_type("approval.requested")[-1]["data"]["policies"] == ["hello-first"]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(lambda number: passes(f"try {number}", "three"), range(6))) == 2
+    house.control.policies(POLICIES)
+    house.settle()
+
+
+MODEL_RULES = """
+rules:
+  - id: no-second-opinion
+    reason: One model has read it, so no other does.
+    deny: {model: large}
+    once: {model: small}
+  - id: small-first
+    hold: {model: held}
+    never: {model: small, failed: counts}
+  - id: two-drafts
+    deny: {model: draft}
+    count: {model: draft}
+    reached: 2
+"""
+
+
+@pytest.mark.req("R052")
+def test_model_calls_are_refused_held_and_counted_by_those_before(house: House) -> None:
+    fact: AgentFact = agent_fact("http://127.0.0.1:9/v1", ("small", "large", "held", "draft"), name="helper")
+    house.control.policies((*POLICIES, ("a.sequence.yaml", MODEL_RULES)))
+    house.control.agent(replace(fact, breaker=BreakerFact(threshold=1000)))
+    house.settle()
+
+    async def asked(http: httpx.AsyncClient, model: str, session: str) -> bool:
+        """Whether it got as far as the model's upstream, which is not there."""
+        headers = {"x-tenure-session": session, "prefer": "wait=0"}
+        answer = await http.post("/v1/chat/completions", json={"model": model, "messages": []}, headers=headers)
+        return answer.status_code == 502
+
+    async def doing() -> None:
+        async with house.http("helper") as http:
+            assert [await asked(http, model, "one") for model in ("large", "small", "large")] == [True, True, False]
+            assert await asked(http, "large", "another")
+            assert [await asked(http, model, "two") for model in ("held", "small", "held")] == [False, True, True]
+            assert sum(await asyncio.gather(*(asked(http, "draft", "three") for _ in range(6)))) == 2
+
+    asyncio.run(doing())
+    small, refused = [one["data"] for one in house.calls(3, "helper") if one["session"] == "one"][-2:]
+    assert refused["tenure.decision"]["policies"] == ["no-second-opinion"]
+    assert refused["tenure.decision"]["because"] == [small["tenure.call.id"]]
+    house.control.policies(POLICIES)
+    house.settle()

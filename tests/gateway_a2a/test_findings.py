@@ -9,7 +9,9 @@ import httpx
 import pytest
 from a2a.client import A2AClientError, Client
 
+from tenure.kernel.snapshot import PeerGrant
 from tests.gateway_a2a.conftest import POLICIES, House, message
+from tests.sim import outputs
 
 CARD = "4111 1111 1111 1111"
 RULES = """
@@ -54,6 +56,24 @@ def test_an_answer_that_policy_forbids_is_withheld(ruled: House, streaming: bool
     event = ruled.calls()[-1]
     assert event["type"] == "call.completed"
     assert event["data"]["error.type"] == "answer_withheld"
+
+
+@pytest.mark.req("R092", "R094")
+def test_what_another_agent_says_is_redacted_or_withheld_by_who_stands_behind_the_call(house: House) -> None:
+    house.control.policies((*POLICIES, ("outputs.cedar", outputs.rules("call_agent"))))
+    house.publish("boss", PeerGrant("asker"))
+
+    def met(who: dict[str, Any]) -> str:
+        try:
+            said = house.say(f"echo {CARD[:4]}{CARD[4:]}", **who)
+        except A2AClientError as refused:
+            return "shown in the refusal" if CARD in str(refused) else "withheld"
+        assert (CARD in said) != ("[redacted:" in said), said
+        return "whole" if CARD in said else "redacted"
+
+    assert {tier: met(who) for tier, who in outputs.TIERS.items()} == outputs.COMES_TO
+    house.control.policies(POLICIES)
+    house.settle()
 
 
 @pytest.mark.req("R053")

@@ -12,6 +12,7 @@ import uvloop
 
 from tenure.kernel.snapshot import ServerFact
 from tests.sim import mcp_servers as sim
+from tests.sim import outputs
 from tests.sim.mcp_gateway import POLICY, Site
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -91,6 +92,25 @@ def test_secrets_are_taken_out_of_arguments_and_results(play: Callable[..., None
             assert not result.is_error
 
     play(story, CUT)
+
+
+@pytest.mark.req("R092", "R094")
+def test_what_a_tool_returns_is_redacted_or_withheld_by_who_stands_behind_the_call(play: Callable[..., None]) -> None:
+    async def story(site: Site) -> None:
+        site.agent("boss", [], "")
+        (site.folder / "files" / "card.txt").write_text(f"charge {outputs.CARD}")
+        for tier, who in outputs.TIERS.items():
+            epochs = {"chain_epochs": (0,)} if "chain" in who else {}
+            async with site.client("clerk", "auto", **{**who, **epochs}) as client:
+                result = await read(client, "card.txt")
+            said = result.content[0].text
+            met = "withheld" if result.is_error else "redacted" if "[redacted:" in said else "whole"
+            assert met == outputs.COMES_TO[tier], (tier, said)
+            assert (outputs.CARD in said) == (met == "whole")
+        events = (await site.calls())[-4:]
+        assert [event.data["tenure.tier"] for event in events] == list(outputs.TIERS)
+
+    play(story, outputs.rules("call_tool"))
 
 
 @pytest.mark.req("R092", "R078")

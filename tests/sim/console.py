@@ -100,10 +100,14 @@ def story(console: Console, agent: str = "clerk") -> None:
         "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Work through the inbox."}]}],
         "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "I will refund it."}]}],
     }
+    read = tool_call(now + timedelta(seconds=1), "files/read_file", agent=agent)
+    read = replace(read, span_id=read.id[16:])  # as a gateway has it
+    denied = refused(now + timedelta(seconds=2), agent=agent)
+    denied.data["tenure.decision"]["because"] = [read.id]
     console.send(
         chat(now, agent=agent, data=talk),
-        tool_call(now + timedelta(seconds=1), "files/read_file", agent=agent),
-        refused(now + timedelta(seconds=2), agent=agent),
+        read,
+        denied,
         held(now + timedelta(seconds=3), {"invoice": "2026-1187", "amount_cents": 124000}, agent=agent),
     )
 

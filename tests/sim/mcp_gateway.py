@@ -32,6 +32,7 @@ from tenure.identity.model import AUDIENCE, agent_claims, sign
 from tenure.kernel.snapshot import AgentFact, ApprovalFact, SecretFact, ServerFact, Snapshot, ToolFact, WorkspaceFact
 from tenure.kernel.values import Event, LifecycleState, Principal
 from tenure.policy.model import Bundle, compile_bundle
+from tests.sim.histories import HistoryBook
 from tests.sim.pins import pinned
 
 POLICY = """
@@ -49,11 +50,17 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def token(
-    agent: str, instance: str = "i1", epoch: int = 0, person: str | None = None, scopes: tuple[str, ...] = ()
+    agent: str,
+    instance: str = "i1",
+    epoch: int = 0,
+    person: str | None = None,
+    scopes: tuple[str, ...] = (),
+    **more: Any,
 ) -> str:
     """A credential of an agent in the workspace ``default``, at work for a ``person``, limited to ``scopes``."""
     now = time.time()
     principal = Principal("default", agent, "sha256:r", instance, f"s-{instance}", epoch, person, expires_at=now + 600)
+    principal = replace(principal, **more)
     if scopes:
         principal = replace(principal, scopes=scopes, bounds=(scopes,))
     claims = agent_claims(principal, issuer=ISSUER, audience=AUDIENCE, issued_at=now, jti=f"{agent}-{instance}")
@@ -80,6 +87,7 @@ class Site:
         self._server = Server(self.handler.handle, ServerLimits())
         self._snapshot = Snapshot(1, _EPOCH, 600.0, {"k1": _KEY.as_dict(private=False)}, ISSUER)
         self._bundles: dict[str, Bundle] = {}
+        self._histories = HistoryBook()
         self.policy(POLICY)
 
     @property
@@ -87,11 +95,12 @@ class Site:
         """Where agents connect."""
         return f"http://127.0.0.1:{self.port}/mcp"
 
-    def policy(self, text: str) -> None:
-        """Puts a policy file into force."""
-        bundle = compile_bundle([("test.cedar", text)])
+    def policy(self, text: str, sequences: str = "") -> None:
+        """Puts a policy file into force, and one of sequence rules."""
+        files = (("test.cedar", text), *((("test.sequence.yaml", sequences),) if sequences else ()))
+        bundle = compile_bundle(files)
         self._bundles = {"default": bundle}
-        fact = WorkspaceFact("default", bundle.version, (("test.cedar", text),))
+        fact = WorkspaceFact("default", bundle.version, files)
         self._snapshot = replace(self._snapshot, workspaces={"default": fact})
 
     def agent(self, name: str, servers: list[ServerFact], tools: str, **changes: Any) -> None:
@@ -166,6 +175,8 @@ class Site:
         for line in payload.splitlines():
             event = msgspec.json.decode(line, type=Event)
             self.events.append(event)
+            if self._histories.take(event.type, event.data):
+                self._replace(histories=self._histories.facts())
             if event.type == "tool.seen":
                 key = f"default/{event.agent}"
                 self._replace(agents={**self._snapshot.agents, key: pinned(self._snapshot.agents[key], event.data)})

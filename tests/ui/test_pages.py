@@ -82,7 +82,11 @@ def test_an_empty_installation_says_what_to_do_next(tmp_path_factory: pytest.Tem
 def test_a_trace_shows_decision_and_approval_in_causal_order(person: httpx2.Client) -> None:
     found = re.search(r'href="/traces/([0-9a-f]{32})"', person.get("/traces").text)
     assert found
-    page = text(person.get(f"/traces/{found[1]}"))
+    answer = person.get(f"/traces/{found[1]}")
+    page = text(answer)
+    because = re.search(r'<dt>Because of</dt><dd><a href="#(s-[0-9a-f]{16})">', answer.text)
+    assert because, "a decision names the earlier step that led to it"
+    assert f'id="{because[1]}"' in answer.text
     order = ["chat gpt-4o", "execute_tool files/read_file", "execute_tool files/delete_file", "approval"]
     assert [page.index(word, page.index("causal order")) for word in order] == sorted(
         page.index(word, page.index("causal order")) for word in order

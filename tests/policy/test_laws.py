@@ -110,3 +110,66 @@ def test_the_strongest_layer_decides_and_nothing_goes_before_a_final_forbid(  # 
         assert set(decision.over) == {rule.id for rule in forbids}
     if set(decision.over) & {rule.id for rule in permits}:
         assert any(rule.final for rule in forbids)
+
+
+MODE_PERMIT = st.sampled_from([
+    '@fail_mode("open") permit(principal, action, resource == Tool::"shop/refund");',
+    '@fail_mode("open") permit(principal, action, resource == Model::"gpt");',
+    '@fail_mode("open") permit(principal == Agent::"clerk", action, resource == Tool::"files/delete");',
+])  # fmt: skip
+
+
+@pytest.mark.req("R049")
+@settings(max_examples=100, deadline=None)
+@given(policies, st.lists(MODE_PERMIT, max_size=2), agents, RESOURCES, arguments, st.booleans())
+def test_what_goes_on_without_the_control_plane_is_never_more_than_with_it(  # noqa: PLR0917 (what hypothesis draws)
+    parts: list[tuple[str, str, str]],
+    modes: list[str],
+    agent: AgentFact,
+    resource: str,
+    given_arguments: Any,
+    more: bool,
+) -> None:
+    """Neither a permit that fails open nor its absence changes a decision while the control plane is there, but that it
+    permits; and without it nothing is let go on that a forbid denies or a person would be asked about."""
+    named = "\n".join(f'@id("m{number}") {text}' for number, text in enumerate(modes))
+    plain, open_ = _bundle(parts), compile_bundle([("f.cedar", text_of(parts) + "\n" + named)])
+    call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
+    who = a_principal(agent)
+    before, after = (decide(call, who, agent, None, one, at=AT) for one in (plain, open_))
+    assert OPEN[after.effect] >= OPEN[before.effect] or CLOSED.intersection(after.policies)
+    cut = decide(call, who, agent, None, open_, at=AT, stale=True)
+    assert cut.effect is not Effect.HOLD
+    assert OPEN[cut.effect] <= OPEN[after.effect]
+    if cut.effect is Effect.ALLOW:
+        assert {name for name in cut.policies if name.startswith("m")}
+        assert "fail_open" in cut.obligations
+    if more:  # one forbid more lets nothing through there either
+        text = text_of([*parts, ("forbid", "principal, action, resource", "")]) + "\n" + named
+        shut = decide(call, who, agent, None, compile_bundle([("f.cedar", text)]), at=AT, stale=True)
+        assert shut.effect is Effect.DENY or OPEN[shut.effect] <= OPEN[cut.effect]
+
+
+@pytest.mark.req("R043")
+@settings(max_examples=100, deadline=None)
+@given(
+    policies,
+    agents,
+    RESOURCES,
+    arguments,
+    st.lists(
+        st.lists(st.sampled_from(["tool:shop/*", "tool:files/delete", "model:*", "agent:*"]), max_size=3), max_size=3
+    ),
+)
+def test_work_that_is_bounded_does_nothing_that_it_could_not_do_unbounded(
+    parts: list[tuple[str, str, str]], agent: AgentFact, resource: str, given_arguments: Any, bounds: list[list[str]]
+) -> None:
+    bundle = _bundle(parts)
+    call = Call("c", CallKind.TOOL if "/" in resource else CallKind.LLM, resource, given_arguments)
+    chain = ("boss",)
+    free = decide(call, a_principal(agent, chain=chain), agent, None, bundle, at=AT)
+    for count in range(len(bounds) + 1):  # each bound more takes away or changes nothing
+        held = tuple(tuple(one) for one in bounds[:count])
+        bound = decide(call, a_principal(agent, chain=chain, bounds=held), agent, None, bundle, at=AT)
+        assert OPEN[bound.effect] <= OPEN[free.effect]
+        free = bound

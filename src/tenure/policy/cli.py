@@ -259,8 +259,18 @@ def _compared(found: dict[str, Any]) -> None:
         example = change["example"]
         shown = {"arguments": example["arguments"]} | example["facts"]
         console.print(f"       as in {example['resource']} {json.dumps(shown)}", markup=False, soft_wrap=True)
+    for one in found["sequences"]:
+        what = f"{one['what']}{': ' + ', '.join(one['fields']) if one['fields'] else ''}"
+        console.print(f"SEQUENCE {one['id']} ({what})", markup=False, soft_wrap=True)
+        for word, style, turn in (("more", "green", one["more"]), ("less", "red", one["less"])):
+            if turn:
+                console.print(f"       lets through {word}: {turn}", style=style, markup=False, soft_wrap=True)
+        if not (one["more"] or one["less"]):
+            console.print(f"       no difference in {one['sessions']:,} short sessions", markup=False)
     counted = f"{found['agents']} agents, {found['grants']} grants, {found['calls']:,} calls decided by both"
-    console.print(f"{'' if found['changes'] else 'Nothing is decided otherwise. '}Looked at: {counted}.")
+    console.print(
+        f"{'' if found['changes'] or found['sequences'] else 'Nothing is decided otherwise. '}Looked at: {counted}."
+    )
     if found["waiting"]:
         console.print(f"As if they were in production: {_some(found['waiting'])}.", markup=False)
     for gap in found["gaps"]:

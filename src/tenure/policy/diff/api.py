@@ -14,6 +14,7 @@ from tenure.policy import service
 from tenure.policy.api import File, RuleOut, rule_out
 from tenure.policy.diff import foresight
 from tenure.policy.diff.changes import Change, Outcome, gained
+from tenure.policy.diff.sequels import RuleChange
 
 router = APIRouter(tags=["policy"])
 
@@ -71,6 +72,18 @@ class GapOut(BaseModel):
     whose: list[str]
 
 
+class SequenceChangeOut(BaseModel):
+    """A sequence rule that is there, gone or written otherwise (``fields``). ``more`` and ``less``: the shortest
+    session found, in words, after which more, or less, is let through than before; null where none was."""
+
+    id: str
+    what: Literal["added", "removed", "rewritten"]
+    fields: list[str]
+    more: str | None
+    less: str | None
+    sessions: int = Field(description="Made-up sessions that were decided by both")
+
+
 class DiffOut(BaseModel):
     """What is decided otherwise, over the agents of the workspace and what they were granted. Where ``gaps`` is empty,
     nothing else is. ``waiting`` agents may not act now, and count as in production. ``added``, ``removed`` and
@@ -87,6 +100,7 @@ class DiffOut(BaseModel):
     agents: int
     grants: int
     calls: int
+    sequences: list[SequenceChangeOut]
 
 
 @router.post("/v1/policies/diff")
@@ -106,11 +120,23 @@ def diff(world: TheWorld, actor: TheActor, body: DiffIn) -> DiffOut:
         agents=found.found.agents,
         grants=found.found.grants,
         calls=found.found.calls,
+        sequences=[_sequence(one) for one in found.sequences],
     )
 
 
 def _side(side: SideIn) -> foresight.Side:
     return foresight.Side(side.version, tuple((file.name, file.text) for file in side.files))
+
+
+def _sequence(one: RuleChange) -> SequenceChangeOut:
+    return SequenceChangeOut(
+        id=one.id,
+        what=one.what,
+        fields=list(one.fields),
+        more=one.more.words if one.more else None,
+        less=one.less.words if one.less else None,
+        sessions=one.traces,
+    )
 
 
 def _access(change: Change) -> AccessOut:

@@ -9,6 +9,7 @@ from tenure.base.room import World
 from tenure.kernel.snapshot import AgentFact
 from tenure.policy import service
 from tenure.policy.diff.changes import Comparison, compare
+from tenure.policy.diff.sequels import RuleChange, changed_rules
 from tenure.policy.model import Bundle, Rule, compile_bundle
 from tenure.registry import service as registry
 
@@ -32,6 +33,7 @@ class Compared:
     removed: tuple[Rule, ...]
     rewritten: tuple[Rule, ...]
     found: Comparison
+    sequences: tuple[RuleChange, ...] = ()
 
 
 def diff(world: World, workspace: str, before: Side, after: Side) -> Compared:
@@ -53,6 +55,7 @@ def compared(old: Bundle, new: Bundle, agents: Sequence[AgentFact], at: float) -
         removed=tuple(rule for ident, rule in was.items() if ident not in now),
         rewritten=tuple(rule for ident, rule in now.items() if ident in was and was[ident].node != rule.node),
         found=compare(old, new, agents, at),
+        sequences=changed_rules(old, new),
     )
 
 

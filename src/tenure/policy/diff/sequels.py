@@ -9,7 +9,7 @@ longer sessions only are not told apart. Pure.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -164,12 +164,16 @@ def _tried(rules: Sequence[SequenceRule], before: Bundle, after: Bundle) -> _Bes
 def _decided(bundle: Bundle, who: Principal, trace: _Trace) -> Effect:
     followed = Followed(bundle)
     for number, (ago, letter) in enumerate(trace.earlier):
-        call, back, at = replace(letter.call, id=f"c{number}"), letter.returned, _NOW - ago
+        call, at = replace(letter.call, id=f"c{number}"), _NOW - ago
         look = Look(call, letter.found)
         if followed.decide(call, who, _ALLOWED, at, approved=False, look=look).effect is Effect.ALLOW:
-            followed.tell(call, who, at, at, Outcome(failed=letter.failed, returned=lambda back=back: back), look)
+            followed.tell(call, who, at, at, Outcome(failed=letter.failed, returned=_giving(letter.returned)), look)
     last = replace(trace.last.call, id="last")
     return followed.decide(last, who, _ALLOWED, _NOW, approved=False, look=Look(last, trace.last.found)).effect
+
+
+def _giving(found: frozenset[str]) -> Callable[[], frozenset[str]]:
+    return lambda: found
 
 
 def _traces(rules: Sequence[SequenceRule]) -> Iterator[_Trace]:

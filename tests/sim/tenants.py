@@ -207,6 +207,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
         client.put(f"/v1/trust/{MARK}-rule", dict, trusted)
+        shadow = {"channel": "source", "name": f"{MARK}-shadow", "where": MARK, "what": MARK, "signs": ["builds-agent"]}
+        seen = {"sightings": [shadow | {"marks": [f"name:{MARK}-shadow"], "hints": {"client": f"{MARK}-shadow"}}]}
+        finding = client.post("/v1/discovery/sightings", dict, seen)["found"][0]["id"]
         external = client.post("/v1/external-agents", dict, {"card": card, "name": f"{MARK}-elsewhere"})["name"]
         headers = {"Cookie": f"{COOKIE}={zoe.cookie}"}
         own = httpx2.get(f"{console.url}/v1/account", headers=headers, trust_env=False, timeout=_PATIENCE_S).json()
@@ -231,6 +234,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "digest": pending,
         "email": zoe.email,
         "external": external,
+        "finding": finding,
         "rule": f"{MARK}-rule",
         "instance": instance["instance"],
         "agent token": instance["token"],

@@ -30,6 +30,8 @@ AFTER = {
     "approvals": "approval",
     "stand-ins": "stand-in",
     "external-agents": "external",
+    "discovery": "finding",
+    "findings": "finding",
     "handovers": "offer",
     "Users": "directory user",
     "offers": "offer",
@@ -60,7 +62,7 @@ AFTER = {
     "workspaces": "workspace",
 }
 BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
-CHOICE = {"answer": "decline", "to": "suspended", "decision": "approve"}
+CHOICE = {"step": "ignore", "answer": "decline", "to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "checklist": "nonsense",
     "jwk": {"kty": "EC"},
@@ -75,6 +77,7 @@ FIELDS: dict[str, Any] = {
     "reason": "mine now",
     "stand_in": "eve@heron.example",
     "ends_at": "2026-01-01T00:00:00Z",
+    "sightings": [],
     "kind": "agent",
     "audience": "tenure",
     "gateway": "nonsense",
@@ -109,6 +112,9 @@ FIELDS: dict[str, Any] = {
 }
 _BREAKER = {"scope": "agent", "name": "{agent}", "reason": "mine now"}
 WHOLE = {  # bodies that are no listed fields, or say more than they must
+    "post /v1/discovery/findings/{ident}/block": {"note": "mine now"},
+    "post /v1/discovery/findings/{ident}/ignore": {"note": "mine now"},
+    "post /v1/discovery/findings/{ident}/reopen": {"note": "mine now"},
     "put /v1/agents/{name}": {"kind": "Agent"},
     "put /v1/trust/{name}": {"issuer": "nonsense"},
     "post /v1/breakers/stop": _BREAKER,
@@ -127,7 +133,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
 }
 QUERY = {"scope": "agent"}
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing
-CONSOLE_FORM = {"reason": "mine now", "decision": "approve", "code": "nonsense", "to": "suspended"}
+CONSOLE_FORM = {"note": "mine now", "reason": "mine now", "decision": "approve", "code": "nonsense", "to": "suspended"}
 CONSOLE_FORMS = {
     "/breakers/change": {
         "scope": "agent",

@@ -16,6 +16,7 @@ from tenure.autonomy import cli as autonomy
 from tenure.breaker import cli as breaker
 from tenure.comparison import cli as comparison
 from tenure.credentials import cli as credentials
+from tenure.discovery import cli as discovery
 from tenure.evaluation import cli as evaluation
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
@@ -37,6 +38,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
     owners.register,
     oauth.register,  # adds to the commands of `tenure agents`
+    discovery.register,
     runtime.register,
     autonomy.register,
     approvals.register,

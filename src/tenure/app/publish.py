@@ -15,6 +15,7 @@ from tenure.base import events, log
 from tenure.base.room import Ahead, World
 from tenure.breaker import service as breaker
 from tenure.breaker.model import Scope
+from tenure.discovery import service as discovery
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed
 from tenure.kernel.snapshot import AgentFact, BreakerFact, SecretFact, Snapshot, difference, is_empty
@@ -36,7 +37,7 @@ _LOOK = 5000  # Events; when more are new, the facts are built without reading t
 # Events of these families change no fact, and they are most of what happens.
 _WITHOUT_FACTS = (
     *("call.completed", "limits.reached", "import.", "otlp.", "instance.", "token.", "secret.used"),
-    *("person.logged_in", "person.entered", "sequence.step"),
+    *("person.logged_in", "person.entered", "sequence.step", "client.seen", "request.refused", "discovery.found"),
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -87,6 +88,7 @@ class Publisher:
                 credentials=secrets.facts(connection, agents, now),
                 leases=limits.facts(connection, now),
                 histories=sequences.facts(connection, now),
+                blocked=discovery.facts(connection),
             )
 
     def _with_leases(self) -> Snapshot:

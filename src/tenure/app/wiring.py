@@ -10,6 +10,7 @@ from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
 from tenure.comparison.room import ROOM as COMPARISON
 from tenure.credentials.room import ROOM as CREDENTIALS
+from tenure.discovery.room import ROOM as DISCOVERY
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
@@ -49,6 +50,7 @@ ROOMS: tuple[Room, ...] = (
     RUNTIME,
     CREDENTIALS,
     OWNERS,
+    DISCOVERY,
     NOTIFY,
     AUDIT,
     TELEMETRY,

@@ -11,8 +11,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tenure.gateway.clients import let_in
 from tenure.gateway.http import Request
 from tenure.identity.model import AUDIENCE, verified
+from tenure.kernel.clients import products
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import Snapshot
@@ -48,7 +50,8 @@ class Credentials:
 
     def believe(self, request: Request, token: str | None, snapshot: Snapshot, surface: str, now: float) -> Principal:
         """Who bears ``token``, or else what ``Authorization`` says, if it is good for ``surface`` (llm, mcp,
-        a2a/<agent>). Raises Refused (401). Whether the credential was revoked is not judged here."""
+        a2a/<agent>). Raises Refused (401; 403 for a client that was blocked). Whether the credential was revoked is
+        not judged here."""
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
         scheme = scheme.lower() if token is None else "bearer"
         if token is None:
@@ -70,6 +73,9 @@ class Credentials:
             )
         if found.jkt or scheme == "dpop":
             self._proven(request, scheme, found.jkt, digest, now)
+        blocked = snapshot.blocked.get(found.principal.workspace)
+        if blocked is not None:
+            let_in(blocked, products(request.headers.get("user-agent", "")))
         return found.principal
 
     def kept(self) -> tuple[int, int]:

@@ -24,6 +24,8 @@ EVENTS: Mapping[str, str] = {
     "serial, gateway, run, has, final",
     "sequence.step": "A call that sequence rules are about begins, or has ended; data: steps (history, lease, step)",
     "sequence.late": "As sequence.step, of a history that another gateway keeps by now",
+    "client.seen": "An MCP client introduced itself with an agent's credential; told once for each by a gateway. Data: "
+    "mcp.client.name, mcp.client.version, user_agent.original",
     "gateway.dropped": "So many Events (`count`) could not be kept between its time and its end, and why (`reasons`).",
 }
 

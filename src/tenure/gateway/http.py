@@ -19,7 +19,8 @@ MAX_DEPTH = 64
 class Request:
     """A whole HTTP request. Header names are lower case; a header that was sent twice is joined by ``, ``.
 
-    The task that handles it is cancelled when the client hangs up.
+    The task that handles it is cancelled when the client hangs up. ``peer`` is the address it came from, as far as this
+    machine sees it.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    peer: str = ""
 
 
 @dataclass(slots=True)

@@ -61,6 +61,7 @@ class _Connection(asyncio.Protocol):
         self._discarding = False
         self._head_size = self._body_size = self._bodiless = 0
         self._url = b""
+        self._peer = ""
         self._headers: list[tuple[bytes, bytes]] = []
         self._names: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -75,6 +76,8 @@ class _Connection(asyncio.Protocol):
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self.deadline = self._server.now() + self._limits.idle_s
         self._server.connections.add(self)
 
@@ -193,7 +196,7 @@ class _Connection(asyncio.Protocol):
             self._stop(429, "too_many_pipelined", f"More than {self._limits.pipelined} requests wait for an answer.")
         path, _, query = self._url.decode("latin-1").partition("?")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = Request(self._parser.get_method().decode(), path, query, self._names, body)
+        request = Request(self._parser.get_method().decode(), path, query, self._names, body, self._peer)
         self._body = []
         self._queue.append((request, self._parser.should_keep_alive(), self._parser.get_http_version() == "1.1"))
 

@@ -6,31 +6,47 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from tenure.gateway.clients import told_by
 from tenure.gateway.http import Request
 from tenure.gateway.spool import Spool
 from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event, Principal, Status
 
 _AT_ONCE = 20.0
 _A_SECOND = 1.0
 _CALLERS_KEPT = 10_000
+_STRANGERS_KEPT = 200
 
 
 class TurnedAway:
     """Records them as ``request.refused``: of one caller and reason 20 at once and then one a second, so that a loop
-    does not flood what is recorded of calls; ``count`` says for how many an Event stands. ``wall`` is the machine's
-    clock in Unix seconds."""
+    does not flood what is recorded of calls; ``count`` says for how many an Event stands. Strangers are told apart by
+    what they say they are, as long as there are few of them. ``wall`` is the machine's clock in Unix seconds."""
 
     def __init__(self, spool: Spool, wall: Callable[[], float] = time.time) -> None:
         self._spool = spool
         self._wall = wall
         self._known: dict[tuple[str, str], tuple[float, float, int]] = {}  # tokens left, when, how many were left out
+        self._strangers: set[str] = set()
+
+    def _caller(self, principal: Principal | None, told: JsonObject) -> str:
+        if principal is not None:
+            return principal.instance
+        said = f"{told.get('client.address')} {told.get('user_agent.original')} {told.get('tenure.client.key')}"
+        if said not in self._strangers:
+            if len(self._strangers) >= _STRANGERS_KEPT:
+                return ""
+            self._strangers.add(said)
+        return said
 
     def note(self, request: Request, status: int, code: str, message: str, principal: Principal | None = None) -> None:
         """One that was answered with ``status``. Never raises, never waits. Nothing of what it said is kept but its
-        method and the beginning of its path: it may hold anything."""
+        method, the beginning of its path, and of a stranger what it says it is and where it is: it may hold anything.
+        """
         now = self._wall()
-        key = (principal.instance if principal is not None else "", code)
+        told = told_by(request) if principal is None else {}
+        key = (self._caller(principal, told), code)
         left, when, skipped = self._known.get(key, (_AT_ONCE, now, 0))
         left = min(_AT_ONCE, left + (now - when) * _A_SECOND)
         if left < 1:
@@ -59,6 +75,7 @@ class TurnedAway:
                     "error.type": code,
                     "error.message": message[:500],
                     "count": skipped + 1,
+                    **told,
                 },
             )
         )

@@ -267,6 +267,13 @@ class PersonFact:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockedFact:
+    """Clients that a workspace lets do nothing, by what they call themselves (``kernel.clients.name_of``) -> why."""
+
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class SecretFact:
     """A secret that agents need, but for its value: which ``version`` is current and where it may go
     (``base.bounds``). ``mark`` is what nothing but this version has; ``previous`` is that of the version before it
@@ -309,6 +316,7 @@ class Snapshot:
     credentials: Mapping[str, SecretFact] = field(default_factory=dict)
     leases: Mapping[str, LeaseFact] = field(default_factory=dict)
     histories: Mapping[str, HistoryFact] = field(default_factory=dict)
+    blocked: Mapping[str, BlockedFact] = field(default_factory=dict)  # by workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +339,7 @@ class Delta:
     credentials: Mapping[str, SecretFact | None] = field(default_factory=dict)
     leases: Mapping[str, LeaseFact | None] = field(default_factory=dict)
     histories: Mapping[str, HistoryFact | None] = field(default_factory=dict)
+    blocked: Mapping[str, BlockedFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -360,6 +369,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         credentials=changed(old.credentials, new.credentials),
         leases=changed(old.leases, new.leases),
         histories=changed(old.histories, new.histories),
+        blocked=changed(old.blocked, new.blocked),
     )
 
 
@@ -367,7 +377,7 @@ def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
     more = (delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
-    return not (any(facts) or any(more) or delta.histories)
+    return not (any(facts) or any(more) or delta.histories or delta.blocked)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -392,4 +402,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         credentials=merged(snapshot.credentials, delta.credentials),
         leases=merged(snapshot.leases, delta.leases),
         histories=merged(snapshot.histories, delta.histories),
+        blocked=merged(snapshot.blocked, delta.blocked),
     )

@@ -28,6 +28,7 @@ TOPICS: Mapping[str, str] = {
     "record": "Events of a gateway were lost",
     "policy": "other policies run, or a change of them was refused",
     "credentials": "credentials were revoked",
+    "discovery": "an agent was found that nobody registered",
 }
 """What a destination may be told of, in words."""
 
@@ -47,6 +48,7 @@ _OF_TYPE = {
     "policy.loaded": "policy",
     "policy.rejected": "policy",
     "credentials.revoked": "credentials",
+    "discovery.found": "discovery",
 }
 _OF_STATE = {
     "requested": "agent-requested",  # asked for again
@@ -77,11 +79,13 @@ def message_of(event: Event, topic: str) -> Message:
     title, path = _title(event, topic), f"/agents/{who}" if who else "/"
     named = {"approval": "/approvals", "breaker": "/breakers", "limit": "/limits", "tool": "/tools"}
     path = {"record": "/recording", "policy": "/policies", "connector": "/connectors", **named}.get(topic, path)
+    path = f"/discovery/{line(data.get('finding'))}" if topic == "discovery" else path
     lines = [
         f"{label}: {text}"
         for label, text in (
             ("Agent", who),
             ("Call", resource),
+            ("Where", line(data.get("where"))),
             ("Why", reason),
             ("Used", line(data.get("spent"))),
             ("Allowed", line(data.get("allowed"))),
@@ -124,6 +128,7 @@ def _title(event: Event, topic: str) -> str:
         "breaker.closed": f"May go on: {whom}",
         "limits.reached": f"{percent} % used: {line(data.get('account'))}",
         "agent.transitioned": f"{who} is {state}",
+        "discovery.found": f"At work, and registered by nobody: {name} ({line(data.get('confidence'))} % sure)",
         "agent.applied": f"{who} is asked for" if new else f"{who} has a release that waits",
     }
     return said.get(event.type) or f"{who or event.workspace}: {TOPICS[topic]}" + (f" ({what})" if what else "")

@@ -92,6 +92,11 @@ def peer_facts(conn: Connection, gateway_url: str, sign: externals.Sign) -> dict
     return externals.peer_facts(conn, gateway_url, sign)
 
 
+def external_names(conn: Connection, workspace: str) -> list[str]:
+    """Agents elsewhere whose cards were imported."""
+    return [one.name for one in store.externals(conn, workspace)]
+
+
 def history(conn: Connection, workspace: str, name: str) -> list[Change]:
     """An agent's transitions, oldest first. Raises Refused (404) when there is no such agent."""
     the_agent(conn, workspace, name)

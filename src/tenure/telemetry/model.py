@@ -15,11 +15,12 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
+from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
     {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed"}
     | {"breaker.tripped", "breaker.trial", "tool.seen", "secret.used", "gateway.dropped", "limits.asked"}
-    | {"sequence.asked", "sequence.step", "sequence.late"}
+    | {"sequence.asked", "sequence.step", "sequence.late", "client.seen"}
 )
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})
@@ -33,13 +34,19 @@ __all__ = [
     "IMPORT_TYPES",
     "AgentStats",
     "FeedItem",
+    "Heard",
+    "Introduced",
     "Outcome",
     "Placed",
     "Session",
     "Span",
+    "Spoken",
+    "Stranger",
     "ToolUse",
     "Trace",
     "TraceSummary",
+    "UnknownPeer",
+    "Used",
     "decision_span",
     "message_data",
     "message_from_openai_choice",

@@ -17,10 +17,11 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
-from tenure.telemetry import store
+from tenure.telemetry import clients, store
 from tenure.telemetry.model import (
     IMPORT_TYPES,
     AgentStats,
+    Heard,
     Outcome,
     RecordedCall,
     Session,
@@ -28,6 +29,7 @@ from tenure.telemetry.model import (
     ToolUse,
     Trace,
     TraceSummary,
+    Used,
     span_of,
     trace_of,
 )
@@ -332,6 +334,34 @@ def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
 def agent_uses(world: World, workspace: str, window: timedelta) -> list[ToolUse]:
     """As ``tool_uses``, for agents that agents have called: ``resource`` is the one that was called."""
     return _store(world).tool_uses(workspace, micros(world.clock() - window), "invoke_agent")
+
+
+LOOK = 200_000
+"""So many Events one look takes in at most."""
+
+
+def heard(world: World, after: int) -> Heard:
+    """Who else is heard of in the Events after ``after``, of the whole installation; as far as the store has read."""
+    target = _store(world)
+    upto = min(target.cursor, after + LOOK)
+    if upto <= after:
+        return Heard(upto=after, more=False)
+    since = micros(world.clock() - timedelta(days=1))
+    return Heard(
+        upto=upto,
+        more=upto < target.cursor,
+        strangers=tuple(clients.strangers(target, after, upto, since)),
+        introduced=tuple(clients.introduced(target, after, upto)),
+        spoken=tuple(clients.spoken(target, after, upto)),
+        peers=tuple(clients.refused_peers(target, after, upto)),
+    )
+
+
+def used(world: World, after: int) -> tuple[list[Used], int, bool]:
+    """(who used what in the Events after ``after``, the number of the last of them, whether there are more)."""
+    target = _store(world)
+    upto = min(target.cursor, after + LOOK)
+    return (clients.used(target, after, upto), upto, upto < target.cursor) if upto > after else ([], after, False)
 
 
 @dataclass(frozen=True, slots=True)

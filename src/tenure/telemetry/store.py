@@ -285,6 +285,10 @@ class TraceStore:
 
     # -- reading
 
+    def rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a query over ``event`` answers: for those that aggregate for one room only."""
+        return self._all(sql, values)
+
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._speaking(), self._root.cursor() as reader:
             return reader.execute(sql, list(values)).fetchall()

@@ -22,6 +22,7 @@ from tenure.ui import (
     autonomy,
     consent,
     credentials,
+    discovery,
     externals,
     lifecycle,
     precedents,
@@ -342,6 +343,7 @@ def create_router() -> APIRouter:
     console.include_router(budgets.router)
     console.include_router(answering.router)
     console.include_router(recorded.router)
+    console.include_router(discovery.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

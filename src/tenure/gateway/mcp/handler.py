@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
 from tenure.base import log
+from tenure.gateway.clients import Introductions
 from tenure.gateway.http import Request, Response
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.attempt import Attempts
@@ -50,6 +51,7 @@ class McpHandler:
         """``console``: where people reach the control plane."""
         self._pipeline = pipeline
         self._turned_away = TurnedAway(pipeline.spool)
+        self._introductions = Introductions(pipeline.spool)
         self._limits = limits or Limits()
         self._client = Client(self._limits.call_s)
         self._servers = Servers(self._client, self._limits, sandbox, pipeline.facts.credentials)
@@ -167,6 +169,10 @@ class McpHandler:
                     task.cancel()
             return Response(202)
         try:
+            if message.modern or message.method == "initialize":
+                info = message.meta.get(codec.META_CLIENT) if message.modern else message.params.get("clientInfo")
+                agent = headers.get("user-agent", "")
+                self._introductions.meet(info, principal, self._pipeline.facts.current, agent)
             if message.method in _FAR:
                 return await self._far(message, principal, headers, session)
             extra: tuple[tuple[str, str], ...] = ()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -37,11 +38,11 @@ def main() -> None:
         operator = Actor("default", "person:operator@localhost", frozenset(PEOPLE))
         figures = measure(world, operator, folder / "fleet").figures()
         database.close()
-    print(
-        f"{'channel':<10} {'recall':>8} {'95 % interval':>16} {'n':>4}   {'precision':>9} {'95 % interval':>16} {'n':>4}"
-    )
+    head = ("95 % interval", "n")
+    row = "{:<10} {:>8} {:>16} {:>4}   {:>9} {:>16} {:>4}"
+    print(row.format("channel", "recall", *head, "precision", *head))
     for channel, found in figures["channels"].items():
-        print(f"{channel:<10} {_told(found['recall'], 8)}   {_told(found['precision'], 9)}")
+        print(row.format(channel, *_told(found["recall"]), *_told(found["precision"])))
     print(f"missed: {', '.join(figures['missed'])}")
     print(f"wrong: {', '.join(figures['wrong'])}")
     if "--keep" in sys.argv:
@@ -51,11 +52,11 @@ def main() -> None:
         path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def _told(rate: dict[str, object] | None, width: int) -> str:
+def _told(rate: dict[str, Any] | None) -> tuple[str, str, int]:
     if rate is None:
-        return f"{'none found':>{width}}"
-    low, high = rate["interval"]  # type: ignore[misc] (two numbers)
-    return f"{rate['rate']:>{width}.3f} {f'{low:.3f} to {high:.3f}':>16} {rate['n']:>4}"
+        return "nothing", "", 0
+    low, high = rate["interval"]
+    return f"{rate['rate']:.3f}", f"{low:.3f} to {high:.3f}", rate["n"]
 
 
 if __name__ == "__main__":

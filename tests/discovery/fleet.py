@@ -207,35 +207,61 @@ CONFIGS = [
 ]
 
 
-def _tree(name: str, agent: bool, **files: str) -> Planted:
-    return Planted(name, "source", agent, {"files": {path.replace("__", "/", 1): text for path, text in files.items()}})
+def _tree(name: str, agent: bool, files: Mapping[str, str]) -> Planted:
+    return Planted(name, "source", agent, {"files": files})
 
 
+_GRAPH = "from langgraph.graph import StateGraph\ng = StateGraph(dict)\n"
+_RAW = """
+import requests
+URL = 'https://api.openai.com/v1/chat/completions'
+while True:
+    r = requests.post(URL, json={'tools': T})
+    c = r.json()['choices'][0]['message']['tool_calls']
+"""
+_JS = "import { Agent } from '@openai/agents';\nconst a = new Agent({ name: 'x', tools: [] });\n"
+_VERCEL = (
+    "import { generateText, stepCountIs } from 'ai';\nawait generateText({ model, tools, stopWhen: stepCountIs(5) });\n"
+)
+_CELL = ["%pip install smolagents\n", "from smolagents import CodeAgent\n", "CodeAgent(tools=[], model=m).run('x')\n"]
+_EMBED = "import openai\ndef embed(t):\n    return openai.OpenAI().embeddings.create(model='e', input=t)\n"
+_ONCE = "import anthropic\nc = anthropic.Anthropic()\nprint(c.messages.create(model='m', messages=[]))\n"
+_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from langgraph.graph import StateGraph\n"
+_CREW = "from crewai import Agent, Crew\nc = Crew(agents=[Agent(role='x')])\n"
+_LIB = "x = 1\n"
 SOURCES = [
-    _tree("s-langgraph", True, **{"graph.py": "from langgraph.graph import StateGraph\ng = StateGraph(dict)\n"}),
-    _tree("s-crewai", True, **{"crew.py": "from crewai import Agent, Crew\nc = Crew(agents=[Agent(role='x')])\n"}),
-    _tree("s-openai-agents", True, **{"main.py": "from agents import Agent, Runner\na = Agent(name='x', tools=[])\n"}),
-    _tree("s-pydantic", True, **{"bot.py": "import pydantic_ai as p\nbot = p.Agent('openai:gpt-4o')\n"}),
-    _tree("s-adk", True, **{"agent.py": "from google.adk.agents import LlmAgent\nroot_agent = LlmAgent(name='x')\n"}),
-    _tree("s-handmade", True, **{"orders.py": _LOOP}),
-    _tree("s-raw-http", True, **{"go.py": "import requests\nURL = 'https://api.openai.com/v1/chat/completions'\nwhile True:\n    r = requests.post(URL, json={'tools': T})\n    c = r.json()['choices'][0]['message']['tool_calls']\n"}),
-    _tree("s-js-agents", True, **{"package.json": '{"name": "lead-finder"}', "index.ts": "import { Agent } from '@openai/agents';\nconst a = new Agent({ name: 'x', tools: [] });\n"}),
-    _tree("s-vercel", True, **{"package.json": '{"name": "desk"}', "route.ts": "import { generateText, stepCountIs } from 'ai';\nawait generateText({ model, tools, stopWhen: stepCountIs(5) });\n"}),
-    _tree("s-notebook", True, **{"run.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": ["%pip install smolagents\n", "from smolagents import CodeAgent\n", "CodeAgent(tools=[], model=m).run('x')\n"]}]})}),
-    _tree("s-shell-script", True, **{"run.sh": "curl https://api.openai.com/v1/chat/completions -d @body.json\n"}),
-    _tree("s-embeddings-library", False, **{"search.py": "import openai\ndef embed(t):\n    return openai.OpenAI().embeddings.create(model='e', input=t)\n"}),
-    _tree("s-test-suite", False, **{"tests__test_graph.py": "from langgraph.graph import StateGraph\ng = StateGraph(dict)\n", "lib.py": "x = 1\n"}),
-    _tree("s-own-agents-package", False, **{"agents.py": "class Agent: ...\n", "estate.py": "from agents import Agent\nAgent()\n"}),
-    _tree("s-key-only", False, **{"settings.py": f"OPENAI = '{KEY}'\n"}),
-    _tree("s-summariser", False, **{"sum.py": "import anthropic\nc = anthropic.Anthropic()\nprint(c.messages.create(model='m', messages=[]))\n"}),
-    _tree("s-mcp-server", False, **{"server.py": "from mcp.server.fastmcp import FastMCP\nm = FastMCP('files')\n"}),
-    _tree("s-mentions", False, **{"README.md": "Use langgraph StateGraph.", "notes.py": '"""from crewai import Agent; Agent()"""\n'}),
-    _tree("s-web-shop", False, **{"package.json": '{"name": "shop", "devDependencies": {"openai": "5"}}', "app.js": "const tools = []; for (const t of tools) {}\n"}),
-    _tree("s-agent-string", False, **{"ua.py": "headers = {'User-Agent': 'x'}\nclass UserAgent: ...\n"}),
-    _tree("s-broken-python", False, **{"old.py": "print 'langgraph'\nfrom crewai import Agent\n"}),
-    _tree("s-example-of-a-library", False, **{"examples__demo.py": "from crewai import Agent\nAgent(role='x')\n", "lib.py": "x = 1\n"}),
-    _tree("s-types-only", False, **{"types.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from langgraph.graph import StateGraph\n"}),
-]  # fmt: skip
+    _tree("s-langgraph", True, {"graph.py": _GRAPH}),
+    _tree("s-crewai", True, {"crew.py": _CREW}),
+    _tree("s-openai-agents", True, {"main.py": "from agents import Agent, Runner\na = Agent(name='x', tools=[])\n"}),
+    _tree("s-pydantic", True, {"bot.py": "import pydantic_ai as p\nbot = p.Agent('openai:gpt-4o')\n"}),
+    _tree("s-adk", True, {"agent.py": "from google.adk.agents import LlmAgent\nroot_agent = LlmAgent(name='x')\n"}),
+    _tree("s-handmade", True, {"orders.py": _LOOP}),
+    _tree("s-raw-http", True, {"go.py": _RAW}),
+    _tree("s-js-agents", True, {"package.json": '{"name": "lead-finder"}', "index.ts": _JS}),
+    _tree("s-vercel", True, {"package.json": '{"name": "desk"}', "route.ts": _VERCEL}),
+    _tree("s-notebook", True, {"run.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": _CELL}]})}),
+    _tree("s-shell-script", True, {"run.sh": "curl https://api.openai.com/v1/chat/completions -d @body.json\n"}),
+    _tree("s-embeddings-library", False, {"search.py": _EMBED}),
+    _tree("s-test-suite", False, {"tests/test_graph.py": _GRAPH, "lib.py": _LIB}),
+    _tree(
+        "s-own-agents-package",
+        False,
+        {"agents.py": "class Agent: ...\n", "e.py": "from agents import Agent\nAgent()\n"},
+    ),
+    _tree("s-key-only", False, {"settings.py": f"OPENAI = '{KEY}'\n"}),
+    _tree("s-summariser", False, {"sum.py": _ONCE}),
+    _tree("s-mcp-server", False, {"server.py": "from mcp.server.fastmcp import FastMCP\nm = FastMCP('files')\n"}),
+    _tree("s-mentions", False, {"README.md": "Use langgraph StateGraph.", "notes.py": f'"""{_CREW}"""\n'}),
+    _tree(
+        "s-web-shop",
+        False,
+        {"package.json": '{"devDependencies": {"openai": "5"}}', "app.js": "for (const t of tools) {}\n"},
+    ),
+    _tree("s-agent-string", False, {"ua.py": "headers = {'User-Agent': 'x'}\nclass UserAgent: ...\n"}),
+    _tree("s-broken-python", False, {"old.py": "print 'langgraph'\nfrom crewai import Agent\n"}),
+    _tree("s-example-of-a-library", False, {"examples/demo.py": _CREW, "lib.py": _LIB}),
+    _tree("s-types-only", False, {"types.py": _TYPES}),
+]
 
 FLEET = [*GATEWAY, *OTLP, *MCP, *A2A, *PROCESSES, *CONTAINERS, *CONFIGS, *SOURCES]
 

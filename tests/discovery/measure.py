@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -31,8 +31,8 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import Snapshot
 from tenure.kernel.values import Actor, Event, Principal
 from tenure.registry import service as registry
-from tenure.telemetry import otlp
 from tenure.telemetry import service as telemetry
+from tenure.telemetry.otlp import spans as otlp
 from tests.discovery.fleet import FLEET, Planted, write
 from tests.sim.manifests import manifest
 from tests.sim.telemetry import GATEWAY, opened, tool_call
@@ -58,7 +58,7 @@ def principal(agent: str) -> Principal:
 def refused(request: Request) -> str:
     """Why a gateway turns a stranger away."""
     try:
-        Credentials(0.0).believe(request, None, Snapshot(1, datetime.min), "llm", 0.0)
+        Credentials(0.0).believe(request, None, Snapshot(1, datetime.fromtimestamp(0, UTC)), "llm", 0.0)
     except Refused as error:
         return error.code
     raise AssertionError("a stranger was let in")
@@ -150,7 +150,7 @@ def engine(folder: Path, planted: Sequence[Planted]) -> Iterator[str]:
         server.shutdown()
 
 
-def on_the_wire(world: World, folder: Path) -> None:
+def on_the_wire(world: World) -> None:
     """What happens at gateways and in telemetry, kept; and the look at it."""
     kept, now = Kept(), world.clock()
     away, met = TurnedAway(kept.spool, now.timestamp), Introductions(kept.spool)
@@ -225,25 +225,23 @@ def _rate(hits: Sequence[bool]) -> JsonObject | None:
 
 
 def _is_of(one: Planted, number: int, evidence: Evidence) -> bool:
+    """Whether this is evidence of that one of the fleet."""
     what, said = one.what, f"{evidence.where} {evidence.what}"
-    match one.channel:
-        case "gateway":
-            return evidence.where == f"10.0.0.{number}"
-        case "mcp":
-            name = f"MCP client {what['client']} 1.0"
-            return evidence.where == f"10.0.0.{number}" if what["stranger"] else evidence.what == name
-        case "otlp":
-            told = f"service.name {what['service']}" + (f", gen_ai.agent.name {what['of']}" if what["of"] else "")
-            return evidence.what == f"spans with {told}"
-        case "a2a":
-            return str(evidence.channel) == "a2a" and what["peer"] in said
-        case "card":
-            return f"/{one.name}/" in evidence.where
-        case "container":
-            return f"container {one.name}-1 " in said
-        case channel:
-            place = f"/{one.name}" if channel == "process" else f"/{one.name}"
-            return str(evidence.channel) == channel and (said.split()[0].endswith(place) or f"{place}/" in said)
+    if one.channel == "gateway" or what.get("stranger"):
+        return evidence.where == f"10.0.0.{number}"
+    if one.channel in ("process", "config", "source"):
+        place, told = f"/{one.name}", said.split(" ", 1)[0]
+        return str(evidence.channel) == one.channel and (told.endswith(place) or f"{place}/" in told)
+    if one.channel == "otlp":
+        told = f"service.name {what['service']}" + (f", gen_ai.agent.name {what['of']}" if what["of"] else "")
+        return evidence.what == f"spans with {told}"
+    marks = {
+        "mcp": f"MCP client {what.get('client')} 1.0",
+        "a2a": f"tried to call {what.get('peer')} over A2A",
+        "card": f"/{one.name}/",
+        "container": f"container {one.name}-1 ",
+    }
+    return marks[one.channel] in said
 
 
 def measure(world: World, operator: Actor, folder: Path) -> Measured:
@@ -251,7 +249,7 @@ def measure(world: World, operator: Actor, folder: Path) -> Measured:
     for name in ("clerk", "auditor"):
         registry.apply(world, operator, manifest(name, "http://127.0.0.1:9/v1", framework="openai-agents"))
     with opened(world):
-        on_the_wire(world, folder)
+        on_the_wire(world)
         at = world.clock()
         seen = list(on_machines(folder, at))
         planted = [one for one in FLEET if one.channel == "card"]

@@ -113,7 +113,7 @@ def _server(server: Mapping[str, Any]) -> dict[str, Any] | None:
     command = server.get("command") or server.get("cmd")
     arguments = server.get("args") or server.get("arguments") or []
     if isinstance(command, dict):  # as Zed has it
-        command, arguments = command.get("path"), command.get("args") or []
+        arguments, command = command.get("args") or [], command.get("path")
     if isinstance(command, list):
         command, arguments = (command[0], command[1:]) if command else ("", [])
     url = server.get("url") or server.get("serverUrl") or server.get("httpUrl") or server.get("uri")

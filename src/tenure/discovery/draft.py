@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from tenure.discovery.model import Evidence, Finding
 from tenure.kernel.clients import name_of
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import Json, JsonObject
 
 _MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "google": "gemini-2.5-pro", "ollama": "llama3.2"}
 _PROVIDERS = {
@@ -41,7 +41,7 @@ def draft(finding: Finding, evidence: Iterable[Evidence], owner: str) -> JsonObj
             if isinstance(server, Mapping) and len(servers) < _MOST_SERVERS:
                 servers[label(str(name), f"server-{len(servers) + 1}")] = dict(server)
     places = "; ".join(dict.fromkeys(f"{one.channel}: {one.where}" for one in found))
-    spec: JsonObject = {
+    spec: dict[str, Json] = {
         "purpose": f"Found at work without a registration ({places})"[:500],
         "owner": owner,
         "sponsor": owner,

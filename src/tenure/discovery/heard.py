@@ -21,7 +21,6 @@ from tenure.kernel.clients import (
     products,
     telling,
 )
-from tenure.kernel.json import JsonObject
 from tenure.telemetry.model import Introduced, Spoken, Stranger, UnknownPeer
 
 _UNKNOWN = frozenset(
@@ -119,7 +118,7 @@ def _own(text: str) -> str:
     return plain if telling(plain) and not generic else ""
 
 
-def _hints(named: Collection[str]) -> JsonObject:
+def _hints(named: Collection[str]) -> dict[str, str]:
     framework = next((one for one in named if one in FRAMEWORKS), "")
     provider = next((one.removeprefix("async") for one in named if one in SDKS), "")
     return {name: value for name, value in (("framework", framework), ("provider", provider)) if value}

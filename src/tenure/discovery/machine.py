@@ -24,7 +24,7 @@ PROVIDER_VARIABLES: Mapping[str, str] = {
     "GEMINI_API_KEY": "google", "GOOGLE_API_KEY": "google", "GOOGLE_GENAI_USE_VERTEXAI": "google",
     "MISTRAL_API_KEY": "mistral", "GROQ_API_KEY": "groq", "COHERE_API_KEY": "cohere", "OPENROUTER_API_KEY": "openai",
     "DEEPSEEK_API_KEY": "openai", "XAI_API_KEY": "openai", "TOGETHER_API_KEY": "openai",
-    "AWS_BEARER_TOKEN_BEDROCK": "anthropic", "CLAUDE_CODE_OAUTH_TOKEN": "anthropic", 
+    "AWS_BEARER_TOKEN_BEDROCK": "anthropic", "CLAUDE_CODE_OAUTH_TOKEN": "anthropic",
     "ANTHROPIC_AUTH_TOKEN": "anthropic",
 }  # fmt: skip
 _TRACING = re.compile(
@@ -236,7 +236,7 @@ def _file(script: str, cwd: str) -> Path | None:
 
 
 def _marks(running: Running, host: str, name: str, file: Path | None, *, at_home: bool) -> tuple[str, ...]:
-    """A person's assistant is told by where it runs; any other program by its name, and by the project of its script."""
+    """A person's assistant is told by where it runs; another program by its name and its script's project."""
     if at_home:
         return (f"path:{host}:{running.cwd or running.ident}#{name}"[:300],)
     marks = [*name_mark(name)]

@@ -3,6 +3,8 @@ send spans, and of agents that were called and are not there. Aggregated where i
 
 from __future__ import annotations
 
+from typing import Any
+
 from tenure.telemetry.rows import time_of
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
 from tenure.telemetry.store import TraceStore
@@ -29,10 +31,7 @@ def strangers(store: TraceStore, after: int, upto: int, since_us: int) -> list[S
                coalesce(sum({_COUNT}) FILTER (seq > ?), 0), coalesce(sum({_COUNT}), 0), max(time_us)
         FROM event WHERE type = 'request.refused' AND agent IS NULL AND time_us >= ? AND seq <= ?
         GROUP BY ALL HAVING max(seq) > ? ORDER BY 11 DESC LIMIT ?"""  # noqa: S608 (only our own names)
-    return [
-        Stranger(*row[:9], int(row[9]), int(row[10]), time_of(row[11]))
-        for row in store.rows(sql, [after, since_us, upto, after, MOST])
-    ]
+    return [Stranger(*_timed(row)) for row in store.rows(sql, [after, since_us, upto, after, MOST])]
 
 
 def introduced(store: TraceStore, after: int, upto: int) -> list[Introduced]:
@@ -42,7 +41,7 @@ def introduced(store: TraceStore, after: int, upto: int) -> list[Introduced]:
                count(*), max(time_us)
         FROM event WHERE type = 'client.seen' AND agent IS NOT NULL AND seq > ? AND seq <= ?
         GROUP BY ALL ORDER BY 5 DESC LIMIT ?"""  # noqa: S608 (only our own names)
-    return [Introduced(*row[:5], time_of(row[5])) for row in store.rows(sql, [after, upto, MOST])]
+    return [Introduced(*_timed(row)) for row in store.rows(sql, [after, upto, MOST])]
 
 
 def spoken(store: TraceStore, after: int, upto: int) -> list[Spoken]:
@@ -53,7 +52,7 @@ def spoken(store: TraceStore, after: int, upto: int) -> list[Spoken]:
         FROM event WHERE type = 'otlp.span' AND agent IS NOT NULL AND seq > ? AND seq <= ?
           AND (model IS NOT NULL OR contains(data, '"gen_ai.'))
         GROUP BY ALL ORDER BY 5 DESC LIMIT ?"""  # noqa: S608 (only our own names)
-    return [Spoken(*row[:5], time_of(row[5])) for row in store.rows(sql, [after, upto, MOST])]
+    return [Spoken(*_timed(row)) for row in store.rows(sql, [after, upto, MOST])]
 
 
 def refused_peers(store: TraceStore, after: int, upto: int) -> list[UnknownPeer]:
@@ -63,7 +62,7 @@ def refused_peers(store: TraceStore, after: int, upto: int) -> list[UnknownPeer]
         FROM event WHERE type = 'call.refused' AND agent IS NOT NULL AND resource IS NOT NULL
           AND {_text("tenure.kind")} = 'agent' AND seq > ? AND seq <= ?
         GROUP BY ALL ORDER BY 4 DESC LIMIT ?"""  # noqa: S608 (only our own names)
-    return [UnknownPeer(*row[:4], time_of(row[4])) for row in store.rows(sql, [after, upto, MOST])]
+    return [UnknownPeer(*_timed(row)) for row in store.rows(sql, [after, upto, MOST])]
 
 
 def used(store: TraceStore, after: int, upto: int) -> list[Used]:
@@ -75,4 +74,9 @@ def used(store: TraceStore, after: int, upto: int) -> list[Used]:
         FROM event WHERE type IN ('call.completed', 'call.refused') AND agent IS NOT NULL AND resource IS NOT NULL
           AND seq > ? AND seq <= ?
         GROUP BY ALL"""  # noqa: S608 (only our own names)
-    return [Used(*row[:8], time_of(row[8])) for row in store.rows(sql, [after, upto])]
+    return [Used(*_timed(row)) for row in store.rows(sql, [after, upto])]
+
+
+def _timed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row whose last column is a time."""
+    return (*row[:-1], time_of(row[-1]))

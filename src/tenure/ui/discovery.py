@@ -1,4 +1,4 @@
-"""Agents that nobody registered: what was found, why it is taken for one, and what to do about it. The API does it all."""
+"""Agents that nobody registered: what was found, why it is taken for one, and each step. The API does it all."""
 
 from __future__ import annotations
 

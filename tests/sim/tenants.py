@@ -203,6 +203,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         until_then = (system_clock() + timedelta(days=1)).isoformat()
         away = {"stand_in": f"ann@{MARK}.example", "ends_at": until_then, "reason": f"{MARK} is away"}
         stand_in = client.post("/v1/approvals/stand-ins", dict, away)["id"]
+        steps = [{"after_s": 0, "ask": [f"ann@{MARK}.example"]}]
+        climbing = {"steps": steps, "deadline_s": 600, "tools": [f"{MARK}/*"], "reason": MARK}
+        client.put(f"/v1/approvals/ladders/{MARK}-ladder", dict, climbing)
         scim = client.post("/scim/v2/Users", dict, {"userName": f"ivo@{MARK}.example"})["id"]
         card = {"name": MARK, "description": MARK, "url": f"http://{MARK}.example/", "protocolVersion": "0.3.0"}
         trusted = {"agent": agent, "issuer": f"https://{MARK}.example", "subject": MARK}
@@ -249,6 +252,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "delivery": message,
         "passkey": passkey,
         "stand-in": stand_in,
+        "ladder": f"{MARK}-ladder",
         "precedent": MARK,
         "thumbprint": agent_key["thumbprint"],
         "secret": f"{MARK}-secret",

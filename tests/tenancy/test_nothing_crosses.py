@@ -29,6 +29,7 @@ AFTER = {
     "agents.keys": "thumbprint",  # what stands two pieces before, too
     "approvals": "approval",
     "stand-ins": "stand-in",
+    "ladders": "ladder",
     "external-agents": "external",
     "discovery": "finding",
     "findings": "finding",
@@ -128,6 +129,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
         "decision": "accept",
         "reason": "mine now",
     },
+    "put /v1/approvals/ladders/{name}": {"steps": [], "deadline_s": 60, "reason": "mine now"},  # as below
     "put /v1/autonomy": {"level": "nonsense"},  # a whole one would set the floor of their own workspace
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }

@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tenure.approvals import service, standin_api
+from tenure.approvals import ladder_api, service, standin_api
 from tenure.approvals.batches import Batch
+from tenure.approvals.ladders import AtDeadline
 from tenure.approvals.model import MAX_ANSWERED, Approval, State
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
 
 router = APIRouter(tags=["approvals"])
-router.include_router(standin_api.router)  # before the address of one approval, which would take its name
+router.include_router(standin_api.router)  # before the address of one approval, which would take their names
+router.include_router(ladder_api.router)
 
 
 class GivenOut(BaseModel):
@@ -27,12 +29,21 @@ class GivenOut(BaseModel):
     reason: str
 
 
+class EscalationOut(BaseModel):
+    """The ladder that it took, and what becomes of it at its deadline (``expires_at``) when nobody has answered."""
+
+    ladder: str
+    at_deadline: AtDeadline
+    steps: list[ladder_api.StepIO]
+
+
 class ApprovalOut(BaseModel):
     """A held call, as the person who decides sees it. ``why`` and ``policies``: why it was held; ``notes``: what else
     is known of it; ``justification``: what the agent says that it is for; ``reason``: the word of the person who
     decided; ``expires_at``: when the present state runs out by itself; ``on_behalf_of``: for which person it is made.
     ``takes``: how many different people must approve it; ``given``: the approvals so far; ``missing``: in words, whose
-    is still waited for; ``decided_for``: for whom a stand-in had the last word."""
+    is still waited for; ``decided_for``: for whom a stand-in had the last word. ``escalation``: the ladder that
+    it took, ``step`` how many of its steps were taken, ``next_at`` when the next is due."""
 
     id: str
     agent: str
@@ -63,6 +74,9 @@ class ApprovalOut(BaseModel):
     given: list[GivenOut]
     missing: list[str]
     decided_for: str | None
+    escalation: EscalationOut | None
+    step: int
+    next_at: datetime | None
 
 
 class DecisionIn(BaseModel):

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tenure.approvals import standin_cli
+from tenure.approvals import ladder_cli, standin_cli
 from tenure.client.cli import confirm, connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 
 commands = typer.Typer(name="approvals", help="Held calls: list, show, approve, reject.", no_args_is_help=True)
 commands.add_typer(standin_cli.commands)
+commands.add_typer(ladder_cli.commands)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 For = Annotated[str, typer.Option("--for", help="For whom you stand in; left out, your own right goes first.")]
 Ident = Annotated[str, typer.Argument(help="The approval's id, as `tenure approvals list` shows it.")]
@@ -107,6 +108,10 @@ def _render(item: dict[str, Any]) -> None:
         who = one["by"] if one["by"] == one["holder"] else f"{one['by']} for {one['holder']}"
         said = f": {one['reason']}" if one["reason"] else ""
         console.print(f"{'approved by':<13} {who}, {one['at']}{said}", markup=False, soft_wrap=True)
+    if ladder := item["escalation"]:
+        done = f"{item['step']} of {len(ladder['steps'])} steps taken"
+        said = f"{ladder['ladder']}, {done}; unanswered at the deadline: {ladder['at_deadline']}"
+        console.print(f"{'ladder':<13} {said}", markup=False, soft_wrap=True)
     for one in item["missing"]:
         console.print(f"{'waits for':<13} {one}", markup=False, soft_wrap=True)
     console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)

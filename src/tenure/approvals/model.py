@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tenure.approvals.ladders import Escalation
 from tenure.kernel.demands import Demand, demands_of, unmet
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
@@ -77,6 +78,8 @@ class Approval:
     ``answer`` is the same for all that were decided by one answer, None for one that was decided by itself.
     ``on_behalf_of``: for which person the call is made. ``demands``: whose approval it takes beside anybody's
     (``kernel.demands``); ``given``: the approvals so far; ``decided_for``: for whom a stand-in had the last word.
+    ``escalation``: the ladder that it took when it was held, ``step`` how many of its steps were taken, ``next_at``
+    when the next one is due.
     """
 
     id: str
@@ -112,6 +115,9 @@ class Approval:
     demands: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
     decided_for: str | None = None
+    escalation: Escalation | None = None
+    step: int = 0
+    next_at: datetime | None = None
 
     @property
     def wants(self) -> tuple[Demand, ...]:

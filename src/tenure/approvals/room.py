@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.approvals.api import router
-from tenure.approvals.flow import EXPIRY, STAND_INS
+from tenure.approvals.flow import ESCALATION, EXPIRY, STAND_INS
 from tenure.approvals.react import CONSUMER
 from tenure.base.room import Room
 
@@ -15,6 +15,11 @@ ROOM = Room(
         "answers, where it took more than one person)",
         "approval.answered": "One of the people whose approval a held call takes approved it, and it waits for more; "
         "data as approval.granted, and missing",
+        "approval.escalated": "Nobody answered a held call, and its ladder asks the next ones; data as "
+        "approval.granted, and ladder, step, ask, until, at_deadline",
+        "approval.ladder_set": "Somebody set whom held calls are shown to when nobody answers; data: ladder, agents, "
+        "tools, policies, steps, deadline_s, at_deadline, reason",
+        "approval.ladder_removed": "Somebody removed a ladder; data as approval.ladder_set",
         "approval.handed_over": "A person has somebody else answer held calls for them; data: stand_in, for, agents, "
         "tools, begins_at, ends_at, reason",
         "approval.hand_over_ended": "A stand-in's time is over, or was ended; data as approval.handed_over",
@@ -23,5 +28,5 @@ ROOM = Room(
     },
     router=router,
     consumers=(CONSUMER,),
-    flows=(EXPIRY, STAND_INS),
+    flows=(EXPIRY, ESCALATION, STAND_INS),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tenure.approvals import standing, store
+from tenure.approvals import escalation, standing, store
 from tenure.approvals.batches import Batch, batch_id, batches
 from tenure.approvals.load import Load, loads
 from tenure.approvals.model import (
@@ -23,24 +23,22 @@ from tenure.approvals.model import (
     Given,
     Right,
     State,
-    as_kept,
     check_answer,
     check_pending,
     complete,
     fact,
 )
+from tenure.approvals.telling import event_of
 from tenure.base import events, log
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
-from tenure.kernel.ids import new_id, stable_id
+from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import ApprovalFact
-from tenure.kernel.values import Actor, Event, Status
+from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
 from tenure.registry.model import agent_fact
 
 logger = log.get("approvals")
-
-_DONE = {State.GRANTED: "approval.granted", State.REJECTED: "approval.rejected", State.EXPIRED: "approval.expired"}
 
 
 def facts(connection: Connection, now: datetime) -> dict[str, ApprovalFact]:
@@ -111,7 +109,7 @@ def request(connection: Connection, event: Event) -> None:
         on_behalf_of=_text(data.get("on_behalf_of")) or None,
         demands=_texts(data.get("demands")),
     )
-    store.insert(connection, item)
+    store.insert(connection, escalation.taken(connection, item))
 
 
 def _text(value: Any) -> str:
@@ -188,7 +186,7 @@ def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
             status=409,
         )
     decided = replace(decided, **values)
-    events.append(tx, [_event(decided, actor.name, now, stands_for=right.holder if right.stands_in else "")])
+    events.append(tx, [event_of(decided, actor.name, now, stands_for=right.holder if right.stands_in else "")])
     return decided
 
 
@@ -278,48 +276,20 @@ def overdue(connection: Connection, now: datetime) -> list[str]:
 
 
 def expire(world: World, ident: str) -> bool:
-    """Ends the waiting of one approval if it is over; says whether it was."""
+    """Ends the waiting of one approval if it is over, as its ladder says or else by a denial; says whether it was."""
     now = world.clock()
     with world.begin() as tx:
         before = store.get(tx, ident)
         if before is None or before.expires_at is None or before.expires_at > now:
             return False
-        if not store.change(tx, ident, before.state, State.EXPIRED, expires_at=None, settled_at=now):
+        over: dict[str, Any] = {"expires_at": None, "settled_at": now}
+        after = State.EXPIRED
+        if before.state is State.PENDING and before.escalation is not None and escalation.goes_on(tx, before):
+            after = State.GRANTED
+            by, ladder = before.escalation.set_by, before.escalation.ladder
+            reason = f"Nobody answered in time; ladder {ladder}, set by {by}, lets it go on."
+            over = {"expires_at": now + GRANT_LIFE, "decided_at": now, "decided_by": escalation.SELF, "reason": reason}
+        if not store.change(tx, ident, before.state, after, **over):
             return False
-        expired = replace(before, state=State.EXPIRED, expires_at=None, settled_at=now)
-        events.append(tx, [_event(expired, "system:approvals", now)])
+        events.append(tx, [event_of(replace(before, state=after, **over), escalation.SELF, now)])
     return True
-
-
-def _event(item: Approval, actor: str, now: datetime, *, stands_for: str = "") -> Event:
-    """The Event of an answer or expiry, in the trace of the held call."""
-    first = item.state is State.PENDING  # approved by some of those whom it takes
-    more = {"given": [as_kept(one) for one in item.given]} if item.takes > 1 and item.given else {}
-    return Event(
-        id=stable_id("approval", item.id, item.state.value, *([str(len(item.given))] if first else [])),
-        type="approval.answered" if first else _DONE[item.state],
-        time=now,
-        workspace=item.workspace,
-        actor=actor,
-        agent=item.agent,
-        release=item.release or None,
-        instance=item.instance,
-        session=item.session,
-        trace_id=item.trace_id,
-        span_id=item.span_id,
-        parent_span_id=item.parent_span_id,
-        status=Status.FLAGGED,
-        policy_version=item.policy_version or None,
-        data={
-            "approval_id": item.id,
-            "call_id": item.call_id,
-            "resource": item.resource,
-            "digest": item.digest,
-            "policies": list(item.policies),
-            "reason": item.given[-1].reason if first else item.reason,
-            **({"for": f"person:{stands_for}"} if stands_for else {}),
-            **({"missing": list(item.missing)} if first else {}),
-            **more,
-            **({"answer": item.answer} if item.answer else {}),
-        },
-    )

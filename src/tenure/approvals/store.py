@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tenure.approvals import ladders
 from tenure.approvals.load import Decided
 from tenure.approvals.model import PERSON, Approval, Given, State, as_kept, given_of
 from tenure.base.db import UtcTime, metadata
@@ -51,10 +52,14 @@ approval = sa.Table(
     sa.Column("demands", sa.Text, nullable=False, server_default="[]"),
     sa.Column("given", sa.Text, nullable=False, server_default="[]"),
     sa.Column("decided_for", sa.Text),
+    sa.Column("escalation", sa.Text),
+    sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", UtcTime),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
     sa.Index("ix_approval_settled_at", "settled_at"),
+    sa.Index("ix_approval_next_at", "state", "next_at"),
 )
 
 
@@ -66,6 +71,7 @@ def _read(row: Any) -> Approval:
     values["demands"] = tuple(json.loads(row.demands))
     values["given"] = tuple(given_of(one) for one in json.loads(row.given))
     values["state"] = State(row.state)
+    values["escalation"] = None if row.escalation is None else ladders.read(json.loads(row.escalation))
     return Approval(**values)
 
 
@@ -78,6 +84,7 @@ def insert(connection: Connection, item: Approval) -> bool:
         "notes": json.dumps(list(item.notes)),
         "demands": json.dumps(list(item.demands)),
         "given": kept(item.given),
+        "escalation": None if item.escalation is None else json.dumps(ladders.as_kept(item.escalation)),
         "state": item.state.value,
     }
     statement = (
@@ -129,7 +136,7 @@ def decided(connection: Connection, workspace: str, since: datetime, limit: int)
     of = approval.c
     query = (
         sa.select(of.decided_by, of.requested_at, of.decided_at, of.state, of.answer, of.given)
-        .where(of.workspace == workspace, of.decided_at >= since, of.decided_by.is_not(None))
+        .where(of.workspace == workspace, of.decided_at >= since, of.decided_by.like(f"{PERSON}%"))
         .order_by(of.decided_at.desc())
         .limit(limit)
     )
@@ -152,12 +159,29 @@ def several(connection: Connection, idents: Sequence[str], workspace: str) -> li
 
 
 def alive(connection: Connection, now: datetime, settled_after: datetime) -> list[Approval]:
-    """Those that wait (pending, or granted and unclaimed) and those settled since ``settled_after``."""
-    waits = sa.and_(approval.c.state.in_([State.PENDING.value, State.GRANTED.value]), approval.c.expires_at > now)
+    """Those that wait (pending, or granted and unclaimed) and those settled since ``settled_after``. What has a ladder
+    waits until somebody has looked at what that says of its deadline."""
+    here = approval.c
+    waits = sa.and_(here.state.in_([State.PENDING.value, State.GRANTED.value]), here.expires_at > now)
+    waits |= sa.and_(here.state == State.PENDING.value, here.escalation.is_not(None))
     return [
         _read(row)
         for row in connection.execute(sa.select(approval).where(waits | (approval.c.settled_at >= settled_after)))
     ]
+
+
+def climbing(connection: Connection, now: datetime) -> list[str]:
+    """Ids of those that wait and whose next step is due."""
+    here = approval.c
+    due = sa.select(here.id).where(here.state == State.PENDING.value, here.next_at <= now, here.expires_at > now)
+    return [row.id for row in connection.execute(due.order_by(here.next_at).limit(500))]
+
+
+def climb(connection: Connection, ident: str, before: int, after: int, next_at: datetime | None) -> bool:
+    """Notes that steps were taken; False when somebody else has, or it does not wait any more."""
+    here = approval.c
+    which = sa.update(approval).where(here.id == ident, here.state == State.PENDING.value, here.step == before)
+    return connection.execute(which.values(step=after, next_at=next_at)).rowcount == 1
 
 
 def overdue(connection: Connection, now: datetime) -> list[str]:

@@ -48,6 +48,7 @@ ACTIONS: Mapping[str, str] = {
     "approvals:read": "Read held calls and what was decided about them",
     "approvals:decide": "Approve or reject a held call",
     "approvals:hand_over": "Have somebody else answer held calls for oneself, for a while",
+    "approvals:escalate": "Say whom held calls are shown to when nobody answers, and what holds at the deadline",
     "approvals:stand_in": "Answer held calls for somebody who has handed that over, with what they may decide",
     "precedents:read": "Read rules that were made from approvals",
     "precedents:propose": "Draw up a rule from an approval, for somebody to publish",

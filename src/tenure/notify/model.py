@@ -30,8 +30,9 @@ MAX_DESTINATIONS = 100
 KEPT = timedelta(days=30)
 LINK_LIFE = timedelta(hours=1)
 """How long a link may answer, however long the call waits."""
-APPROVERS, OWNERS = "approvers", "owners"
-"""Words for recipients of mail: everybody who may decide held calls now; who answers for the agent."""
+APPROVERS, OWNERS, ASKED = "approvers", "owners", "asked"
+"""Words for recipients of mail: everybody who may decide held calls now; who answers for the agent; whom a step of a
+ladder asks."""
 SLACK = ("hooks.slack.com", "hooks.slack-gov.com")
 TEAMS = (".logic.azure.com", ".powerplatform.com")
 _MAX_TO = 50
@@ -268,10 +269,10 @@ def _check_webhook(wanted: Destination, private: frozenset[str]) -> None:
 
 def _check_mail(wanted: Destination) -> None:
     if not wanted.to or len(wanted.to) > _MAX_TO:
-        fix = f"Say up to {_MAX_TO} addresses, {APPROVERS} or {OWNERS}."
+        fix = f"Say up to {_MAX_TO} addresses, {APPROVERS}, {OWNERS} or {ASKED}."
         raise _wrong("bad_recipients", "Mail goes to somebody.", fix)
     for one in (*wanted.to, wanted.sender):
-        if one not in (APPROVERS, OWNERS) or one == wanted.sender:
+        if one not in (APPROVERS, OWNERS, ASKED) or one == wanted.sender:
             email_address(one)
     parts = address_of(wanted.url, ("smtp", "smtp+starttls", "smtps"))
     if parts.password or parts.path.strip("/") or parts.query or parts.fragment:

@@ -22,6 +22,7 @@ from tenure.kernel.values import Actor, Event, Status
 from tenure.notify import answering, sending, store
 from tenure.notify.model import (
     APPROVERS,
+    ASKED,
     KEPT,
     MAX_DESTINATIONS,
     MAX_WAITING,
@@ -154,12 +155,23 @@ def _addresses(conn: Connection, one: Destination, agent: str | None, event: Eve
         if to == APPROVERS:
             resource, at = ("", None) if event is None else (str(event.data.get("resource", "")), event.time)
             found += approvals.answerers(conn, one.workspace, agent or "", resource, at)
+        elif to == ASKED:
+            found += _asked(conn, one.workspace, event)
         elif to == OWNERS:
             record = registry.get_agent(conn, one.workspace, agent) if agent else None
             found += [record.owner, record.sponsor] if record else []
         else:
             found.append(to)
     return list(dict.fromkeys(address.lower() for address in found if "@" in address))
+
+
+def _asked(conn: Connection, workspace: str, event: Event | None) -> list[str]:
+    """Whom a step of a ladder asks: addresses, and everybody who has a role of those that it names."""
+    ask = event.data.get("ask") if event is not None else None
+    names = [str(one) for one in ask] if isinstance(ask, list | tuple) else []
+    people = identity.people_actors(conn, workspace)
+    of_role = [who.name.removeprefix("person:") for who in people if not who.roles.isdisjoint(names)]
+    return [*(name for name in names if "@" in name), *of_role]
 
 
 def _note(  # noqa: PLR0917 (the parts of one row)

@@ -14,6 +14,7 @@ _PLAIN = str.maketrans({"[": "(", "]": ")", "<": "(", ">": ")", "`": "'", "*": "
 
 TOPICS: Mapping[str, str] = {
     "approval": "a call is held until a person decides on it",
+    "approval-escalated": "nobody answered a held call yet, and the next ones are asked",
     "approval-expired": "nobody decided a held call in time",
     "agent-requested": "an agent, or a release of one, waits for an approver",
     "agent-suspended": "an agent was suspended",
@@ -34,6 +35,7 @@ TOPICS: Mapping[str, str] = {
 
 _OF_TYPE = {
     "approval.requested": "approval",
+    "approval.escalated": "approval-escalated",
     "approval.expired": "approval-expired",
     "owner.concern_raised": "owner",
     "agent.dependency_stopped": "dependency",
@@ -77,7 +79,13 @@ def message_of(event: Event, topic: str) -> Message:
     who, data = event.agent or "", event.data
     resource, reason = line(data.get("resource")), line(data.get("reason"))
     title, path = _title(event, topic), f"/agents/{who}" if who else "/"
-    named = {"approval": "/approvals", "breaker": "/breakers", "limit": "/limits", "tool": "/tools"}
+    named = {
+        "approval": "/approvals",
+        "approval-escalated": "/approvals",
+        "breaker": "/breakers",
+        "limit": "/limits",
+        "tool": "/tools",
+    }
     path = {"record": "/recording", "policy": "/policies", "connector": "/connectors", **named}.get(topic, path)
     path = f"/discovery/{line(data.get('finding'))}" if topic == "discovery" else path
     lines = [
@@ -94,11 +102,26 @@ def message_of(event: Event, topic: str) -> Message:
         if text
     ]
     kept = ("approval_id", "resource", "digest", "reason", "policies", "scope", "name", "from", "to", "limit")
-    also = ("account", "percent", "spent", "allowed", "connector", "person", "count", "version", "fingerprint", "end")
+    also = (
+        "account",
+        "percent",
+        "spent",
+        "allowed",
+        "connector",
+        "person",
+        "count",
+        "version",
+        "fingerprint",
+        "end",
+        "ladder",
+        "step",
+        "ask",
+        "until",
+    )
     facts: dict[str, Json] = {"workspace": event.workspace, "event": event.id, "actor": event.actor, "topic": topic}
     facts |= {"agent": who} if who else {}
     facts |= {name: data[name] for name in (*kept, *also) if name in data}
-    held = topic == "approval"
+    held = topic in ("approval", "approval-escalated")
     return Message(
         topic=topic,
         type=event.type,
@@ -121,6 +144,7 @@ def _title(event: Event, topic: str) -> str:
     new = "registered" in _words(data.get("changed"))
     said = {
         "approval.requested": f"{who} waits for a person: {what}",
+        "approval.escalated": f"Still waits for a person: {who}, {what}",
         "approval.expired": f"Nobody decided in time: {who}, {what}",
         "agent.dependency_stopped": f"{who} depends on {name}, which was stopped",
         "breaker.tripped": f"Stopped: {whom}",

@@ -77,7 +77,7 @@ def propose(world: World, actor: Actor, approval: str, terms: Terms, *, keep: bo
 
 def _source(world: World, actor: Actor, ident: str) -> Source:
     found = approvals.get(world, actor.workspace, ident)
-    if found.state not in (Held.GRANTED, Held.CLAIMED) or found.decided_by is None:
+    if found.state not in (Held.GRANTED, Held.CLAIMED) or not (found.decided_by or "").startswith("person:"):
         raise Refused(
             "not_approved", f"Approval {ident} was not given, so nothing can be made of it.", fix="Approve it first.",
             status=409,
@@ -98,7 +98,7 @@ def _source(world: World, actor: Actor, ident: str) -> Source:
         )
     with world.read() as connection:
         agent = agent_fact(registry.the_agent(connection, actor.workspace, found.agent))
-    by = found.decided_by.removeprefix("person:")
+    by = (found.decided_by or "").removeprefix("person:")
     return Source(found.id, found.resource, found.arguments, found.policies, by, agent)
 
 

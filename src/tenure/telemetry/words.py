@@ -61,6 +61,8 @@ _PLAIN = {
     "agent_token.revoked": "a token was ended before its time",
     "api_token.created": "an API token was made",
     "api_token.revoked": "an API token was revoked",
+    "approval.ladder_removed": "an escalation ladder was removed",
+    "approval.ladder_set": "an escalation ladder was set",
     "approval.hand_over_ended": "somebody answers held calls for somebody else no longer",
     "approval.handed_over": "somebody answers held calls for somebody else",
     "autonomy.accepted": "a person relaxed a tool's level on evidence",
@@ -169,7 +171,14 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
         case "approval.requested":
             resource = str(data.get("resource") or "call").rpartition("/")[2]
             return _because(f"{resource} waits for approval", data.get("reason"))
-        case "approval.granted" | "approval.rejected" | "approval.expired" | "approval.answered" | "approval.claimed":
+        case (
+            "approval.granted"
+            | "approval.rejected"
+            | "approval.expired"
+            | "approval.answered"
+            | "approval.claimed"
+            | ("approval.escalated")
+        ):
             return _approval(event)
         case "breaker.reset" | "breaker.tripped" | "breaker.closed" | "breaker.trial" | "breaker.limited":
             return _breaker(event)
@@ -193,6 +202,9 @@ def _approval(event: Event) -> str:
     match word:
         case "claimed":
             return "the approved call goes on"
+        case "escalated":
+            asked = ", ".join(str(one) for one in data.get("ask") or ())
+            return f"{resource} still waits; {asked} asked"
         case "expired":
             return f"{resource} got no answer in time"
         case "answered":

@@ -93,6 +93,52 @@ async def take_back(request: Request, ident: str) -> Response:
     return go(request, "/approvals/stand-ins?done=ended")
 
 
+@router.get("/approvals/ladders")
+async def ladders(request: Request, done: str = "") -> Response:
+    """Whom held calls are shown to when nobody answers."""
+    api = api_of(request)
+    around, found = await asyncio.gather(frame(api), api.get("/v1/approvals/ladders"))
+    return render(request, "ladders.html", frame=around, ladders=items(found), done=done)
+
+
+@router.post("/approvals/ladders")
+async def put_ladder(request: Request) -> Response:
+    """Sets a ladder; times are in minutes, one step a line: MINUTES WHO WHO."""
+    fields = await form(request)
+    body = {
+        "steps": [_step(line) for line in fields.get("steps", "").splitlines() if line.strip()],
+        "deadline_s": _minutes(fields.get("deadline", "")),
+        "reason": fields.get("reason", "").strip(),
+        "at_deadline": fields.get("at_deadline", "deny"),
+        **{name: fields.get(name, "").split() for name in ("agents", "tools", "policies")},
+    }
+    await api_of(request).put(f"/v1/approvals/ladders/{quote(fields.get('name', '').strip() or '-', safe='')}", body)
+    return go(request, "/approvals/ladders?done=set")
+
+
+def _step(line: str) -> dict[str, Any]:
+    after, *ask = line.replace(",", " ").split()
+    return {"after_s": _minutes(after), "ask": ask}
+
+
+def _minutes(text: str) -> int:
+    try:
+        return round(float(text) * 60)
+    except (ValueError, OverflowError):
+        raise Refused(
+            "bad_time", f"{text[:30]!r} is no number of minutes.", fix="As in 5 or 0.5.", status=422
+        ) from None
+
+
+@router.post("/approvals/ladders/{name}/remove")
+async def remove_ladder(request: Request, name: str) -> Response:
+    """Removes a ladder."""
+    fields = await form(request)
+    body = {"reason": fields.get("reason", "").strip()}
+    await api_of(request).post(f"/v1/approvals/ladders/{quote(name, safe='')}/remove", body)
+    return go(request, "/approvals/ladders?done=removed")
+
+
 @router.post("/approvals/answer")
 async def answer(request: Request) -> Response:
     """One answer to the chosen calls of a batch."""

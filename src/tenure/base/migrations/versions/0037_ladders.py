@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0036"
-down_revision = "0035"
+revision = "0037"
+down_revision = "0036"
 
 END_OF_STATEMENT = "\n;;\n"
 

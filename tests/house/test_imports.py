@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "scim", "secrets"}),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison"}
+        | {"precedents", "comparison", "retention"}
     ),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

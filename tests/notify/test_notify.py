@@ -16,7 +16,7 @@ import pytest
 from apprise.plugins.slack import NotifySlack
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tenure.base import durable, events
+from tenure.base import durable, events, keys
 from tenure.base.config import Config
 from tenure.base.room import World
 from tenure.identity import people
@@ -28,7 +28,6 @@ from tenure.notify.flow import DELIVERY, FORGETTING
 from tenure.notify.model import BACK_OFF, Destination, Kind, State
 from tenure.notify.react import CONSUMER
 from tenure.registry import service as registry
-from tenure.secrets import keys
 from tenure.secrets import service as secrets
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tenure.base import keys
 from tenure.base.config import Config
 from tenure.base.room import World
-from tenure.secrets import keys, service
+from tenure.secrets import service
 
 
 @pytest.fixture

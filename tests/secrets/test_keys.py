@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tenure.base import keys
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import PEOPLE, Actor
-from tenure.secrets import keys, rewrap, sealing, service, store
+from tenure.secrets import rewrap, sealing, service, store
 from tests.secrets.conftest import configured
 from tests.sim.clock import FakeClock
 from tests.sim.transit import transit

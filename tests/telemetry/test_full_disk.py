@@ -12,6 +12,7 @@ import pytest
 from tenure.base.config import Config
 from tenure.base.events import Logged
 from tenure.base.room import World
+from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Event
 from tenure.telemetry import service
@@ -39,9 +40,9 @@ def _pump(world: World) -> None:
 
 @pytest.mark.req("R090")
 @pytest.mark.parametrize("size", ["6m", "30m"])  # full while a transaction is written, and while the file is rewritten
-def test_what_did_not_fit_is_taken_when_there_is_room(tmp_path: Path, size: str) -> None:
+def test_what_did_not_fit_is_taken_when_there_is_room(tmp_path: Path, keyring: Keyring, size: str) -> None:
     with small_disk(tmp_path / "disk", size) as disk:
-        store = TraceStore(tmp_path / "disk" / "traces.duckdb")
+        store = TraceStore(tmp_path / "disk" / "traces.duckdb", keyring)
         with pytest.raises(Failed, match="No space left"):
             _fill(store)
         kept = store.cursor

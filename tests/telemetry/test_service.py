@@ -20,6 +20,7 @@ from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
 from tenure.base.room import World
+from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
@@ -247,27 +248,27 @@ def test_a_young_event_is_not_pruned(world: World, clock: FakeClock) -> None:
         assert service.prune(watched) == 0
 
 
-def test_a_store_that_cannot_be_used_says_so_in_one_line(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_used_says_so_in_one_line(tmp_path: Path, keyring: Keyring) -> None:
     path = tmp_path / "traces.duckdb"
-    store = TraceStore(path)
+    store = TraceStore(path, keyring)
     store._writer.execute("UPDATE store SET version = 99")
     store.close()
     with pytest.raises(Refused, match="newer Tenure") as newer:
-        TraceStore(path)
+        TraceStore(path, keyring)
     path.write_bytes(os.urandom(20_000))
     with pytest.raises(Failed, match="cannot be read") as damaged:
-        TraceStore(path)
+        TraceStore(path, keyring)
     good = tmp_path / "good.duckdb"
-    TraceStore(good).close()
+    TraceStore(good, keyring).close()
     whole = good.read_bytes()
     path.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(Failed, match="cannot be read") as cut:
-        TraceStore(path)
+        TraceStore(path, keyring)
     for error in (newer, damaged, cut):
         assert "\n" not in str(error.value)
 
 
-def test_a_store_in_use_by_another_process_says_so(tmp_path: Path) -> None:
+def test_a_store_in_use_by_another_process_says_so(tmp_path: Path, keyring: Keyring) -> None:
     path = tmp_path / "traces.duckdb"
     hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     arguments = [sys.executable, "-c", hold, str(path)]
@@ -276,7 +277,7 @@ def test_a_store_in_use_by_another_process_says_so(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(Failed, match="in use by another process"):
-            TraceStore(path)
+            TraceStore(path, keyring)
         holder.stdin.close()
 
 
@@ -345,8 +346,8 @@ def test_kill_9_while_ingesting_loses_no_acknowledged_event_and_doubles_none(tmp
     assert seqs == list(range(1, newest + 1))
 
 
-def test_the_store_takes_batches_out_of_order_once(tmp_path: Path) -> None:
-    store = TraceStore(tmp_path / "t.duckdb")
+def test_the_store_takes_batches_out_of_order_once(tmp_path: Path, keyring: Keyring) -> None:
+    store = TraceStore(tmp_path / "t.duckdb", keyring)
     batch = [log.Logged(seq, event) for seq, event in enumerate(many(10, FakeClock().now), 1)]
     store.add(batch[:6])
     store.add(batch)

@@ -26,6 +26,7 @@ from tenure.owners import cli as owners
 from tenure.policy import cli as policy
 from tenure.precedents import cli as precedents
 from tenure.registry import cli as registry
+from tenure.retention import cli as retention
 from tenure.runtime import cli as runtime
 from tenure.scim import cli as scim
 from tenure.sdk import cli as sdk
@@ -53,6 +54,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     telemetry.register,
     attribution.register,
     comparison.register,
+    retention.register,
     audit.register,
     evaluation.register,
     identity.register,

@@ -20,6 +20,7 @@ from tenure.owners.room import ROOM as OWNERS
 from tenure.policy.room import ROOM as POLICY
 from tenure.precedents.room import ROOM as PRECEDENTS
 from tenure.registry.room import ROOM as REGISTRY
+from tenure.retention.room import ROOM as RETENTION
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.scim.room import ROOM as SCIM
@@ -54,6 +55,7 @@ ROOMS: tuple[Room, ...] = (
     NOTIFY,
     AUDIT,
     TELEMETRY,
+    RETENTION,
     EVALUATION,
     ATTRIBUTION,
     COMPARISON,

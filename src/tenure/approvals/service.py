@@ -72,6 +72,16 @@ def _unknown(ident: str) -> Refused:
     )
 
 
+def forget_content(connection: Connection, workspace: str, idents: Sequence[str]) -> int:
+    """Forgets the arguments and the justification of those of these calls that are settled; how many there were."""
+    return store.forget_content(connection, workspace, idents)
+
+
+def expire_content(connection: Connection, before: datetime) -> int:
+    """As ``forget_content``, of all that were asked for before a time."""
+    return store.expire_content(connection, before)
+
+
 def request(connection: Connection, event: Event) -> None:
     """Notes a held call (``approval.requested``). The same id twice is the same request. An Event that does not say
     what is asked cannot be shown to anybody: it is logged and passed over, and the call stays held."""

@@ -193,6 +193,25 @@ def overdue(connection: Connection, now: datetime) -> list[str]:
     return [row.id for row in rows]
 
 
+def forget_content(connection: Connection, workspace: str, idents: Sequence[str]) -> int:
+    """Forgets what those of ``idents`` that are settled said; how many there were. What still waits is left: whoever
+    decides must see it."""
+    of = approval.c
+    return _forget(connection, of.workspace == workspace, of.id.in_(list(idents)))
+
+
+def expire_content(connection: Connection, before: datetime) -> int:
+    """As ``forget_content``, of all that were asked for before a time."""
+    return _forget(connection, approval.c.requested_at < before)
+
+
+def _forget(connection: Connection, *which: sa.ColumnElement[bool]) -> int:
+    settled = approval.c.state.in_([State.REJECTED.value, State.EXPIRED.value, State.CLAIMED.value])
+    left = sa.or_(approval.c.arguments != "{}", approval.c.justification != "")
+    bare = {"arguments": "{}", "justification": "", "notes": "[]"}
+    return connection.execute(sa.update(approval).where(settled, left, *which).values(**bare)).rowcount
+
+
 def change(
     connection: Connection,
     ident: str,

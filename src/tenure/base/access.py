@@ -45,6 +45,8 @@ ACTIONS: Mapping[str, str] = {
     "instances:tend": "Tell how an instance goes on, and hear whether it must end",
     "agent:read": "Read one agent, as that agent",
     "spans:send": "Send spans over OTLP",
+    "content:read": "Read how long content is kept, and what was erased",
+    "content:erase": "See whom content is kept about, and erase it",
     "approvals:read": "Read held calls and what was decided about them",
     "approvals:decide": "Approve or reject a held call",
     "approvals:hand_over": "Have somebody else answer held calls for oneself, for a while",

@@ -36,6 +36,16 @@ class _KeySource(Container[str]):
         return isinstance(text, str) and re.fullmatch(_KEY_SOURCE, text) is not None
 
 
+class _Periods(Container[str]):
+    """Texts that say how many days content is kept: usually, and for classes of data."""
+
+    def __contains__(self, text: object) -> bool:
+        parts = [part.strip() for part in str(text).split(",")]
+        usual = [part for part in parts if re.fullmatch(r"[1-9][0-9]{0,4}", part)]
+        classes = [part for part in parts if re.fullmatch(r"[^=,]{1,63}=[ ]*[1-9][0-9]{0,4}", part)]
+        return len(usual) == 1 and len(usual) + len(classes) == len(parts)
+
+
 def words_of(text: str) -> frozenset[str]:
     """The words of a list that is separated by commas."""
     return frozenset(word.strip() for word in text.split(",") if word.strip())
@@ -63,6 +73,9 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "secrets_key": (_KeySource(), "file, env:VARIABLE or transit:MOUNT/KEY"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
+    "keep_content": (_Periods(), "days as 90, or with those of classes of data as 90, health=7"),
+    "keep_records": (range(1, 36_501), "days from 1 to 36500"),
+    "content_share": (range(101), "percent from 0 to 100"),
     "log_level": (("debug", "info", "warning", "error"), "debug, info, warning or error"),
 }
 _KINDS = {int: "a whole number", float: "a number"}
@@ -231,6 +244,15 @@ class Config:
         "file", "TENURE_SECRETS_KEY", "Key that secrets are kept under: file, env:VARIABLE or transit:MOUNT/KEY"
     )
     traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
+    keep_content: str = _setting(
+        "90",
+        "TENURE_KEEP_CONTENT",
+        "Days that prompts, answers, arguments and results are kept; with days for classes of data: 90, health=7",
+    )
+    keep_records: int = _setting(400, "TENURE_KEEP_RECORDS", "Days that traces are kept at all, without their content")
+    content_share: int = _setting(
+        100, "TENURE_CONTENT_SHARE", "Percent of uneventful traces whose content is kept beyond the first hour"
+    )
     prices: str = _setting(
         "", "TENURE_PRICES", "JSON file of one's own prices of models, which go before those of genai-prices"
     )

@@ -92,6 +92,11 @@ def read(connection: Connection, after: int, limit: int = 1000) -> list[Logged]:
     return [Logged(row.seq, _decode(row.body)) for row in rows]
 
 
+def rewrite(connection: Connection, seq: int, event: Event) -> None:
+    """Puts an Event of the same id in the place of one, where something had to be taken out of it."""
+    connection.execute(sa.update(event_log).where(event_log.c.seq == seq).values(body=_encode(event)))
+
+
 def head(connection: Connection) -> int:
     """The number of the newest Event, 0 for an empty log."""
     return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one())

@@ -1,4 +1,4 @@
-"""A box that one reader can open: what the control plane sends to one gateway, and no other, may know. Pure."""
+"""Sealing: keys as bytes, and a box that one reader can open: what the control plane sends to one gateway. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from joserfc.jwk import OKPKey
 
 from tenure.kernel.errors import Refused
 
+KEY_BYTES = 32
+"""Of every symmetric key that keeps something."""
 HEADER = "x-tenure-box"
 """The header in which a gateway sends the public key of its box."""
 _SEALED = jwe.JWERegistry(algorithms=["ECDH-ES", "A256GCM"])
+
+
+def wipe(*buffers: bytearray) -> None:
+    """Overwrites what is in them."""
+    for buffer in buffers:
+        buffer[:] = bytes(len(buffer))
 
 
 def seal_for(box: str, payload: bytes) -> str:

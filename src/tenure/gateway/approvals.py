@@ -196,6 +196,8 @@ class Approvals:
     def _tell(self, kind: str, call: Call, principal: Principal, verdict: Verdict, data: JsonObject) -> None:
         time = datetime.fromtimestamp(self._wall(), UTC)
         data = {**self._reach.told(principal, verdict.agent), **data}
+        if (person := call.end_user or principal.on_behalf_of) is not None:
+            data["enduser.id"] = person  # whom what is asked is about
         event = event_of(call, principal, verdict, id=new_id(), type=kind, time=time, status=Status.FLAGGED, data=data)
         self._spool.append(event, urgent=True)
 

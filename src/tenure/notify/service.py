@@ -15,6 +15,7 @@ from tenure.base.access import permit
 from tenure.base.config import words_of
 from tenure.base.faults import nearest
 from tenure.base.room import World
+from tenure.base.sealing import wipe
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, stable_id
@@ -48,7 +49,6 @@ from tenure.notify.model import (
 from tenure.notify.words import TOPICS, line, message_of, topic_of
 from tenure.registry import service as registry
 from tenure.secrets import service as secrets
-from tenure.secrets.model import wipe
 
 logger = log.get("notify")
 _SELF = "system:notify"

@@ -18,12 +18,13 @@ from tenure.base import log
 from tenure.base.access import permit
 from tenure.base.bounds import read_bounds
 from tenure.base.room import World
+from tenure.base.sealing import wipe
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor
 from tenure.secrets import connector_store as places
 from tenure.secrets import endings, sealing, store
 from tenure.secrets.endings import Outcome
-from tenure.secrets.model import Connector, Held, check_name, check_value, wipe
+from tenure.secrets.model import Connector, Held, check_name, check_value
 from tenure.secrets.upstream import ask, is_safe, tell
 
 LIFE = timedelta(minutes=10)

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tenure.base.bounds import Bounds
+from tenure.base.sealing import wipe
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ServerFact, Upstream
@@ -21,7 +22,6 @@ MAX_VALUE = 64 << 10
 OVERLAP = timedelta(hours=1)
 """How long the version before is still believed, unless somebody says otherwise."""
 MAX_OVERLAP = timedelta(days=30)
-KEY_BYTES = 32
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 
@@ -183,12 +183,6 @@ def opened(sealed: Sealed, key: bytes | bytearray, about: tuple[str, str, int]) 
         wipe(value)
         raise Failed("secret_damaged", f"What is kept of the secret {about[1]} was changed.") from None
     return value
-
-
-def wipe(*buffers: bytearray) -> None:
-    """Overwrites what is in them."""
-    for buffer in buffers:
-        buffer[:] = bytes(len(buffer))
 
 
 def uses(agent: AgentFact) -> list[Use]:

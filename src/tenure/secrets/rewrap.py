@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from tenure.base import events
+from sqlalchemy.engine import Connection
+
+from tenure.base import events, keys, subjects
 from tenure.base.access import Thing, permit
 from tenure.base.room import World
+from tenure.base.sealing import wipe
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
-from tenure.secrets import keys, store
-from tenure.secrets.model import wipe
+from tenure.secrets import store
 
 _AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """The key that wraps now, how many versions it wraps, and how many still wait to be wrapped by it."""
+    """The key that wraps now, how many data keys it wraps (of secrets, and of subjects that content is kept about), and
+    how many still wait to be wrapped by it."""
 
     source: str
     current: str
@@ -31,7 +37,7 @@ def key_state(world: World, actor: Actor) -> KeyState:
     known = keys.keys_of(world.config)
     current = known.current()
     with world.read() as conn:
-        count = store.keks(conn)
+        count = _wrapped(conn)
     mine = count.pop(current, 0)
     return KeyState(known.source, current, mine, sum(count.values()))
 
@@ -61,14 +67,14 @@ def rewrap(world: World) -> bool:
     One transaction, and each data key is wrapped by exactly one key before it and after it: it may die anywhere."""
     known = keys.keys_of(world.config)
     with world.read() as conn:
-        count = store.keks(conn)
+        count = _wrapped(conn)
         if not count:
             return False
         current = known.current()
-        due = [row for row in store.under_other(conn, current, _AT_ONCE) if known.known(row[3])]
+        due = [one for one in _due(conn, current) if known.known(one[2])]
     if not due:
         return keys.has_old(world.config, frozenset(count)) and _forget(world)
-    plain = known.unwrap([(row[3], row[4]) for row in due])
+    plain = known.unwrap([(kek, text) for _, _, kek, text in due])
     try:
         name, wrapped = known.wrap(plain)
     finally:
@@ -77,11 +83,26 @@ def rewrap(world: World) -> bool:
         store.alone(tx)
         if not keys.keys_of(world.config).known(name):
             return True  # replaced and dropped meanwhile: the next step finds the newer one
-        done = [store.rewrap(tx, row[:3], row[4], name, text) for row, text in zip(due, wrapped, strict=True)]
+        done = [put(tx, at, before, name, text) for (put, at, _, before), text in zip(due, wrapped, strict=True)]
     return any(done)
+
+
+_Due = tuple[Callable[..., bool], Any, str, str]
+"""What puts another wrapping of a data key in place, where that is, the key that wraps it, and how it is wrapped."""
+
+
+def _due(conn: Connection, current: str) -> list[_Due]:
+    secrets = [(store.rewrap, tuple(at), kek, text) for *at, kek, text in store.under_other(conn, current, _AT_ONCE)]
+    content = [(subjects.rewrap, at, kek, text) for at, kek, text in subjects.under_other(conn, current, _AT_ONCE)]
+    return [*secrets, *content]
+
+
+def _wrapped(conn: Connection) -> Counter[str]:
+    return Counter(store.keks(conn)) + Counter(subjects.keks(conn))
 
 
 def _forget(world: World) -> bool:
     with world.begin() as tx:
         store.alone(tx)  # nothing is wrapped meanwhile
-        return keys.forget(world.config, frozenset(store.keks(tx)))
+        subjects.alone(tx)
+        return keys.forget(world.config, frozenset(_wrapped(tx)))

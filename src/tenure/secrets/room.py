@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tenure.base import keys
 from tenure.base.room import Room, World
-from tenure.secrets import keys, service
+from tenure.secrets import service
 from tenure.secrets.api import router
 from tenure.secrets.flow import OUTDATE, REFRESH, REVOKE, REWRAP
 from tenure.secrets.react import CONSUMER

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets as randomness
 from collections.abc import Sequence
 
-from tenure.base import log
+from tenure.base import keys, log
 from tenure.base.room import World
+from tenure.base.sealing import KEY_BYTES, wipe
 from tenure.kernel.errors import Failed
-from tenure.secrets import keys
-from tenure.secrets.model import KEY_BYTES, Sealed, opened, seal, wipe
+from tenure.secrets.model import Sealed, opened, seal
 
 _log = log.get("secrets")
 

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy.engine import Connection
 
-from tenure.base import events
+from tenure.base import events, keys
 from tenure.base.access import permit
 from tenure.base.bounds import Bounds, read_bounds
 from tenure.base.faults import Fault, nearest
 from tenure.base.room import World
-from tenure.base.sealing import seal_for
+from tenure.base.sealing import seal_for, wipe
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.json import JsonObject
@@ -24,7 +24,7 @@ from tenure.kernel.snapshot import AgentFact, SecretFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
 from tenure.registry.model import ACTING, declared_fact
-from tenure.secrets import connector_store, keys, sealing, store
+from tenure.secrets import connector_store, sealing, store
 from tenure.secrets.model import (
     MAX_OVERLAP,
     OVERLAP,
@@ -35,7 +35,6 @@ from tenure.secrets.model import (
     uses,
     uses_of_others,
     variables_of,
-    wipe,
 )
 
 _GONE = frozenset({LifecycleState.RETIRED, LifecycleState.REJECTED})

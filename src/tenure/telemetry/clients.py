@@ -65,16 +65,16 @@ def refused_peers(store: TraceStore, after: int, upto: int) -> list[UnknownPeer]
     return [UnknownPeer(*_timed(row)) for row in store.rows(sql, [after, upto, MOST])]
 
 
-def used(store: TraceStore, after: int, upto: int) -> list[Used]:
-    """Which agent used what, for whom and how often, by day."""
+def used(store: TraceStore, after: int, upto: int) -> list[tuple[int | None, Used]]:
+    """Which agent used what and how often, by day, each with the number of the key of whom it was for; ``person`` is
+    empty."""
     sql = f"""
-        SELECT workspace, agent, {_text("tenure.kind")} kind, resource,
-               coalesce(nullif({_text("tenure.on_behalf_of")}, ''), {_text("enduser.id")}) person,
+        SELECT subject, workspace, agent, {_text("tenure.kind")} kind, resource, '' AS person,
                time_us // 86400000000 AS on_day, count(*), count(error), max(time_us)
         FROM event WHERE type IN ('call.completed', 'call.refused') AND agent IS NOT NULL AND resource IS NOT NULL
           AND seq > ? AND seq <= ?
         GROUP BY ALL"""  # noqa: S608 (only our own names)
-    return [Used(*_timed(row)) for row in store.rows(sql, [after, upto])]
+    return [(subject, Used(*_timed(tuple(row)))) for subject, *row in store.rows(sql, [after, upto])]
 
 
 def _timed(row: tuple[Any, ...]) -> tuple[Any, ...]:

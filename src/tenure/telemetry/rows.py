@@ -1,13 +1,18 @@
-"""What the trace store's queries answer, as values. Pure."""
+"""Rows of the trace store: what is made of an Event, and what queries answer, as values. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tenure.kernel.values import Status
-from tenure.telemetry import spent
-from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tenure.base.events import Logged
+from tenure.base.subjects import Seal, opened
+from tenure.kernel.values import Event, Status
+from tenure.telemetry import content, spent
+from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, span_of, uses_tokens
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -76,3 +81,126 @@ def stats_of(row: tuple[Any, ...]) -> AgentStats:
         tools=tools,
         last=time_of(last),
     )
+
+
+# --- Events ---------------------------------------------------------------------------------------------------------
+
+_BIGGEST = 2**63 - 1
+COLUMNS: Mapping[str, str] = {
+    "seq": "BIGINT NOT NULL",
+    "id": "VARCHAR NOT NULL",
+    "type": "VARCHAR NOT NULL",
+    "time_us": "BIGINT NOT NULL",  # microseconds since 1970, UTC
+    "workspace": "VARCHAR NOT NULL",
+    "actor": "VARCHAR NOT NULL",
+    "agent": "VARCHAR",
+    "release": "VARCHAR",
+    "instance": "VARCHAR",
+    "session": "VARCHAR",
+    "trace_id": "VARCHAR",
+    "span_id": "VARCHAR",
+    "parent_span_id": "VARCHAR",
+    "status": "VARCHAR NOT NULL",
+    "policy_version": "VARCHAR",
+    "memory_snapshot": "VARCHAR",
+    "duration_us": "BIGINT",
+    "data": "VARCHAR NOT NULL",  # JSON: those of the Event's attributes that are facts
+    "subject": "BIGINT",  # the number of the key that ``content`` is under
+    "content": "BLOB",  # the other attributes, compressed and encrypted
+    "gone": "VARCHAR",  # why there is no content any more: erased, expired or sampled
+    # What follows is taken out of the attributes for queries.
+    "name": "VARCHAR NOT NULL",
+    "resource": "VARCHAR",
+    "model": "VARCHAR",
+    "input_tokens": "BIGINT",
+    "output_tokens": "BIGINT",
+    "cached_tokens": "BIGINT",
+    "reasoning_tokens": "BIGINT",
+    "cost_usd": "DECIMAL(24, 12)",
+    "error": "VARCHAR",
+    "source": "VARCHAR",
+    "task": "VARCHAR",
+}
+"""The columns of the trace store and their types."""
+EVENT_COLUMNS = tuple(COLUMNS)[: tuple(COLUMNS).index("gone") + 1]
+"""Those that an Event is read back from."""
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _BIGGEST else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+_TOKENS = ("input", "output", "cache_read.input", "reasoning.output")
+
+
+def owner_of(event: Event) -> tuple[str, str]:
+    """The workspace of an Event and whom its content is about."""
+    return event.workspace, content.subject_of(event)
+
+
+def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, ...]:
+    """An Event as a row, its content under the seal of its subject. Nonces are random: twice is never the same."""
+    event, data = logged.event, logged.event.data
+    span = span_of(event)
+    facts, said = content.split(event)
+    subject, sealed, gone = None, None, None
+    if said:
+        seal = seals[owner_of(event)]
+        if seal.erased is not None and event.time <= seal.erased:
+            gone = "erased"  # it was on its way when its subject was erased
+        else:
+            subject, sealed = seal.id, seal.sealed(said, event.id)
+    return (
+        logged.seq,
+        event.id,
+        event.type,
+        micros(event.time),
+        event.workspace,
+        event.actor,
+        event.agent,
+        event.release,
+        event.instance,
+        event.session,
+        event.trace_id,
+        event.span_id,
+        event.parent_span_id,
+        event.status.value,
+        event.policy_version,
+        event.memory_snapshot,
+        _count(event.duration_us),
+        facts,
+        subject,
+        sealed,
+        gone,
+        span.name,
+        _text(data.get("tenure.resource")),
+        _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
+        *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
+        spent.money(data.get("tenure.cost_usd")),
+        _text(data.get("error.type") or "error") if span.status == "error" else None,
+        _text(data.get("tenure.source")),
+        _text(data.get("tenure.task")),
+    )
+
+
+def whole_of(ident: str, kept: Sequence[Any], ciphers: Mapping[int, AESGCM]) -> str:
+    """An Event's attributes as JSON text: all of them, or the facts and why there is nothing else. ``kept`` are the
+    columns from ``data`` to ``gone``."""
+    facts, subject, sealed, gone = kept
+    if sealed is None:
+        return content.without(facts, gone) if gone else str(facts)
+    if subject not in ciphers:
+        return content.without(facts, "erased")
+    return content.joined(facts, opened(ciphers[subject], sealed, ident))
+
+
+def event_of(row: dict[str, Any], ciphers: Mapping[int, AESGCM]) -> Logged:
+    """The Event of a row, with its content as far as its key is among ``ciphers``."""
+    kept = tuple(row.pop(name) for name in ("data", "subject", "content", "gone"))
+    data = content.attributes(whole_of(row["id"], kept, ciphers))
+    seq, time, status = row.pop("seq"), row.pop("time_us"), Status(row.pop("status"))
+    return Logged(seq, Event(time=time_of(time), data=data, status=status, **row))

@@ -8,16 +8,28 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tenure.base import events as log
+from tenure.base import subjects
 from tenure.base.events import Logged
 from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
+from tenure.base.subjects import Keyring
 from tenure.kernel.budgets import PriceFact
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
-from tenure.telemetry import clients, store
+from tenure.telemetry import clients, shelf, store
+from tenure.telemetry.keeping import (
+    content_under,
+    drop,
+    expire,
+    expire_others,
+    held_under,
+    kept_upto,
+    scrub,
+    thin,
+)
 from tenure.telemetry.model import (
     IMPORT_TYPES,
     AgentStats,
@@ -35,7 +47,11 @@ from tenure.telemetry.model import (
 )
 from tenure.telemetry.prices import Prices, read_prices
 from tenure.telemetry.rows import micros
+from tenure.telemetry.shelf import store_of
 from tenure.telemetry.store import TraceStore, Where
+
+__all__ = ["content_under", "drop", "expire", "expire_others", "held_under", "kept_upto", "scrub", "thin"]
+"""What other modules do for this one; all that is defined here is for others as well."""
 
 KEEP = timedelta(hours=24)
 """How long an Event stays in the event log (the row buffer) after it began, once every reader has passed it."""
@@ -46,7 +62,6 @@ MAX_LOSSES = 200
 MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""
 
-_stores: dict[Path, TraceStore] = {}
 _prices: dict[Path, Prices] = {}
 
 
@@ -58,7 +73,9 @@ def open_store(world: World) -> None:
     store is damaged, in use, from a newer version, or was filled from another control database, and when there are
     prices of one's own that cannot be read."""
     prices = _own_prices(world.config.prices)
-    opened = TraceStore(world.config.data_dir / "traces.duckdb", memory_mb=world.config.traces_memory_mb)
+    keyring = Keyring(world.db, world.config)
+    path = world.config.data_dir / "traces.duckdb"
+    opened = TraceStore(path, keyring, memory_mb=world.config.traces_memory_mb)
     with world.read() as connection:
         newest = log.head(connection)
     if opened.cursor > newest:
@@ -70,7 +87,7 @@ def open_store(world: World) -> None:
             fix="Restore the control database that belongs to it, or move the file away to begin an empty one.",
             status=409,
         )
-    _stores[world.config.data_dir.resolve()] = opened
+    shelf.put(world, opened)
     _prices[world.config.data_dir.resolve()] = prices
 
 
@@ -94,21 +111,14 @@ def _own_prices(path: str) -> Prices:
 
 def close_store(world: World) -> None:
     """Closes the trace store, if it is open."""
-    opened = _stores.pop(world.config.data_dir.resolve(), None)
+    opened = shelf.take(world)
     if opened is not None:
         opened.close()
 
 
-def _store(world: World) -> TraceStore:
-    try:
-        return _stores[world.config.data_dir.resolve()]
-    except KeyError:
-        raise Failed("trace_store_closed", "The trace store is not open.", retry=True) from None
-
-
 def pump(world: World) -> int:
     """Moves the next batch of the event log into the trace store; returns how many Events it held."""
-    target = _store(world)
+    target = store_of(world)
     with world.read() as connection:
         batch = log.read(connection, target.cursor, PUMP_BATCH)
     if batch:
@@ -119,7 +129,7 @@ def pump(world: World) -> int:
 def _current(world: World) -> TraceStore:
     """The trace store with all in it that was in the event log when this was asked, so that what a caller was told is
     kept is also what it reads."""
-    target = _store(world)
+    target = store_of(world)
     with world.read() as connection:
         newest = log.head(connection)
     while target.cursor < newest and pump(world):
@@ -179,7 +189,7 @@ def _keep(world: World, events: Sequence[Event]) -> Taken:
     # What began long ago may have been kept and pruned since; what is imported has the time of its import, each time.
     oldest = world.clock() - KEEP
     late = [event.id for event in events if event.time < oldest or event.type in IMPORT_TYPES]
-    known = _store(world).known(late)
+    known = store_of(world).known(late)
     fresh = [event for event in events if event.id not in known]
     with world.begin() as tx:
         accepted = log.append(tx, _flagged(store.first_uses(tx, _tool_calls(fresh)), fresh))
@@ -260,10 +270,10 @@ def feed_batch(world: World, actor: Actor, after: int, limit: int = 500) -> list
         if batch and batch[0].seq == after + 1:
             return batch
         oldest = log.oldest(connection)
-    if after + 1 >= oldest > 0 or _store(world).cursor <= after:
+    if after + 1 >= oldest > 0 or store_of(world).cursor <= after:
         return batch
     where = Where(workspace=actor.workspace).add("seq > ?", after)
-    return _store(world).events(where, limit) or batch
+    return store_of(world).events(where, limit) or batch
 
 
 def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
@@ -328,12 +338,12 @@ def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
 def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
     """Every tool that every agent has called, with how often in the last ``window``; as far as the trace store has
     read, so that asking costs nothing when much happens."""
-    return _store(world).tool_uses(actor.workspace, micros(world.clock() - window))
+    return store_of(world).tool_uses(actor.workspace, micros(world.clock() - window))
 
 
 def agent_uses(world: World, workspace: str, window: timedelta) -> list[ToolUse]:
     """As ``tool_uses``, for agents that agents have called: ``resource`` is the one that was called."""
-    return _store(world).tool_uses(workspace, micros(world.clock() - window), "invoke_agent")
+    return store_of(world).tool_uses(workspace, micros(world.clock() - window), "invoke_agent")
 
 
 LOOK = 200_000
@@ -342,7 +352,7 @@ LOOK = 200_000
 
 def heard(world: World, after: int) -> Heard:
     """Who else is heard of in the Events after ``after``, of the whole installation; as far as the store has read."""
-    target = _store(world)
+    target = store_of(world)
     upto = min(target.cursor, after + LOOK)
     if upto <= after:
         return Heard(upto=after, more=False)
@@ -359,9 +369,15 @@ def heard(world: World, after: int) -> Heard:
 
 def used(world: World, after: int) -> tuple[list[Used], int, bool]:
     """(who used what in the Events after ``after``, the number of the last of them, whether there are more)."""
-    target = _store(world)
+    target = store_of(world)
     upto = min(target.cursor, after + LOOK)
-    return (clients.used(target, after, upto), upto, upto < target.cursor) if upto > after else ([], after, False)
+    if upto <= after:
+        return [], after, False
+    rows = clients.used(target, after, upto)
+    with world.read() as connection:
+        known = subjects.names(connection, {number for number, _ in rows if number is not None})
+    people = {number: name.removeprefix("person:") for number, name in known.items() if name.startswith("person:")}
+    return [replace(one, person=people.get(number or 0, "")) for number, one in rows], upto, upto < target.cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +404,7 @@ class Recording:
 
 def recording(world: World, window: timedelta) -> Recording:
     """How well the record is kept, of the whole installation. Answers also while the trace store does not."""
-    target = _store(world)
+    target = store_of(world)
     with world.read() as connection:
         behind = max(0, log.head(connection) - target.cursor)
     where = Where(type="gateway.dropped").add("time_us >= ?", micros(world.clock() - window))
@@ -417,7 +433,7 @@ def prune(world: World, limit: int = 5000) -> int:
     them, has passed; returns how many. Does nothing while the wiring has named no readers."""
     if not world.consumers:
         return 0
-    upto = _store(world).cursor
+    upto = store_of(world).cursor
     done = 0
     while True:
         with world.db.begin() as tx:  # not news to anybody: no bell

@@ -7,22 +7,23 @@ the same transaction as the rows, so that an Event is in it exactly once, whatev
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
 from tenure.base.events import Logged
+from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import stable_id
-from tenure.kernel.values import Event, Status
-from tenure.telemetry import spent
+from tenure.kernel.values import Event
+from tenure.telemetry import content, spent
 from tenure.telemetry.model import (
     CALL_TYPES,
     AgentStats,
@@ -32,10 +33,19 @@ from tenure.telemetry.model import (
     ToolUse,
     TraceSummary,
     outcome_of,
-    span_of,
-    uses_tokens,
 )
-from tenure.telemetry.rows import micros, session_of, stats_of, time_of, trace_summary_of
+from tenure.telemetry.rows import (
+    COLUMNS,
+    EVENT_COLUMNS,
+    event_of,
+    owner_of,
+    row_of,
+    session_of,
+    stats_of,
+    time_of,
+    trace_summary_of,
+    whole_of,
+)
 
 tool_use = sa.Table(
     "tool_use",
@@ -67,98 +77,11 @@ def first_uses(connection: Connection, events: Sequence[Event]) -> set[str]:
 
 # --- the trace store ------------------------------------------------------------------------------------------------
 
-SCHEMA_VERSION = 2
-_BIGGEST = 2**63 - 1
+SCHEMA_VERSION = 3
 
-_COLUMNS: Mapping[str, str] = {
-    "seq": "BIGINT NOT NULL",
-    "id": "VARCHAR NOT NULL",
-    "type": "VARCHAR NOT NULL",
-    "time_us": "BIGINT NOT NULL",  # microseconds since 1970, UTC
-    "workspace": "VARCHAR NOT NULL",
-    "actor": "VARCHAR NOT NULL",
-    "agent": "VARCHAR",
-    "release": "VARCHAR",
-    "instance": "VARCHAR",
-    "session": "VARCHAR",
-    "trace_id": "VARCHAR",
-    "span_id": "VARCHAR",
-    "parent_span_id": "VARCHAR",
-    "status": "VARCHAR NOT NULL",
-    "policy_version": "VARCHAR",
-    "memory_snapshot": "VARCHAR",
-    "duration_us": "BIGINT",
-    "data": "VARCHAR NOT NULL",  # JSON: the Event's attributes, whole
-    # What follows is taken out of ``data`` for queries.
-    "name": "VARCHAR NOT NULL",
-    "resource": "VARCHAR",
-    "model": "VARCHAR",
-    "input_tokens": "BIGINT",
-    "output_tokens": "BIGINT",
-    "cached_tokens": "BIGINT",
-    "reasoning_tokens": "BIGINT",
-    "cost_usd": "DECIMAL(24, 12)",
-    "error": "VARCHAR",
-    "source": "VARCHAR",
-    "task": "VARCHAR",
-}
-_EVENT_COLUMNS = tuple(_COLUMNS)[: tuple(_COLUMNS).index("data") + 1]
-_SELECT = ", ".join(_EVENT_COLUMNS)
+
+_SELECT = ", ".join(EVENT_COLUMNS)
 _CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= _BIGGEST else None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-_TOKENS = ("input", "output", "cache_read.input", "reasoning.output")
-
-
-def _row(logged: Logged) -> tuple[Any, ...]:
-    event, data = logged.event, logged.event.data
-    span = span_of(event)
-    return (
-        logged.seq,
-        event.id,
-        event.type,
-        micros(event.time),
-        event.workspace,
-        event.actor,
-        event.agent,
-        event.release,
-        event.instance,
-        event.session,
-        event.trace_id,
-        event.span_id,
-        event.parent_span_id,
-        event.status.value,
-        event.policy_version,
-        event.memory_snapshot,
-        _count(event.duration_us),
-        _encode(data).decode(),
-        span.name,
-        _text(data.get("tenure.resource")),
-        _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
-        *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
-        spent.money(data.get("tenure.cost_usd")),
-        (span.status_message or "error") if span.status == "error" else None,
-        _text(data.get("tenure.source")),
-        _text(data.get("tenure.task")),
-    )
-
-
-def _event(row: tuple[Any, ...]) -> Logged:
-    facts = dict(zip(_EVENT_COLUMNS, row, strict=True))
-    seq, time, data = facts.pop("seq"), facts.pop("time_us"), facts.pop("data")
-    status = Status(facts.pop("status"))
-    return Logged(seq, Event(time=time_of(time), data=_decode(data), status=status, **facts))
 
 
 class Where:
@@ -179,14 +102,16 @@ class Where:
 
 
 class TraceStore:
-    """Every Event as a row of a DuckDB file. Opening it creates it, or recovers it after a kill.
+    """Every Event as a row of a DuckDB file. Opening it creates it, or recovers it after a kill. What of an Event is
+    content lies in it under the key of its subject (``content``).
 
     ``memory_mb`` bounds what DuckDB takes; without a bound it takes gigabytes while ingesting. Raises Failed when the
     file is damaged or another process has it, Refused when a newer version of Tenure wrote it.
     """
 
-    def __init__(self, path: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
+    def __init__(self, path: Path, keyring: Keyring, *, memory_mb: int = 512, threads: int = 2) -> None:
         self.path = path
+        self._keyring = keyring
         self.problem = ""  # why the newest batch could not be added
         self._lock = threading.Lock()
         self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
@@ -223,7 +148,7 @@ class TraceStore:
                 fix="Start the Tenure that wrote it, or move the file away to begin an empty one.",
                 status=409,
             )
-        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
         self._writer.begin()
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS event ({columns})")
         if not found:
@@ -260,19 +185,21 @@ class TraceStore:
     def _add(self, batch: Sequence[Logged]) -> None:
         if self._dead:
             self._reopen()
+        new = [logged for logged in batch if logged.seq > self._cursor]
+        if not new:
+            return
+        seals = self._keyring.seals({owner_of(one.event) for one in new if one.event.type in content.CARRIERS})
+        fresh = [row_of(logged, seals) for logged in new]
         self._writer.begin()
         try:
-            after = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
-            fresh = [_row(logged) for logged in batch if logged.seq > after]
-            if fresh:
-                self._append(fresh)
-                self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
+            self._append(fresh)
+            self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
             self._writer.commit()
         except BaseException:
             with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
                 self._writer.rollback()
             raise
-        self._cursor = fresh[-1][0] if fresh else after
+        self._cursor = fresh[-1][0]
 
     def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
         appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
@@ -282,6 +209,28 @@ class TraceStore:
         except BaseException:
             appender.clear()
             raise
+
+    # -- letting content go
+
+    def expire(self, why: str, where: Where, limit: int) -> int:
+        """Forgets the content, and nothing else, of at most ``limit`` Events that meet ``where``; how many there were.
+        ``why`` is what is said of them from then on."""
+        seqs = f"SELECT seq FROM event WHERE content IS NOT NULL AND {where} LIMIT ?"  # noqa: S608 (only our own column names)
+        return self._write(
+            f"UPDATE event SET content = NULL, subject = NULL, gone = ? WHERE seq IN ({seqs})",  # noqa: S608 (as above)
+            [why, *where.values, limit],
+        )
+
+    def drop(self, where: Where, limit: int) -> int:
+        """Forgets at most ``limit`` Events that meet ``where``, whole; how many there were."""
+        seqs = f"SELECT seq FROM event WHERE {where} LIMIT ?"  # noqa: S608 (only our own column names)
+        return self._write(f"DELETE FROM event WHERE seq IN ({seqs})", [*where.values, limit])  # noqa: S608 (as above)
+
+    def _write(self, sql: str, values: Sequence[Any]) -> int:
+        with self._lock, self._speaking():
+            if self._dead:
+                self._reopen()
+            return int(self._writer.execute(sql, list(values)).fetchall()[0][0])
 
     # -- reading
 
@@ -307,24 +256,31 @@ class TraceStore:
             return set()
         return {row[0] for row in self._all("SELECT id FROM event WHERE id IN (SELECT unnest(?::VARCHAR[]))", [ids])}
 
+    def _read(self, rows: Sequence[tuple[Any, ...]]) -> list[Logged]:
+        found = [dict(zip(EVENT_COLUMNS, row, strict=True)) for row in rows]
+        ciphers = self._keyring.opens({row["subject"] for row in found if row["subject"] is not None})
+        return [event_of(row, ciphers) for row in found]
+
     def events(self, where: Where, limit: int) -> list[Logged]:
         """Events that meet ``where``, by number, at most ``limit``."""
         sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 (only our own column names)
-        return [_event(row) for row in self._all(sql, [*where.values, limit])]
+        return self._read(self._all(sql, [*where.values, limit]))
 
     def calls(self, where: Where, limit: int) -> list[RecordedCall]:
         """Decided calls that meet ``where``, by number, at most ``limit``; their attributes as the text they are."""
-        sql = f"""SELECT seq, id, time_us, agent, session, data, release FROM event
+        sql = f"""SELECT seq, id, time_us, agent, session, release, data, subject, content, gone FROM event
             WHERE type IN ('call.completed', 'call.refused') AND {where} ORDER BY seq LIMIT ?"""  # noqa: S608 (only our own column names)
+        rows = self._all(sql, [*where.values, limit])
+        ciphers = self._keyring.opens({row[7] for row in rows if row[7] is not None})
         return [
-            RecordedCall(row[0], row[1], time_of(row[2]), row[3] or "", row[4] or "", row[5], row[6] or "")
-            for row in self._all(sql, [*where.values, limit])
+            RecordedCall(seq, ident, time_of(at), agent or "", session or "", whole_of(ident, kept, ciphers), release or "")
+            for seq, ident, at, agent, session, release, *kept in rows
         ]
 
     def newest(self, where: Where, limit: int) -> list[Logged]:
         """The newest ``limit`` Events that meet ``where``, newest first."""
         sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 (only our own column names)
-        return [_event(row) for row in self._all(sql, [*where.values, limit])]
+        return self._read(self._all(sql, [*where.values, limit]))
 
     def traces(self, workspace: str, where: Where, before: int | None, limit: int) -> list[TraceSummary]:
         """Traces that have an Event which meets ``where``, the one with the newest Event first; ``before`` goes on
@@ -374,12 +330,23 @@ class TraceStore:
         where.add("type = 'import.outcome'")
         sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY seq"  # noqa: S608 (only our own column names)
         found: dict[tuple[str, ...], Outcome] = {}
-        for row in self._all(sql, where.values):
-            event = _event(row).event
+        for event in (logged.event for logged in self._read(self._all(sql, where.values))):
             outcome = outcome_of(event)
             if outcome is not None:
                 found[event.workspace, outcome.source, outcome.session or event.id] = outcome
         return list(found.values())
+
+    def content_under(self, numbers: Sequence[int]) -> dict[int, tuple[int, datetime]]:
+        """How many Events have content under each of these keys, and the time of the oldest."""
+        sql = """SELECT subject, count(*), min(time_us) FROM event WHERE subject IN (SELECT unnest(?::BIGINT[]))
+            GROUP BY subject"""
+        return {row[0]: (row[1], time_of(row[2])) for row in self._all(sql, [numbers])}
+
+    def approvals_under(self, number: int) -> list[str]:
+        """The ids of the approvals of calls that have content under this key."""
+        sql = """SELECT DISTINCT coalesce(data ->> '$."approval_id"', data ->> '$."tenure.approval.id"') AS id
+            FROM event WHERE subject = ? AND id IS NOT NULL"""
+        return [row[0] for row in self._all(sql, [number]) if row[0]]
 
     def tool_uses(self, workspace: str, since_us: int, operation: str = "execute_tool") -> list[ToolUse]:
         """Every tool that every agent of a workspace has called, with how often since ``since_us``; or, by another

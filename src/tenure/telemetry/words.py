@@ -139,6 +139,7 @@ _PLAIN = {
     "release.approved": "a new release is current",
     "release.created": "a new release was recorded",
     "release.rejected": "a new release was dropped",
+    "content.erased": "what was said about somebody was erased",
     "secret.bounded": "a secret may go to other places",
     "secret.key.rotated": "there is a new key around the secrets",
     "secret.outdated": "a secret's version from before was forgotten",

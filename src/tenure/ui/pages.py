@@ -26,6 +26,7 @@ from tenure.ui import (
     externals,
     lifecycle,
     precedents,
+    retention,
     revocations,
     services,
     signing,
@@ -341,6 +342,7 @@ def create_router() -> APIRouter:
     console.include_router(signing.router)
     console.include_router(told.router)
     console.include_router(budgets.router)
+    console.include_router(retention.router)
     console.include_router(answering.router)
     console.include_router(recorded.router)
     console.include_router(discovery.router)

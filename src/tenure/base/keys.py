@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from tenure.base import files
 from tenure.base.config import Config
+from tenure.base.sealing import KEY_BYTES
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
-from tenure.secrets.model import KEY_BYTES
 
 _VERSION_S = 60.0  # how long the newest version of a transit key is believed without asking
 _TRANSIT_S = 5
@@ -48,7 +48,7 @@ class Keys(Protocol):
         """The name of the key that wrapped them, and each of them wrapped."""
 
     def unwrap(self, wrapped: Sequence[tuple[str, str]]) -> list[bytearray]:
-        """The data keys, of (name of the key, wrapped): wipe them after use."""
+        """The data keys, of (name of the key, wrapped): ``wipe`` them after use."""
 
 
 def keys_of(config: Config, environ: Mapping[str, str] = os.environ) -> Keys:

@@ -13,11 +13,9 @@ import msgspec
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event
 
-CARRIERS = frozenset(
-    {"call.completed", "call.refused", "request.refused", "approval.requested", "otlp.span"}
-    | {"import.call", "import.message", "import.outcome"}
-)
-"""The event types that carry content. All others are what somebody did to an agent or to Tenure, and are facts."""
+CARRIERS = ("call.", "request.", "approval.requested", "otlp.", "import.")
+"""How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
+facts."""
 GONE = "tenure.content"
 """The attribute that says, of an Event whose content is gone, why: ``erased``, ``expired`` or ``sampled``."""
 FACTS = frozenset(
@@ -115,7 +113,7 @@ def subject_of(event: Event) -> str:
 
 def split(event: Event) -> tuple[str, bytes]:
     """The facts of an Event as JSON text, and its content as JSON, empty for none."""
-    if event.type not in CARRIERS:
+    if not event.type.startswith(CARRIERS):
         return _encode(event.data).decode(), b""
     facts: JsonObject = {name: value for name, value in event.data.items() if name in FACTS}
     if len(facts) == len(event.data):

@@ -188,7 +188,7 @@ class TraceStore:
         new = [logged for logged in batch if logged.seq > self._cursor]
         if not new:
             return
-        seals = self._keyring.seals({owner_of(one.event) for one in new if one.event.type in content.CARRIERS})
+        seals = self._keyring.seals({owner_of(one.event) for one in new if one.event.type.startswith(content.CARRIERS)})
         fresh = [row_of(logged, seals) for logged in new]
         self._writer.begin()
         try:

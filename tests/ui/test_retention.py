@@ -35,6 +35,8 @@ def test_somebody_is_found_and_erased_for_good(console: Console) -> None:
         console.send(chat(system_clock(), agent=None, data=said))
         until(lambda: "person:ann@example.com" in text(person.get("/retention?like=ann")), 60)
         assert "No content about anybody of that name." in text(person.get("/retention?like=nobody"))
+        asked = text(person.get("/retention", params={"erase": "person:ann@example.com"}))
+        assert "Nobody can read it again." in asked
         wanted = {"subject": "person:ann@example.com", "reason": "She asked to be forgotten"}
         assert "Asked for." in text(person.post("/retention/erase", data=wanted))
         until(lambda: "name forgotten" in text(person.get("/retention")), 60)

@@ -273,7 +273,9 @@ class TraceStore:
         rows = self._all(sql, [*where.values, limit])
         ciphers = self._keyring.opens({row[7] for row in rows if row[7] is not None})
         return [
-            RecordedCall(seq, ident, time_of(at), agent or "", session or "", whole_of(ident, kept, ciphers), release or "")
+            RecordedCall(
+                seq, ident, time_of(at), agent or "", session or "", whole_of(ident, kept, ciphers), release or ""
+            )
             for seq, ident, at, agent, session, release, *kept in rows
         ]
 

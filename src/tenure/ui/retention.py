@@ -14,17 +14,25 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/retention")
-async def retention(request: Request, like: str = "", done: str = "") -> Response:
-    """The periods, whom content is kept about (for those who may know), and what was erased."""
+async def show(request: Request, like: str = "", erase: str = "", done: str = "") -> Response:
+    """The periods, whom content is kept about (for those who may know), and what was erased; ``erase``: who is asked
+    about before it is done."""
     api = api_of(request)
     around, periods, erasures = await asyncio.gather(frame(api), api.get("/v1/retention"), api.get("/v1/erasures"))
     subjects = items(await api.get("/v1/subjects", like=like)) if around.may("content:erase") else []
-    facts = {"periods": periods, "erasures": items(erasures), "subjects": subjects, "like": like, "done": done}
+    facts = {
+        "periods": periods,
+        "erasures": items(erasures),
+        "subjects": subjects,
+        "like": like,
+        "erase": erase,
+        "done": done,
+    }
     return render(request, "retention.html", frame=around, **facts)
 
 
 @router.post("/retention/erase")
-async def erase(request: Request) -> Response:
+async def erase_for_good(request: Request) -> Response:
     """Erases what is kept about somebody."""
     fields = await form(request)
     body = {"subject": fields.get("subject", "").strip(), "reason": fields.get("reason", "").strip()}

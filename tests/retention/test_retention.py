@@ -22,6 +22,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Role, Status
+from tenure.policy.replay import Past, read_past
 from tenure.retention import service
 from tenure.retention.model import periods_of
 from tenure.secrets import rewrap
@@ -133,6 +134,30 @@ def test_an_erasure_waits_until_every_reader_has_passed_and_may_die_anywhere(
 def wanted_upto(world: World) -> int:
     with world.read() as connection:
         return log.head(connection)
+
+
+@pytest.mark.req("R076")
+def test_a_decision_whose_content_is_gone_is_made_again_from_facts_and_said_not_to_be_exact(
+    world: World, clock: FakeClock
+) -> None:
+    call = tool_call(clock.now, data=SAID)
+    with opened(world):
+        telemetry.ingest(world, GATEWAY, [call])
+
+        def past() -> Past:
+            kept = telemetry.recorded_call(world, "default", call.id)
+            assert kept is not None
+            found = read_past(kept.id, kept.time, kept.agent, kept.session, kept.data)
+            assert found is not None
+            return found
+
+        before = past()
+        assert telemetry.expire_others(world, clock.now + timedelta(seconds=1), []) == 1
+        after = past()
+    assert (before.exact, after.exact) == (True, False)
+    assert before.call.arguments == SAID["gen_ai.tool.call.arguments"]
+    assert after.decided == before.decided
+    assert after.call.resource == before.call.resource
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,11 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     again = _after_all(world, workspace, past, agent, bundle)
     who, at = principal_of(past, agent), past.moment
     rules = in_scope(past.call, who, agent, bundle, approved=past.approved, found=past.found, at=at)
-    missing = "" if past.exact else "something was taken out of its arguments before they were kept"
+    missing = (
+        ""
+        if past.exact
+        else "its arguments are not whole any more: something was taken out of them, or their time was over"
+    )
     return Explained(past, agent, again, tuple(rules), missing)
 
 

@@ -60,6 +60,7 @@ class _Attributes(msgspec.Struct):
     decided_at: float = msgspec.field(name="tenure.decided_at", default=0.0)
     error: str = msgspec.field(name="error.type", default="")
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
+    gone: str = msgspec.field(name="tenure.content", default="")
     of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
 
@@ -68,7 +69,7 @@ class _Attributes(msgspec.Struct):
 class Past:
     """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
     agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
-    were kept: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
+    were kept, or when its content is gone: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
 
     id: str
     at: datetime
@@ -173,7 +174,7 @@ def read_past(  # noqa: PLR0917 (the parts of a recorded call)
             was.effect, was.reason, was.policies, was.obligations, was.policy_version, was.because, was.over
         ),
         failed=bool(seen.error),
-        exact=REDACTED not in raw,
+        exact=not seen.gone and REDACTED not in raw,
         task=seen.task,
         decided_at=seen.decided_at,
         release=release,

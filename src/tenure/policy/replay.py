@@ -68,8 +68,8 @@ class _Attributes(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class Past:
     """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
-    agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
-    were kept, or when its content is gone: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
+    agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments, or they
+    are not kept any more: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
 
     id: str
     at: datetime

@@ -19,11 +19,12 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from tenure.base.room import World
+from tenure.base.sealing import wipe
 from tenure.kernel.errors import Failed
 from tenure.kernel.ids import new_id
 from tenure.secrets import connector_store as places
 from tenure.secrets import sealing, store
-from tenure.secrets.model import Connector, Ending, Held, wipe
+from tenure.secrets.model import Connector, Ending, Held
 from tenure.secrets.upstream import client_secret, is_safe, tell
 
 INLINE = timedelta(seconds=30)

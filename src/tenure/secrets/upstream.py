@@ -12,11 +12,12 @@ from sqlalchemy.engine import Connection
 
 from tenure.base import events
 from tenure.base.room import World
+from tenure.base.sealing import wipe
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Event, Status
 from tenure.secrets import sealing, store
-from tenure.secrets.model import Connector, wipe
+from tenure.secrets.model import Connector
 
 _MAX_ANSWER = 1 << 20
 

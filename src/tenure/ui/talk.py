@@ -80,7 +80,15 @@ def said(raw: JsonObject) -> tuple[Message, ...]:
         *messages([{"role": "system", "parts": told}] if told else None),
         *messages(data.get("gen_ai.input.messages") or raw.get("input_messages")),
         *messages(data.get("gen_ai.output.messages") or raw.get("output_messages")),
+        *messages([data["tenure.message"]] if "tenure.message" in data else None),
     )
+
+
+def gist(talk: Sequence[Message], most: int = 140) -> str:
+    """The beginning of the last text that was said, on one line."""
+    texts = [str(part.text) for message in talk for part in message.parts if part.kind == "text" and part.text]
+    line = " ".join(texts[-1][: 4 * most].split()) if texts else ""
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def conversation(spans: Iterable[JsonObject]) -> tuple[Message, ...]:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tenure.kernel.errors import Refused
-from tenure.kernel.json import JsonObject
-from tenure.ui import waterfall
+from tenure.ui import window
 from tenure.ui.gate import PageRoute, api_of, frame, render
 from tenure.ui.model import items
-from tenure.ui.talk import attributes
 
-RESETS = 200  # of an agent, the newest, among which those of a trace's trips are looked for
 PAIRS = 200  # on one page of a comparison
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -42,25 +37,26 @@ async def traces(request: Request, agent: str = "", session: str = "") -> Respon
 
 
 @router.get("/traces/{trace_id}")
-async def trace(request: Request, trace_id: str) -> Response:
-    """One trace: what was asked, decided, waited for and answered, in causal order."""
+async def trace(request: Request, trace_id: str, q: str = "", start: int = 0, span: str = "") -> Response:
+    """One trace: what was asked, decided, waited for and answered, in causal order; a page of its rows."""
     api = api_of(request)
-    around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}"))
-    spans = items(answer, "spans")
-    waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
-    approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
-    agents = waterfall.tripped_agents(spans)
-    resets = await asyncio.gather(
-        *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS) for agent in agents)
-    )
-    told = [entry["event"] for found in resets for entry in items(found, "events")]
-    drawn = waterfall.draw(trace_id, [*spans, *waterfall.resets_of(spans, told)], approvals)
-    if drawn is None:
-        raise Refused("no_such_trace", f"There is no trace {trace_id}, or nothing of it has arrived yet.", status=404)
+    around = await frame(api)
+    drawn = await window.drawn(api, around.me, trace_id)
     # Asked for only where somebody said that the run failed: it costs as much as the trace itself.
-    blame = await api.maybe(f"/v1/traces/{trace_id}/blame", limit=3) if _failed(spans) else None
-    facts: dict[str, Any] = {"trace": drawn, "blame": blame, "open": request.query_params.get("span", "")}
-    return render(request, "trace.html", frame=around, **facts)
+    blame = await api.maybe(f"/v1/traces/{trace_id}/blame", limit=3) if drawn.failed else None
+    rows = window.matching(drawn.trace.rows, q)
+    start = window.start_of(rows, start, span)
+    facts: dict[str, Any] = {"trace": drawn.trace, "blame": blame, "open": span, "q": q, "start": start}
+    facts |= {"rows": rows[start : start + window.ROWS], "total": len(rows), "piece": window.PIECE}
+    return render(request, "trace.html", frame=around, most=window.ROWS, **facts)
+
+
+@router.get("/traces/{trace_id}/rows")
+async def trace_rows(request: Request, trace_id: str, q: str = "", start: int = 0) -> Response:
+    """The next rows of a trace, for the page that is scrolled."""
+    drawn = await window.drawn_again(api_of(request), trace_id)
+    rows = window.matching(drawn.trace.rows, q)[max(0, start) : max(0, start) + window.PIECE]
+    return render(request, "_spans.html", trace=drawn.trace, rows=rows, open="")
 
 
 @router.get("/traces/{trace_id}/blame")
@@ -90,9 +86,3 @@ async def compare(request: Request, trace_id: str, other: str, start: int = 0) -
     start = max(0, start)
     pairs = list(enumerate(found["pairs"]))[start : start + PAIRS]
     return render(request, "compare.html", frame=around, found=found, pairs=pairs, start=start, most=PAIRS)
-
-
-def _failed(spans: list[JsonObject]) -> bool:
-    """Whether somebody judged the run a failure."""
-    ends = [attributes(span) for span in spans if span.get("type") == "import.outcome"]
-    return any(end.get("tenure.outcome.success") is False for end in ends)

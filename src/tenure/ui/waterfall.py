@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from tenure.base.scan.rules import kinds_of
+from tenure.kernel.difference import Difference
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
 from tenure.ui.axis import WIDTH, Axis, Fold, Interval, axis
+from tenure.ui.details import facts, findings, used
 from tenure.ui.model import costs, duration, moment, person
-from tenure.ui.talk import Message, attributes, conversation, load, said
+from tenure.ui.retries import retried
+from tenure.ui.talk import Message, attributes, conversation, gist, load, said
 
 LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
 MARK = 3.0
+MOST_MARKED = 60  # folded gaps that are marked in every row; more of them are only told by their own rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,9 @@ class Row:
     approval_id: str = ""
     findings: tuple[tuple[str, str, int], ...] = ()
     """What was found in it: rule, place and how often."""
+    used: str = ""
+    changed: tuple[Difference, ...] = ()
+    """Against the arguments of the call that this one tries again."""
 
     @property
     def found(self) -> list[str]:
@@ -80,6 +89,11 @@ class Trace:
     reasoning_tokens: int
     cost: str
     worst: str
+
+    @property
+    def marked(self) -> tuple[Fold, ...]:
+        """The folded gaps to mark in each row."""
+        return self.folds if len(self.folds) <= MOST_MARKED else ()
 
 
 _OF_MODELS = frozenset({"chat", "text_completion", "generate_content", "embeddings", "count_tokens", "pass_through"})
@@ -151,56 +165,11 @@ def _own(item: _Item, parents: frozenset[str], wait: _Item | None) -> list[Inter
     return [(item.start, max(item.start, wait.start)), (min(item.end, wait.end), item.end)]
 
 
-def _facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
-    wanted = (
-        ("Model asked for", "gen_ai.request.model"),
-        ("Model that served", "tenure.model.served"),
-        ("Model that answered", "gen_ai.response.model"),
-        ("Attempts", "tenure.attempts"),
-        ("Finish", "gen_ai.response.finish_reasons"),
-        ("Input tokens", "gen_ai.usage.input_tokens"),
-        ("of them from the cache", "gen_ai.usage.cache_read.input_tokens"),
-        ("Output tokens", "gen_ai.usage.output_tokens"),
-        ("of them for reasoning", "gen_ai.usage.reasoning.output_tokens"),
-        ("Cost in US dollars", "tenure.cost_usd"),
-        ("First chunk after", "gen_ai.response.time_to_first_chunk"),
-        ("Upstream", "server.address"),
-        ("HTTP status", "http.response.status_code"),
-        ("MCP server", "mcp.server.name"),
-        ("Agent that was called", "gen_ai.agent.name"),
-        ("A2A method", "a2a.method"),
-        ("Task of the agent", "a2a.task.id"),
-        ("State of the task", "a2a.task.state"),
-        ("Chain of agents", "tenure.chain"),
-        ("Task", "tenure.chain.task"),
-        ("Effective scope", "tenure.scope"),
-        ("Error", "error.type"),
-    )
-    out = []
-    for word, name in wanted:
-        value = data.get(name)
-        if value is None or value == "":
-            continue
-        if name.endswith("first_chunk"):
-            value = duration(float(value) * 1e6)
-        elif isinstance(value, list | tuple):
-            value = ", ".join(map(_attempt if name == "tenure.attempts" else str, value))
-        elif isinstance(value, int) and "tokens" in name:
-            value = f"{value:,}"
-        out.append((word, str(value)))
-    out += [
-        (word, str(raw[name])) for word, name in (("Release", "release"), ("Instance", "instance")) if raw.get(name)
-    ]
-    return (*out, ("Span", str(raw.get("span_id") or "")))
-
-
-def _attempt(told: Json) -> str:
-    """One model that was tried, and what came of it."""
-    return f"{told.get('model')}: {told.get('outcome')}" if isinstance(told, Mapping) else str(told)
-
-
-def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> Row:
+def _call_row(
+    item: _Item, drawn: Axis, depth: int, waited: Interval | None, changed: tuple[Difference, ...] = ()
+) -> Row:
     raw, data = item.raw, attributes(item.raw)
+    talk = said(raw) if item.kind == "llm" or data.get("tenure.kind") == "agent" or "tenure.message" in data else ()
     decision = data.get("tenure.decision")
     decision = load(decision) if not isinstance(decision, Mapping) else decision
     decision = decision if isinstance(decision, Mapping) else {}
@@ -222,22 +191,19 @@ def _call_row(item: _Item, drawn: Axis, depth: int, waited: Interval | None) -> 
         depth=depth,
         agent=str(raw.get("agent") or ""),
         pieces=tuple(pieces),
-        note=str(decision.get("reason") or "") if decision.get("effect") != "allow" else "",
+        note=(str(decision.get("reason") or "") if decision.get("effect") != "allow" else "") or gist(talk),
         decision=decision,
         decide=duration(data.get("tenure.decide_us")),
         arguments=load(data.get("gen_ai.tool.call.arguments")),
         result=load(data.get("gen_ai.tool.call.result")),
-        messages=said(raw) if item.kind == "llm" or data.get("tenure.kind") == "agent" else (),
-        facts=_facts(raw, data),
+        messages=talk,
+        facts=facts(raw, data),
         span_id=str(raw.get("span_id") or ""),
         approval_id=str(data.get("tenure.approval.id") or ""),
-        findings=_findings(load(data.get("tenure.findings"))),
+        findings=findings(load(data.get("tenure.findings"))),
+        used=used(data),
+        changed=changed,
     )
-
-
-def _findings(rows: Json) -> tuple[tuple[str, str, int], ...]:
-    known = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
-    return tuple((str(row.get("rule")), str(row.get("place")), int(row.get("count") or 0)) for row in known)
 
 
 def _approval_rows(item: _Item, drawn: Axis, depth: int, claimed: datetime | None) -> list[Row]:
@@ -306,11 +272,15 @@ def _tokens(spans: Iterable[_Item], name: str) -> int:
 
 def _idle_rows(drawn: Axis, calls: Sequence[_Item], waits: Iterable[_Item]) -> list[tuple[datetime, Row]]:
     """The folded gaps, each with its end. The wait for a person is told by the approval's own row."""
+    waits = tuple(waits)
+    starts = [call.start for call in calls]
+    ends = list(accumulate((call.end for call in calls), max))  # calls come by their start
     rows = []
     for fold in drawn.folds:
         if any(wait.start <= fold.start and wait.end >= fold.end for wait in waits):
             continue
-        within = any(call.start <= fold.start and call.end >= fold.end for call in calls)
+        before = bisect_right(starts, fold.start)
+        within = before > 0 and ends[before - 1] >= fold.end
         name = f"{fold.length} {'between calls' if within else 'idle'}"
         rows.append((fold.end, Row("idle", name, "", fold.end.isoformat(), fold.length, 0, "", ())))
     return rows
@@ -334,12 +304,20 @@ def _rows(
     numbers = {str(item.raw.get("span_id")): number for number, item in enumerate(calls)}
     timed: list[tuple[datetime, int, int, Row]] = []
     shown: set[str] = set()
+    changed = retried(item.raw for item in calls)
     for number, item in enumerate(calls):
         depth = depths[str(item.raw.get("span_id"))]
         ident = str(attributes(item.raw).get("tenure.approval.id") or "")
         wait = waits.get(ident)
         inside = (wait.start, wait.end) if wait and wait.start >= item.start - timedelta(seconds=1) else None
-        timed.append((item.start, number, 0, _call_row(item, drawn, depth, inside)))
+        timed.append(
+            (
+                item.start,
+                number,
+                0,
+                _call_row(item, drawn, depth, inside, changed.get(str(item.raw.get("span_id")), ())),
+            )
+        )
         if wait and ident not in shown:
             shown.add(ident)
             told = _approval_rows(wait, drawn, depth + 1, claims.get(ident))
@@ -434,3 +412,9 @@ def resets_of(spans: Iterable[JsonObject], resets: Iterable[JsonObject]) -> list
     after the trip's."""
     ended = {(agent, epoch + 1) for agent, epoch in _trips(spans) if isinstance(epoch, int)}
     return [event for event in resets if (event.get("agent"), attributes(event).get("epoch")) in ended]
+
+
+def judged_failure(spans: Iterable[JsonObject]) -> bool:
+    """Whether somebody judged the run a failure."""
+    ends = [attributes(span) for span in spans if span.get("type") == "import.outcome"]
+    return any(end.get("tenure.outcome.success") is False for end in ends)

@@ -329,6 +329,63 @@ document.addEventListener("keydown", (event) => {
   } else if (key === "p" && window.tenurePause) window.tenurePause();
 });
 
+/* A long trace: only the rows near what is seen are in the page. A piece out of sight keeps its height and nothing else,
+   unless something in it is open. */
+const fall = $("[data-window]");
+if (fall) {
+  const { window: address, q } = fall.dataset;
+  const [total, start, piece] = ["total", "start", "piece"].map((name) => Number(fall.dataset[name]));
+  const shown = [...fall.children];
+  const height = fall.offsetHeight / shown.length;
+  const wanted = new Set();
+  let loading = false;
+  const pieces = Array.from({ length: Math.ceil(total / piece) }, (_, number) => {
+    const box = document.createElement("div");
+    const here = shown.slice(Math.max(0, number * piece - start), Math.max(0, (number + 1) * piece - start));
+    box.className = "wf-piece";
+    box.append(...here);
+    if (!here.length) box.style.height = `${height * Math.min(piece, total - number * piece)}px`;
+    return box;
+  });
+  const fill = async () => {
+    if (loading) return;
+    loading = true;
+    while (wanted.size) {
+      const number = [...wanted].at(-1); // the newest: what was passed in flight is not asked for
+      wanted.delete(number);
+      try {
+        const query = new URLSearchParams({ start: number * piece, q });
+        const answer = await fetch(`${address}?${query}`, { headers: { "HX-Request": "true" } });
+        if (answer.status === 401) return location.reload();
+        if (!answer.ok) break;
+        pieces[number].innerHTML = await answer.text();
+        pieces[number].style.height = "";
+        tellTimes(pieces[number]);
+      } catch (error) {
+        break; // asked for again when it comes into sight again
+      }
+    }
+    loading = false;
+  };
+  const near = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const number = pieces.indexOf(target);
+      if (isIntersecting && !target.children.length) wanted.add(number);
+      else if (!isIntersecting) {
+        wanted.delete(number);
+        if (target.children.length && !$("[open]", target) && !target.contains(document.activeElement)) {
+          target.style.height = `${target.offsetHeight}px`;
+          target.replaceChildren();
+        }
+      }
+    }
+    fill();
+  }, { rootMargin: "1600px 0px" });
+  fall.replaceChildren(...pieces);
+  if (start) pieces[start / piece].scrollIntoView();
+  pieces.forEach((box) => near.observe(box));
+}
+
 /* A link to a span opens it. */
 const target = location.hash.startsWith("#s-") && document.getElementById(location.hash.slice(1));
 if (target) {

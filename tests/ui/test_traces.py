@@ -1,0 +1,139 @@
+"""A long trace: a page of its rows without scripts, all of them when scrolled, search, and what a retry changed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tenure.base.clock import system_clock
+from tenure.kernel.ids import session_trace
+from tenure.ui.retries import retried
+from tenure.ui.waterfall import Trace, draw
+from tenure.ui.window import KEPT, PIECE, ROWS, Drawn, Shelf
+from tests.sim.browser import window
+from tests.sim.console import Console, refused
+from tests.sim.telemetry import chat, tool_call
+from tests.ui.test_browser import enter
+
+COUNT = 2 * ROWS + 50
+PATIENCE_MS = 60_000  # a busy machine is not a fault
+
+
+@pytest.fixture(scope="module")
+def long_trace(console: Console) -> str:
+    """More calls in one trace than one page shows."""
+    began = system_clock() - timedelta(seconds=30)
+    console.send(
+        *(
+            tool_call(
+                began + timedelta(milliseconds=2 * number),
+                "files/read_file",
+                session="long",
+                span_id=f"{number:016x}",
+                data={"gen_ai.tool.call.arguments": {"path": f"number-{number}.txt"}},
+            )
+            for number in range(COUNT)
+        )
+    )
+    return session_trace("default", "long")[0]
+
+
+def _spans(page: str) -> list[int]:
+    return [int(found, 16) for found in re.findall(r'id="s-(\w+)"', page)]
+
+
+@pytest.mark.req("R081")
+def test_without_scripts_a_long_trace_has_pages(person: httpx2.Client, long_trace: str) -> None:
+    first = person.get(f"/traces/{long_trace}").text
+    assert _spans(first) == list(range(ROWS))
+    later = re.search(r'href="(\?start=\d+[^"]*)">Later', first)
+    assert later
+    second = person.get(f"/traces/{long_trace}{later[1]}".replace("&amp;", "&")).text
+    assert _spans(second) == list(range(ROWS, 2 * ROWS))
+    assert _spans(person.get(f"/traces/{long_trace}", params={"start": 10**9}).text)[-1] == COUNT - 1
+
+
+def test_a_link_to_a_span_opens_the_page_that_holds_it(person: httpx2.Client, long_trace: str) -> None:
+    wanted = f"{ROWS + 7:016x}"
+    page = person.get(f"/traces/{long_trace}", params={"span": wanted}).text
+    assert _spans(page)[0] == ROWS
+    assert re.search(rf'id="s-{wanted}" open', page)
+
+
+def test_search_finds_arguments_and_says_when_there_is_nothing(person: httpx2.Client, long_trace: str) -> None:
+    assert _spans(person.get(f"/traces/{long_trace}", params={"q": "NUMBER-431.txt"}).text) == [431]
+    assert "Nothing in this trace holds" in person.get(f"/traces/{long_trace}", params={"q": "nowhere"}).text
+
+
+def test_a_piece_is_for_whoever_may_see_the_trace(console: Console, person: httpx2.Client, long_trace: str) -> None:
+    address = f"{console.url}/traces/{long_trace}/rows"
+    assert _spans(person.get(address, params={"start": PIECE}).text) == list(range(PIECE, 2 * PIECE))
+    assert httpx2.get(address, trust_env=False).status_code == 401
+
+
+@pytest.mark.browser
+@pytest.mark.req("R081")
+def test_scrolled_to_its_end_a_long_trace_shows_its_last_row_and_keeps_few(
+    browser: Browser, console: Console, session: str, long_trace: str
+) -> None:
+    with window(browser, viewport={"width": 1360, "height": 800}) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/traces/{long_trace}")
+        expect(opened.page.locator(".wf-piece")).to_have_count(-(-COUNT // PIECE), timeout=PATIENCE_MS)
+        opened.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        expect(opened.page.locator(f"#s-{COUNT - 1:016x}")).to_be_visible(timeout=PATIENCE_MS)
+        expect(opened.page.locator(f"#s-{0:016x}")).to_have_count(0, timeout=PATIENCE_MS)
+        opened.page.evaluate("scrollTo(0, 0)")
+        expect(opened.page.locator(f"#s-{0:016x}")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_what_a_retry_changed_stands_with_it() -> None:
+    now = system_clock()
+
+    def asked(number: int, arguments: dict[str, int], **more: object) -> dict[str, object]:
+        data: dict[str, object] = {"gen_ai.operation.name": "execute_tool", "tenure.resource": "pay"}
+        return {
+            "span_id": str(number),
+            "agent": "a",
+            "attributes": data | {"gen_ai.tool.call.arguments": arguments},
+        } | more
+
+    calls = [
+        asked(0, {"cents": 9, "to": 1}, type="call.refused"),
+        {"span_id": "1", "agent": "a", "attributes": {"gen_ai.operation.name": "chat"}, "start": now},
+        asked(2, {"cents": 5, "to": 1}),
+        {"span_id": "3", "agent": "a", "attributes": {"gen_ai.operation.name": "chat"}, "start": now},
+        asked(4, {"cents": 7, "to": 1}),  # the one before went well and the model spoke in between: another call
+    ]
+    found = retried(calls)
+    assert [(span, [(one.path, one.left, one.right) for one in changed]) for span, changed in found.items()] == [
+        ("2", [("cents", 9, 5)])
+    ]
+
+
+def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, person: httpx2.Client) -> None:
+    now = system_clock()
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": "I try a smaller file."}]}]
+    model = {"gen_ai.output.messages": said, "tenure.cost_usd": "0.02"}
+    tool = {"gen_ai.tool.call.arguments": {"path": "b.txt"}}
+    console.send(
+        refused(now, session="retry"),
+        chat(now + timedelta(seconds=1), session="retry", data=model),
+        tool_call(now + timedelta(seconds=2), "files/delete_file", session="retry", data=tool),
+    )
+    page = person.get(f"/traces/{session_trace('default', 'retry')[0]}").text
+    assert "<del>a.txt</del> <ins>b.txt</ins>" in page
+    assert '<span class="wf-note">I try a smaller file.</span>' in page
+    assert "100 → 20 tokens, $0.02" in page
+
+
+def test_the_shelf_forgets_the_oldest() -> None:
+    shelf, trace = Shelf(), draw("t", [{"span_id": "a", "start": system_clock().isoformat(), "duration_us": 1}])
+    assert isinstance(trace, Trace)
+    for number in range(KEPT + 1):
+        shelf.put(str(number), Drawn(trace, failed=False))
+    assert [shelf.get(str(number)) is None for number in range(KEPT + 1)] == [True, *[False] * KEPT]

@@ -8,16 +8,12 @@ import signal
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from demo.processes import free_port, listening, until
-from tenure.base import migrate
-from tenure.base.db import Database
 from tests.sim.installation import COMMAND, Installation
 
 
@@ -28,14 +24,7 @@ def _refused(tenure: Installation) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def tenure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """One that is up, for tests that leave it up."""
-    with Installation(tmp_path_factory.mktemp("up") / "data") as running:
-        yield running
-
-
-def test_up_serves_drains_and_starts_again_on_the_same_data_and_ends_with_its_supervisor(tmp_path: Path) -> None:
+def test_up_serves_drains_and_starts_again_on_the_same_data(tmp_path: Path) -> None:
     tenure = Installation(tmp_path / "data")
     up = tenure.start()
     assert any("/login?code=" in line for line in up.lines)
@@ -44,24 +33,21 @@ def test_up_serves_drains_and_starts_again_on_the_same_data_and_ends_with_its_su
     with tenure.client() as client:
         people = client.get("/v1/people", dict[str, object])
     os.kill(up.pid, signal.SIGINT)
-    assert up.wait(60) == 0
+    assert up.wait(20) == 0
     assert "stopped" in up.lines[-1]
     assert not listening(tenure.control_port)
     assert not listening(tenure.gateway_port)
-    up = tenure.start()
+    tenure.start()
     with tenure.client() as client:
         assert client.get("/v1/people", dict[str, object]) == people, "the first operator is made once"
-    children = [tenure.child("control"), tenure.child("gateway")]
-    os.kill(up.pid, signal.SIGKILL)
-    up.wait(60)
-    until(lambda: not any(child.is_running() for child in children), "nothing to go on serving without its supervisor")
+    tenure.stop()
 
 
-def test_secrets_are_readable_by_their_owner_alone(tenure: Installation) -> None:
-    files = [path for path in tenure.folder.rglob("*") if path.is_file()]
-    open_to_others = [path.name for path in files if path.stat().st_mode & 0o077 and "token" in path.name]
-    keys = [path.name for path in (tenure.folder / "keys").rglob("*") if path.stat().st_mode & 0o077]
-    assert files
+def test_secrets_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    with Installation(tmp_path / "data"):
+        files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+        open_to_others = [path.name for path in files if path.stat().st_mode & 0o077 and "token" in path.name]
+        keys = [path.name for path in (tmp_path / "data" / "keys").rglob("*") if path.stat().st_mode & 0o077]
     assert open_to_others == []
     assert keys == []
 
@@ -82,10 +68,8 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
 
 def test_data_of_a_newer_version_is_one_clear_line_and_stays_as_it_was(tmp_path: Path) -> None:
     tenure = Installation(tmp_path / "data")
-    tenure.folder.mkdir()
-    database = Database(f"sqlite:///{tmp_path / 'data' / 'control.db'}")
-    migrate.upgrade(database)
-    database.close()
+    with tenure:
+        pass
     with sqlite3.connect(tmp_path / "data" / "control.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     assert "written by a newer Tenure" in tenure.run("doctor", expect=1)
@@ -106,32 +90,30 @@ def test_a_damaged_trace_store_is_one_clear_line(tmp_path: Path) -> None:
     assert "move it away" in told
 
 
-def test_two_on_one_folder_is_refused(tenure: Installation) -> None:
-    second = Installation(tenure.folder)
-    assert "Another `tenure up`" in _refused(second)
-    assert tenure.up is not None
-    assert tenure.up.status() is None
+def test_two_on_one_folder_is_refused(tmp_path: Path) -> None:
+    with Installation(tmp_path / "data") as tenure:
+        second = Installation(tmp_path / "data")
+        assert "Another `tenure up`" in _refused(second)
+        assert tenure.up is not None
+        assert tenure.up.status() is None
 
 
-def test_doctor_says_what_is_wrong_and_how_to_mend_it(tenure: Installation, tmp_path: Path) -> None:
-    stopped = Installation(tmp_path / "data")
-    before = json.loads(stopped.run("doctor", "--json"))
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
+    tenure = Installation(tmp_path / "data")
+    before = json.loads(tenure.run("doctor", "--json"))
     assert {"check": "control plane", "level": "note"}.items() <= _named(before, "control plane").items()
-    for port in (tenure.control_port, tenure.gateway_port):
-        until(partial(listening, port), "both to be up, whoever was killed before")
-    until(lambda: httpx2.get(f"{tenure.gateway}/healthz").status_code == 200, "the gateway to have its facts")
-    healthy = json.loads(tenure.run("doctor", "--json"))
-    (told,) = [finding for finding in healthy if finding["level"] != "ok"]
-    assert (told["check"], told["level"]) == ("notifications", "note"), "nobody was named yet"
-    (tenure.folder / "operator.token").chmod(0o644)
-    try:
-        assert "chmod 600" in tenure.run("doctor", expect=1)
-    finally:
-        (tenure.folder / "operator.token").chmod(0o600)
+    with tenure:
+        healthy = json.loads(tenure.run("doctor", "--json"))
+        (told,) = [finding for finding in healthy if finding["level"] != "ok"]
+        assert (told["check"], told["level"]) == ("notifications", "note"), "nobody was named yet"
+        (tmp_path / "data" / "operator.token").chmod(0o644)
+        told = tenure.run("doctor", expect=1)
+        assert "chmod 600" in told
+        (tmp_path / "data" / "operator.token").chmod(0o600)
     port = free_port(0)
     with socket.create_server(("127.0.0.1", port)):
-        stopped.env["TENURE_CONTROL_PORT"] = str(port)
-        assert "another program" in stopped.run("doctor", expect=1)
+        tenure.env["TENURE_CONTROL_PORT"] = str(port)
+        assert "another program" in tenure.run("doctor", expect=1)
 
 
 def _named(findings: list[dict[str, str]], check: str) -> dict[str, str]:
@@ -139,11 +121,21 @@ def _named(findings: list[dict[str, str]], check: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["control", "gateway"])
-def test_a_killed_process_is_started_again(tenure: Installation, name: str) -> None:
-    killed = tenure.child(name)
-    killed.kill()
-    port = tenure.control_port if name == "control" else tenure.gateway_port
-    until(lambda: not killed.is_running() or killed.status() == "zombie", "the kill")
-    until(lambda: tenure.pid(name) not in (0, killed.pid) and listening(port), f"the {name} to come back")
-    assert tenure.up is not None
-    assert any(f"{name} ended" in line for line in tenure.up.lines)
+def test_a_killed_process_is_started_again(tmp_path: Path, name: str) -> None:
+    with Installation(tmp_path / "data") as tenure:
+        killed = tenure.child(name)
+        killed.kill()
+        port = tenure.control_port if name == "control" else tenure.gateway_port
+        until(lambda: not killed.is_running() or killed.status() == "zombie", "the kill")
+        until(lambda: tenure.pid(name) not in (0, killed.pid) and listening(port), f"the {name} to come back", 30)
+        assert tenure.up is not None
+        assert any(f"{name} ended" in line for line in tenure.up.lines)
+
+
+def test_nothing_goes_on_serving_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    tenure = Installation(tmp_path / "data")
+    up = tenure.start()
+    children = [tenure.child("control"), tenure.child("gateway")]
+    os.kill(up.pid, signal.SIGKILL)
+    up.wait(10)
+    until(lambda: not any(child.is_running() for child in children), "the children to end")

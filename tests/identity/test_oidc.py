@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -13,8 +15,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tenure.base.config import Config
-from tenure.identity import oidc
+from tenure.base.room import World
+from tenure.identity import backchannel, oidc
+from tenure.identity.oidc import Issuer
 from tenure.kernel.errors import Refused
+from tenure.kernel.ids import new_id
 from tests.sim.browser import launched, window
 from tests.sim.console import Console, running
 from tests.sim.oidc_provider import CLIENT, SECRET, provider
@@ -29,17 +34,23 @@ RULE = {
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+def issuer() -> Iterator[str]:
+    """The provider's address."""
+    with provider() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory, issuer: str) -> Iterator[Console]:
     """A control plane that takes the provider's word."""
     folder, port = tmp_path_factory.mktemp("oidc"), free_port()
-    with provider() as issuer:
-        (folder / "secret").write_text(f"{SECRET}\n")
-        rules = [RULE | {"issuer": issuer, "client_secret_file": str(folder / "secret")}]
-        (folder / "oidc.json").write_text(json.dumps(rules))
-        url = f"http://127.0.0.1:{port}"
-        (folder / "data").mkdir()
-        with running(folder / "data", port, public_url=url, oidc=str(folder / "oidc.json")) as running_console:
-            yield running_console
+    (folder / "secret").write_text(f"{SECRET}\n")
+    rules = [RULE | {"issuer": issuer, "client_secret_file": str(folder / "secret")}]
+    (folder / "oidc.json").write_text(json.dumps(rules))
+    url = f"http://127.0.0.1:{port}"
+    (folder / "data").mkdir()
+    with running(folder / "data", port, public_url=url, oidc=str(folder / "oidc.json")) as running_console:
+        yield running_console
 
 
 def _browser() -> httpx2.Client:
@@ -144,3 +155,108 @@ def test_a_rule_that_says_too_little_or_too_much_is_refused(tmp_path: Path, chan
     with pytest.raises(Refused) as refused:
         oidc.issuers(Config(oidc=str(file)))
     assert refused.value.code == "bad_oidc"
+
+
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+
+def _session(console: Console, user: str, sid: str) -> dict[str, str]:
+    """The cookies of a browser in which ``user`` has logged in, in the session ``sid`` of the issuer."""
+    with _browser() as browser:
+        begun = browser.get(f"{console.url}/login/with/corp", params={"back": "/"})
+        page = browser.get(begun.headers["location"])
+        fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', page.text))
+        where = f"{str(page.url).partition('/authorize')[0]}/allow"
+        allowed = browser.get(where, params=fields | {"user": user, "sid": sid})
+        assert browser.get(allowed.headers["location"]).status_code == 200
+        return dict(browser.cookies)
+
+
+def _lives(console: Console, cookies: dict[str, str]) -> bool:
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    return httpx2.get(f"{console.url}/v1/me", headers={"Cookie": cookie}, trust_env=False).status_code == 200
+
+
+def _told(
+    console: Console, issuer: str, header: dict[str, Any] | None = None, *, wrong_key: bool = False, **claims: Any
+) -> int:
+    """The status for a logout token with these claims besides what is right; None leaves one out."""
+    now = int(time.time())
+    right = {"iss": issuer, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": new_id(), "events": {EVENT: {}}}
+    whole = {name: value for name, value in (right | claims).items() if value is not None}
+    asked = {"claims": whole, "header": header or {"typ": "logout+jwt"}, "wrong_key": wrong_key}
+    token = httpx2.post(f"{issuer}/sign", json=asked, trust_env=False).json()["token"]
+    return _sent(console, token)
+
+
+def _sent(console: Console, token: str) -> int:
+    place = f"{console.url}/v1/login/oidc/corp/logout"
+    return httpx2.post(place, data={"logout_token": token}, trust_env=False).status_code
+
+
+@pytest.mark.req("R024")
+def test_an_issuer_ends_one_session_or_all_of_somebody(console: Console, issuer: str) -> None:
+    one, two, other = _session(console, "ann", "s1"), _session(console, "ann", "s2"), _session(console, "olga", "s3")
+    assert _told(console, issuer, sid="s1") == 200
+    assert [_lives(console, browser) for browser in (one, two, other)] == [False, True, True]
+    assert _told(console, issuer, sub="sub-olga", sid="s2") == 200, "it holds, and no session is of both"
+    assert [_lives(console, browser) for browser in (two, other)] == [True, True]
+    assert _told(console, issuer, {"typ": "JWT"}, sub="sub-ann", aud=[CLIENT, "another"]) == 200
+    assert [_lives(console, browser) for browser in (two, other)] == [False, True]
+    found = console.client.get("/v1/events", dict[str, Any], type="person.logged_out", limit=5)
+    told = re.findall(r'"data": {"email": "([^"]*)", "count": (\d+)}', json.dumps(found))
+    assert [email for email, _ in told] == ["ann@example.com"] * 2
+    assert "1" in {count for _, count in told}
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "another issuer": {"iss": "https://evil.example"},
+    "another audience": {"aud": "somebody-else"},
+    "no audience": {"aud": None},
+    "no time": {"iat": None},
+    "time is a word": {"iat": "now"},
+    "long ago": {"iat": 1_600_000_000},
+    "from the future": {"iat": 4_000_000_000},
+    "expired": {"exp": 1_600_000_000},
+    "no id": {"jti": None},
+    "no event": {"events": None},
+    "another event": {"events": {"http://schemas.openid.net/event/other": {}}},
+    "the event is no object": {"events": {EVENT: "yes"}},
+    "a nonce": {"nonce": "n"},
+    "nobody": {"sub": None},
+    "the subject is a number": {"sub": 7},
+    "an access token by its type": {"header": {"typ": "at+jwt"}},
+    "another key": {"wrong_key": True},
+}
+
+
+def test_a_logout_token_that_does_not_hold_ends_nothing(console: Console, issuer: str) -> None:
+    browser = _session(console, "ann", "s9")
+    wrong = list(WRONG.items())
+    for name, claims in [("another key", WRONG["another key"]), *wrong[:4]]:  # ten of one address are looked at
+        assert _told(console, issuer, **{"sub": "sub-ann", **claims}) == 400, name
+    assert _lives(console, browser)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_a_logout_token_is_seen(world: World, name: str) -> None:
+    """The table, without a network."""
+    now = world.clock().timestamp()
+    rule = Issuer("corp", "https://issuer.example", CLIENT, "default", {})
+    right = {"iss": rule.issuer, "aud": CLIENT, "iat": now, "jti": "1", "events": {EVENT: {}}, "sub": "sub-ann"}
+    backchannel.check({}, right, rule, now)
+    if name == "another key":
+        return  # who signed it is asked before (above)
+    claims = {key: value for key, value in (right | WRONG[name]).items() if value is not None}
+    with pytest.raises(Refused, match="This logout token"):
+        backchannel.check(WRONG[name].get("header", {}), claims, rule, now)
+
+
+def test_a_logout_token_is_good_once_and_strangers_are_slowed_down(console: Console, issuer: str) -> None:
+    now = int(time.time())
+    claims = {"iss": issuer, "aud": CLIENT, "iat": now, "jti": "once", "events": {EVENT: {}}, "sub": "sub-bob"}
+    token = httpx2.post(f"{issuer}/sign", json={"claims": claims, "header": {}}, trust_env=False).json()["token"]
+    assert _sent(console, token) == 200
+    assert _sent(console, token) == 400
+    answers = {_sent(console, "nonsense") for _ in range(10)}
+    assert answers == {400, 429}

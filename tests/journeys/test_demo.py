@@ -29,8 +29,7 @@ def test_the_story_holds_from_request_to_retirement(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.req("R041")
 def test_the_story_holds_with_a_provider_and_its_key(tmp_path: Path) -> None:
-    """As with OPENAI_API_KEY set: the agents never see the key, the provider gets it from the gateway. The chapters
-    that are told in the same way with a key and without one are left to the test above."""
+    """As with OPENAI_API_KEY set: the agents never see the key, the provider gets it from the gateway."""
     port = free_port(0)
     provider = Process(
         (sys.executable, "-m", "demo.model", str(port)), {**clean_environment(), "DEMO_MODEL_KEY": "sk-canary-7f3a"}
@@ -40,9 +39,7 @@ def test_the_story_holds_with_a_provider_and_its_key(tmp_path: Path) -> None:
     environ = {**clean_environment(), "OPENAI_API_KEY": "sk-canary-7f3a", "OPENAI_MODEL": "scripted"}
     story = Story(tmp_path / "demo", told.append, {**environ, "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"})
     try:
-        story.start_everything()
-        story.request_and_approve()
-        story.trip_and_reset()
+        story.tell()
     finally:
         story.close()
         provider.stop()

@@ -47,7 +47,7 @@ class Installation:
     def start(self) -> Process:
         """Starts it and waits until it is ready."""
         up = self.up = Process((*COMMAND, "up"), self.env)
-        until(lambda: any("ready in" in line for line in up.lines) or up.status() is not None, "Tenure", 120)
+        until(lambda: any("ready in" in line for line in up.lines) or up.status() is not None, "Tenure", 40)
         assert up.status() is None, "\n".join(up.lines)
         return up
 

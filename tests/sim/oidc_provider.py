@@ -97,12 +97,19 @@ def application(issuer: str) -> FastAPI:
             "no-subject": {"sub": ""},
         }
         claims |= wrong.get(user, {})
+        claims |= {"sid": asked["sid"]} if "sid" in asked else {}
         signer = other if user == "wrong-key" else key
         signed = jwt.encode({"alg": "RS256", "kid": "k1"}, claims, signer)
         if user == "no-signature":
             head = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
             signed = f"{head}.{signed.split('.')[1]}."
         return {"access_token": "unused", "token_type": "Bearer", "id_token": signed}
+
+    @app.post("/sign")
+    def sign(body: dict[str, Any]) -> dict[str, Any]:
+        """A logout token, or what passes for one."""
+        signer = other if body.get("wrong_key") else key
+        return {"token": jwt.encode({"alg": "RS256", "kid": "k1", **body["header"]}, body["claims"], signer)}
 
     return app
 

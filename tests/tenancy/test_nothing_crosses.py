@@ -65,6 +65,7 @@ AFTER = {
 BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
 CHOICE = {"step": "ignore", "answer": "decline", "to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
+    "logout_token": "nonsense",
     "checklist": "nonsense",
     "jwk": {"kty": "EC"},
     "approval": "{approval}",

@@ -6,7 +6,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tenure.app import doctor
 from tenure.app.server import COOKIE
+from tenure.base.config import Config
 from tests.sim.browser import window
 from tests.sim.console import Console
 from tests.ui.conftest import until
@@ -24,7 +26,7 @@ def cookie_of(console: Console, email: str, *roles: str) -> str:
 @pytest.mark.browser
 @pytest.mark.req("R029", "R030")
 def test_an_agent_is_offered_looked_at_and_taken_on_then_taken_over_from_a_leaver(
-    browser: Browser, console: Console, session: str
+    browser: Browser, console: Console, session: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zoe = cookie_of(console, "zoe@example.com", "owner")
     with window(browser, viewport={"width": 1280, "height": 900}) as opened:
@@ -55,6 +57,10 @@ def test_an_agent_is_offered_looked_at_and_taken_on_then_taken_over_from_a_leave
 
     console.client.request("DELETE", "/v1/people/zoe@example.com", dict)
     until(lambda: console.client.get("/v1/concerns", list), 60)
+    monkeypatch.setenv("TENURE_TOKEN", console.client.post("/v1/tokens", dict, {"name": "doctor"})["token"])
+    (told,) = doctor.unowned(Config(control_port=int(console.url.rpartition(":")[2])))
+    assert (told.check, told.level) == ("owners", "problem")
+    assert "agent clerk: its owner has left (zoe@example.com); it is suspended at" in told.found
     with window(browser, viewport={"width": 1280, "height": 900}) as opened:
         page = opened.page
         opened.context.add_cookies([{"name": COOKIE, "value": session, "url": console.url}])

@@ -51,6 +51,8 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _processes(config)
     yield from _trace_store(config)
     yield from _notifications(config)
+    yield _four_eyes(config)
+    yield from unowned(config)
 
 
 def _sqlite() -> Finding:
@@ -222,6 +224,34 @@ def _notifications(config: Config) -> Iterator[Finding]:
         yield Finding("notifications", "note", "nobody is told when a call waits or a breaker trips", fix)
     elif not any(one["problem"] or one["dead"] for one in found):
         yield Finding("notifications", "ok", f"{len(found)} destinations, all told")
+
+
+def _four_eyes(config: Config) -> Finding:
+    """Whether who asks for an agent may grant it, too: a choice, so no fault either way."""
+    if not config.four_eyes:
+        found = "whoever asks for an agent may grant it, too (TENURE_FOUR_EYES names workspaces where not)"
+        return Finding("four eyes", "ok", found)
+    where = "every workspace" if config.takes_two("") else config.four_eyes
+    return Finding("four eyes", "ok", f"nobody grants what they asked for themselves in {where}")
+
+
+def unowned(config: Config) -> Iterator[Finding]:
+    """Agents whose owner has left or has not said for long that they answer for it, as far as whoever asks may see."""
+    try:
+        with Client(config.control_url, credential(os.environ), timeout=3) as client:
+            found: list[dict[str, Any]] = client.get("/v1/concerns", list[dict[str, Any]])
+    except (Failed, Refused):  # as above
+        return
+    for one in found:
+        if one["kind"] not in {"left", "unconfirmed"}:
+            continue
+        ends = f"; it is suspended at {one['due'][:16].replace('T', ' ')} UTC" if one["due"] else ""
+        ends = "; it was suspended for it" if one["suspended_at"] else ends
+        level = "problem" if one["kind"] == "left" else "note"
+        fix = "Take it over or hand it on: `tenure owners take`, `tenure owners offer`."
+        if one["kind"] == "unconfirmed":
+            fix = f"{one['owner']} says so with `tenure owners confirm {one['agent']}`, or hands it on."
+        yield Finding("owners", level, f"agent {one['agent']}: {one['words']} ({one['owner']}){ends}", fix)
 
 
 def _taken(host: str, port: int) -> bool:

@@ -129,6 +129,12 @@ def add_challenge(
     )
 
 
+def was_asked(connection: Connection, hashed: str) -> bool:
+    """Whether this is remembered."""
+    query = sa.select(challenge_table.c.hash).where(challenge_table.c.hash == hashed)
+    return connection.execute(query).first() is not None
+
+
 def take_challenge(connection: Connection, hashed: str, kind: str, now: datetime) -> JsonObject | None:
     """What was asked, once: of two that answer one gets it. Forgets those whose time is over."""
     t = challenge_table.c

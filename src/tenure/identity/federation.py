@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from urllib.parse import parse_qsl
+
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from tenure.base.http import TheWorld
-from tenure.identity import oidc
+from tenure.base.http import TheWorld, body_of
+from tenure.identity import backchannel, oidc
 from tenure.identity.api import Me, hand_over, visitor_of
 
 router = APIRouter(tags=["identity"])
+_MAX_TOKEN = 1 << 14
 
 
 class Issuers(BaseModel):
@@ -46,6 +50,12 @@ class FinishOut(Me):
     back: str
 
 
+class LoggedOut(BaseModel):
+    """How many sessions here were ended."""
+
+    ended: int
+
+
 @router.get("/v1/login/oidc")
 def issuers(world: TheWorld) -> Issuers:
     """The issuers that people log in with."""
@@ -73,3 +83,29 @@ def finish(issuer: str, body: FinishIn, request: Request, response: Response, wo
         visitor=visitor_of(request),
     )
     return FinishOut(**hand_over(session, world, request, response).model_dump(), back=back)
+
+
+@router.post(
+    "/v1/login/oidc/{issuer}/logout",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["logout_token"],
+                        "properties": {"logout_token": {"type": "string", "maxLength": 16384}},
+                    }
+                }
+            },
+        }
+    },
+)
+async def logout(issuer: str, request: Request, response: Response, world: TheWorld) -> LoggedOut:
+    """Ends the sessions that an issuer says are over (OpenID Connect Back-Channel Logout 1.0)."""
+    response.headers["Cache-Control"] = "no-store"
+    pairs = parse_qsl((await body_of(request, _MAX_TOKEN)).decode("ascii", "replace"), max_num_fields=20)
+    tokens = [value for name, value in pairs if name == "logout_token"]
+    visitor = visitor_of(request)
+    return LoggedOut(ended=await asyncio.to_thread(backchannel.end, world, issuer, "".join(tokens[:1]), visitor))

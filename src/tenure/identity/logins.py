@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy.engine import Connection
@@ -82,7 +82,15 @@ def login_link(world: World, actor: Actor, email: str) -> LoginLink:
 
 
 def open_session(  # noqa: PLR0917 (who, how and from where: all of it is said every time)
-    world: World, conn: Connection, person: Person, method: str, visitor: Visitor, life: timedelta | None = None
+    world: World,
+    conn: Connection,
+    person: Person,
+    method: str,
+    visitor: Visitor,
+    life: timedelta | None = None,
+    *,
+    subject: str = "",
+    sid: str = "",
 ) -> Session:
     """A new session of ``person``, in the caller's transaction; it ends after ``life`` if that is sooner than the
     setting. Always under a secret of its own: nothing that a browser had before it logged in is good for anything
@@ -109,6 +117,8 @@ def open_session(  # noqa: PLR0917 (who, how and from where: all of it is said e
         expires_at=ends if vouched is None else min(ends, vouched),
         address=visitor.address[:64],
         browser=visitor.browser[:191],
+        subject=subject,
+        sid=sid,
     )
     session_store.add_session(conn, secret_hash(token), session)
     event = Event(
@@ -183,15 +193,12 @@ def enter(world: World, cookie: str, workspace: str, visitor: Visitor) -> Sessio
         target = place(conn, person.actor, workspace)
         session_store.drop_session(conn, secret_hash(cookie))
         token = secrets.token_urlsafe(32)
-        kept = OpenSession(
+        kept = replace(
+            old,
             id=new_id(),
             workspace=target.workspace,
             email=target.email,
-            home=old.home,
-            method=old.method,
-            created_at=old.created_at,
             seen_at=now,
-            expires_at=old.expires_at,
             address=visitor.address[:64],
             browser=visitor.browser[:191],
         )

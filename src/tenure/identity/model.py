@@ -123,7 +123,8 @@ class Session:
 @dataclass(frozen=True, slots=True)
 class OpenSession:
     """A session as it is kept. ``id`` names it and opens nothing; ``home`` is the workspace that said who this is and
-    ``method`` how: link, password, passkey or oidc."""
+    ``method`` how: link, password, passkey or oidc. ``subject`` and ``sid``: digests of whom and of which of its own
+    sessions the issuer spoke, empty where none did."""
 
     id: str
     workspace: str
@@ -135,6 +136,8 @@ class OpenSession:
     expires_at: datetime
     address: str
     browser: str
+    subject: str = ""
+    sid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ def issuers(config: Config) -> list[Issuer]:
     return found
 
 
-def _issuer(world: World, name: str) -> Issuer:
+def issuer_of(world: World, name: str) -> Issuer:
+    """The rule of this name. Raises Refused (404)."""
     found = [one for one in issuers(world.config) if one.name == name]
     if not found:
         raise Refused("unknown_issuer", f"Nobody logs in with {name} here.", fix="See the login page.", status=404)
@@ -121,7 +122,8 @@ def _document(url: str, *, anew: bool = False) -> Mapping[str, Any]:
     return kept[1]
 
 
-def _discovered(issuer: Issuer) -> Mapping[str, Any]:
+def discovered(issuer: Issuer) -> Mapping[str, Any]:
+    """What the issuer says of itself. Raises Failed when it does not, or says that it is another."""
     found = _document(issuer.issuer.rstrip("/") + "/.well-known/openid-configuration")
     if found.get("issuer") != issuer.issuer:
         raise Failed("issuer_unavailable", f"{issuer.issuer} says that it is somebody else.", status=502)
@@ -135,10 +137,10 @@ def redirect_uri(config: Config, name: str) -> str:
 
 def begin(world: World, name: str, back: str) -> Sent:
     """The beginning of a login at an issuer."""
-    issuer = _issuer(world, name)
+    issuer = issuer_of(world, name)
     state, nonce, verifier, binding = (secrets.token_urlsafe(32) for _ in range(4))
     asked = {"name": name, "nonce": nonce, "verifier": verifier, "binding": secret_hash(binding), "back": back}
-    place = _checked_url(str(_discovered(issuer)["authorization_endpoint"]))
+    place = _checked_url(str(discovered(issuer)["authorization_endpoint"]))
     with world.begin() as conn:
         account_store.add_challenge(
             conn, secret_hash(state), issuer.workspace, kind="oidc", data=asked, now=world.clock(), life=LIFE
@@ -168,7 +170,7 @@ def finish(
     to this browser or was used before, an answer of another issuer, an ID token that does not hold, an address that
     the issuer did not verify, or one that is another's; 403 for who has no role (any more): then nothing that there is
     of this person is good for anything from now on."""
-    issuer = _issuer(world, name)
+    issuer = issuer_of(world, name)
     now = world.clock()
     with world.begin() as conn:
         asked = account_store.take_challenge(conn, secret_hash(state), "oidc", now)
@@ -176,12 +178,13 @@ def finish(
         raise _refused("This login was not begun here, or too long ago.")
     if not hmac.compare_digest(str(asked["binding"]), secret_hash(binding)):
         raise _refused("This login was begun in another browser.")
-    document = _discovered(issuer)
+    document = discovered(issuer)
     if iss != issuer.issuer and (iss or document.get("authorization_response_iss_parameter_supported")):
         raise _refused("The answer is of another issuer.")
-    claims = _claims(document, _redeemed(world, issuer, document, code, str(asked["verifier"])))
+    _, claims = read(document, _redeemed(world, issuer, document, code, str(asked["verifier"])))
     _check(claims, issuer, str(asked["nonce"]), now)
-    subject = secret_hash(f"{issuer.issuer}\n{claims['sub']}")
+    subject = digest_of(issuer, str(claims["sub"]))
+    sid = digest_of(issuer, str(claims["sid"])) if claims.get("sid") else ""
     try:
         email, roles = _who(claims, issuer)
     except Refused as error:
@@ -192,7 +195,8 @@ def finish(
     with world.begin() as conn:
         person = _admitted(conn, issuer, subject, email, roles=roles, now=now)
         life = timedelta(seconds=issuer.session_s)
-        return logins.open_session(world, conn, person, "oidc", visitor, life), str(asked["back"])
+        opened = logins.open_session(world, conn, person, "oidc", visitor, life, subject=subject, sid=sid)
+    return opened, str(asked["back"])
 
 
 def _redeemed(world: World, issuer: Issuer, document: Mapping[str, Any], code: str, verifier: str) -> str:
@@ -219,17 +223,23 @@ def _redeemed(world: World, issuer: Issuer, document: Mapping[str, Any], code: s
     return str(answer.get("id_token") or "")
 
 
-def _claims(document: Mapping[str, Any], token: str) -> JsonObject:
+def digest_of(issuer: Issuer, value: str) -> str:
+    """What is kept of a name that an issuer gave: a subject's, or that of a session of its own."""
+    return secret_hash(f"{issuer.issuer}\n{value}")
+
+
+def read(document: Mapping[str, Any], token: str) -> tuple[JsonObject, JsonObject]:
+    """(header, claims) of a token that a key of the issuer has signed. Raises Refused (401)."""
     where = str(document["jwks_uri"])
     for anew in (False, True):  # a key that is not known may be new
         try:
             keys = KeySet.import_key_set(dict(_document(where, anew=anew)))  # type: ignore[arg-type]  # joserfc checks it
-            claims: JsonObject = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
+            found = jwt.decode(token, keys, algorithms=_ALGORITHMS)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             if anew:
                 raise _refused("The issuer's word cannot be verified.") from error
             continue
-        return claims
+        return dict(found.header), found.claims
     raise _refused("The issuer's word cannot be verified.")
 
 

@@ -35,6 +35,8 @@ ROOM = Room(
         "api_token.created": "Somebody made an API token, or a key of a service account. Data: token_id, name, scopes, "
         "service; never the token.",
         "api_token.revoked": "Somebody ended an API token, or a key of a service account. Data: token_id, service.",
+        "person.logged_out": "An issuer said that somebody has logged out there; their sessions here that began with "
+        "its word have ended. Data: email, count.",
         "person.password_changed": "Somebody set a password; their other sessions ended. Data: email.",
         "person.passkey_added": "Somebody added a passkey. Data: email, name.",
         "person.passkey_removed": "Somebody removed a passkey. Data: email, name.",

@@ -26,6 +26,8 @@ session_table = sa.Table(
     sa.Column("expires_at", UtcTime, nullable=False),
     sa.Column("address", sa.String(64), nullable=False),
     sa.Column("browser", sa.String(191), nullable=False),
+    sa.Column("subject", sa.String(64), nullable=False, server_default=""),
+    sa.Column("sid", sa.String(64), nullable=False, server_default=""),
 )
 
 attempt_table = sa.Table(
@@ -74,6 +76,15 @@ def drop_one(connection: Connection, home: str, email: str, ident: str) -> bool:
     """Ends one session of a person; whether there was one."""
     done = connection.execute(sa.delete(session_table).where(_t.home == home, _t.email == email, _t.id == ident))
     return done.rowcount > 0
+
+
+def drop_told(connection: Connection, home: str, subject: str, sid: str) -> list[OpenSession]:
+    """Ends the sessions that began with an issuer's word of this subject and of this session of its own; either may be
+    empty for any. Those that were ended."""
+    known = [column == value for column, value in ((_t.subject, subject), (_t.sid, sid)) if value]
+    assert known  # noqa: S101 (an assertion is for our own bugs: this would end every session)
+    rows = connection.execute(sa.delete(session_table).where(_t.home == home, *known).returning(session_table))
+    return [_session(row) for row in rows]
 
 
 def sessions(connection: Connection, home: str, email: str, now: datetime, idle: timedelta) -> list[OpenSession]:

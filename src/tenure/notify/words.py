@@ -58,6 +58,11 @@ _OF_STATE = {
     "draining": "agent-retired",
     "retired": "agent-retired",
 }
+_CONCERNS = {
+    "left": "its owner has left, and nobody answers for it",
+    "unconfirmed": "its owner has not confirmed that they answer for it",
+    "inactive": "it has done nothing for long",
+}
 TYPES = frozenset({*_OF_TYPE, "agent.transitioned", "agent.applied", "instance.ended"})
 """The Events that can be something to tell."""
 
@@ -86,7 +91,9 @@ def message_of(event: Event, topic: str) -> Message:
         "limit": "/limits",
         "tool": "/tools",
     }
-    path = {"record": "/recording", "policy": "/policies", "connector": "/connectors", **named}.get(topic, path)
+    path = {"record": "/recording", "policy": "/policies", "connector": "/connectors", "owner": "/owners", **named}.get(
+        topic, path
+    )
     path = f"/discovery/{line(data.get('finding'))}" if topic == "discovery" else path
     lines = [
         f"{label}: {text}"
@@ -95,6 +102,8 @@ def message_of(event: Event, topic: str) -> Message:
             ("Call", resource),
             ("Where", line(data.get("where"))),
             ("Why", reason),
+            ("Owner", line(data.get("owner")) if topic == "owner" else ""),
+            ("Suspended", f"{line(data.get('due'))[:16].replace('T', ' ')} UTC" if data.get("due") else ""),
             ("Used", line(data.get("spent"))),
             ("Allowed", line(data.get("allowed"))),
             ("By", line(event.actor) if not event.actor.startswith("agent:") else ""),
@@ -143,6 +152,7 @@ def _title(event: Event, topic: str) -> str:
     state, percent = line(data.get("to")), line(data.get("percent"))
     new = "registered" in _words(data.get("changed"))
     said = {
+        "owner.concern_raised": f"{who}: {_CONCERNS.get(str(data.get('kind')), TOPICS['owner'])}",
         "approval.requested": f"{who} waits for a person: {what}",
         "approval.escalated": f"Still waits for a person: {who}, {what}",
         "approval.expired": f"Nobody decided in time: {who}, {what}",

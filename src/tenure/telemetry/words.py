@@ -125,6 +125,7 @@ _PLAIN = {
     "person.passkey_removed": "removed a passkey",
     "person.password_changed": "set a password",
     "person.removed": "somebody is no longer let in",
+    "person.logged_out": "was logged out by the issuer that they log in with",
     "person.sessions_ended": "ended sessions of their own",
     "precedent.expired": "a rule made from an approval has ended",
     "precedent.proposed": "a rule was drawn up from an approval",

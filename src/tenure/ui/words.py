@@ -172,6 +172,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "person.passkey_removed": ("removed a passkey of their own", ""),
     "person.password_changed": ("set a new password", "their other sessions ended"),
     "person.removed": ("took away somebody's place", "sessions and API tokens ended with it"),
+    "person.logged_out": ("was logged out by the issuer that they log in with", ""),
     "person.sessions_ended": ("ended sessions of their own", ""),
     "precedent.expired": ("asks again for such calls: a rule made from an approval has ended", ""),
     "precedent.proposed": ("may get a rule made from an approval", "it waits for somebody to publish it"),

@@ -1,0 +1,3 @@
+ALTER TABLE identity_session ADD COLUMN subject VARCHAR(64) DEFAULT '' NOT NULL
+;;
+ALTER TABLE identity_session ADD COLUMN sid VARCHAR(64) DEFAULT '' NOT NULL

@@ -1,0 +1,20 @@
+"""Of whom and of which of its own sessions an issuer spoke when a session began: the statements beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0039"
+down_revision = "0038"
+
+END_OF_STATEMENT = "\n;;\n"
+
+
+def upgrade() -> None:
+    """Adds the columns."""
+    connection = op.get_bind()
+    statements = Path(__file__).with_suffix(f".{connection.dialect.name}.sql").read_text("utf-8")
+    for statement in statements.split(END_OF_STATEMENT):
+        connection.exec_driver_sql(statement)

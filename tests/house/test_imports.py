@@ -16,7 +16,21 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"base", "client"}),
     frozenset({"sdk"}),
     frozenset({"registry", "identity", "trust", "telemetry", "audit", "revocation", "sequences"}),
-    frozenset({"oauth", "policy", "approvals", "tools", "limits", "memory", "runtime", "discovery", "scim", "secrets"}),
+    frozenset(
+        {
+            "oauth",
+            "policy",
+            "approvals",
+            "tools",
+            "limits",
+            "memory",
+            "runtime",
+            "discovery",
+            "graph",
+            "scim",
+            "secrets",
+        }
+    ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
         | {"precedents", "comparison", "retention"}

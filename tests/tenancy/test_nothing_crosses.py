@@ -134,7 +134,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "put /v1/autonomy": {"level": "nonsense"},  # a whole one would set the floor of their own workspace
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }
-QUERY = {"scope": "agent"}
+QUERY = {"scope": "agent", "node": "agent:otter"}
 STREAMS = {"get /v1/feed"}  # never end by themselves: test_the_feed_tells_nothing
 CONSOLE_FORM = {"note": "mine now", "reason": "mine now", "decision": "approve", "code": "nonsense", "to": "suspended"}
 CONSOLE_FORMS = {

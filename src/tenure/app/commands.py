@@ -18,6 +18,7 @@ from tenure.comparison import cli as comparison
 from tenure.credentials import cli as credentials
 from tenure.discovery import cli as discovery
 from tenure.evaluation import cli as evaluation
+from tenure.graph import cli as graph
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
 from tenure.notify import cli as notify
@@ -40,6 +41,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     owners.register,
     oauth.register,  # adds to the commands of `tenure agents`
     discovery.register,
+    graph.register,
     runtime.register,
     autonomy.register,
     approvals.register,

@@ -12,6 +12,7 @@ from tenure.comparison.room import ROOM as COMPARISON
 from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.discovery.room import ROOM as DISCOVERY
 from tenure.evaluation.room import ROOM as EVALUATION
+from tenure.graph.room import ROOM as GRAPH
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
 from tenure.notify.room import ROOM as NOTIFY
@@ -52,6 +53,7 @@ ROOMS: tuple[Room, ...] = (
     CREDENTIALS,
     OWNERS,
     DISCOVERY,
+    GRAPH,
     NOTIFY,
     AUDIT,
     TELEMETRY,

@@ -24,6 +24,7 @@ from tenure.ui import (
     credentials,
     discovery,
     externals,
+    graph,
     lifecycle,
     precedents,
     retention,
@@ -185,11 +186,12 @@ async def one_agent(request: Request, name: str) -> Response:
 async def step(request: Request, name: str, to: str) -> Response:
     """Says what a transition will do, and asks for the reason."""
     api = api_of(request)
-    around, answer, table, rely = await asyncio.gather(
+    around, answer, table, rely, hit = await asyncio.gather(
         frame(api),
         api.get(f"/v1/agents/{name}"),
         api.get("/v1/lifecycle"),
         api.maybe(f"/v1/agents/{name}/dependants"),
+        api.maybe("/v1/graph/blast", node=f"agent:{name}"),
     )
     record: JsonObject = answer["agent"] if isinstance(answer.get("agent"), Mapping) else answer
     rules = lifecycle.rules_of(items(table, "transitions"))
@@ -203,7 +205,7 @@ async def step(request: Request, name: str, to: str) -> Response:
             status=409,
         )
     template = "_step.html" if is_fragment(request) else "step.html"
-    return render(request, template, frame=around, agent=record, step=chosen, rely=rely or {})
+    return render(request, template, frame=around, agent=record, step=chosen, rely=rely or {}, hit=hit or {})
 
 
 @router.get("/live")
@@ -346,6 +348,7 @@ def create_router() -> APIRouter:
     console.include_router(answering.router)
     console.include_router(recorded.router)
     console.include_router(discovery.router)
+    console.include_router(graph.router)
     rest = APIRouter(route_class=_Elsewhere, include_in_schema=False)
     rest.add_api_route("/{path:path}", nowhere, methods=["GET"])
     console.include_router(rest)

@@ -224,6 +224,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         until(lambda: client.get("/v1/approvals", list))
         until(lambda: client.get("/v1/notices", list))
+        until(lambda: _drawn(client, "tool:files/delete_file"))  # the last that an edge comes of
         until(lambda: client.get("/v1/autonomy/earned", list))
         until(lambda: [one for one in client.get("/v1/breakers", list) if one["tripped"]])
         until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
@@ -265,6 +266,11 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "version": loaded["version"],
         "workspace": FULL,
     }
+
+
+def _drawn(client: Client, target: str) -> bool:
+    """Whether the graph has taken in a call of it."""
+    return any(one["target"] == target and one["calls"] for one in client.get("/v1/graph", dict)["edges"])
 
 
 def _precedent(agent: str, by: Insider) -> Precedent:

@@ -59,6 +59,7 @@ def test_an_answer_that_policy_forbids_is_withheld(ruled: House, streaming: bool
 
 
 @pytest.mark.req("R092", "R094")
+@pytest.mark.asi("ASI06", "What comes back is redacted or withheld by who is there to see it")
 def test_what_another_agent_says_is_redacted_or_withheld_by_who_stands_behind_the_call(house: House) -> None:
     house.control.policies((*POLICIES, ("outputs.cedar", outputs.rules("call_agent"))))
     house.publish("boss", PeerGrant("asker"))

@@ -30,6 +30,7 @@ rules:
 
 
 @pytest.mark.req("R052")
+@pytest.mark.asi("ASI02", "Tools that are harmless one by one are refused, held or counted by the calls before")
 def test_tool_calls_are_refused_held_and_counted_by_those_before(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()

@@ -66,6 +66,8 @@ def test_the_time_is_that_of_the_declared_zone(moment: str, effect: Effect) -> N
     assert _asked(OFFICE, at).effect is effect
 
 
+@pytest.mark.asi("ASI10", "An agent that acts outside of its hours is refused, also when it began within them")
+@pytest.mark.twin("ASI10")
 def test_a_decision_by_the_hour_is_kept_for_the_hour_and_no_longer() -> None:
     bundle, agent = compile_bundle([("f.cedar", OFFICE)]), an_agent()
     call, who = Call("c", CallKind.TOOL, "shop/refund"), a_principal(agent)
@@ -97,6 +99,7 @@ def test_what_could_never_be_meant_is_a_fault(text: str, fault: str) -> None:
         compile_bundle([("f.cedar", text)])
 
 
+@pytest.mark.asi("ASI03", "Who stands behind a call is what its token says, whatever the caller says")
 def test_who_stands_behind_a_call_cannot_be_claimed() -> None:
     own = a_principal(an_agent())
     person = replace(own, on_behalf_of="ann@example.com")
@@ -109,6 +112,7 @@ def test_who_stands_behind_a_call_cannot_be_claimed() -> None:
     assert [tier_of(person, said) for said in TIERS] == ["interactive", "background", "background", "api"]
 
 
+@pytest.mark.twin("ASI03")
 def test_each_of_the_facts_about_who_and_where_is_seen() -> None:
     def allowed(condition: str, **who: Any) -> bool:
         text = f"permit(principal, action, resource) when {{ {condition} }};"

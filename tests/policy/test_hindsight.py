@@ -244,3 +244,29 @@ def test_when_and_by_whom_a_call_was_made_is_kept_with_its_decision(gateway: Gat
     assert [event.data["tenure.tier"] for event in found[:4]] == ["api", "api", "background", "interactive"]
     explained = [hindsight.explain(gateway.world, "default", event.id) for event in found]
     assert [one.same for one in explained] == [True] * len(found)
+
+
+@pytest.mark.req("R076")
+def test_without_its_content_a_decision_is_made_again_where_no_policy_read_it_and_refused_where_one_did(
+    gateway: Gateway,
+) -> None:
+    agent = an_agent()
+    gateway.know(agent)
+    listed, held = (gateway.call(name, {"amount": 500}, agent) for name in ("shop/list", "shop/refund"))
+    cut = gateway.call("shop/refund", {"amount": 500, "note": "n" * 9}, agent)
+    for event, more in ((listed, {}), (held, {}), (cut, {"truncated": True, "bytes": 1, "json": "{"})):
+        data = {name: value for name, value in event.data.items() if name != "gen_ai.tool.call.arguments"}
+        data |= {"gen_ai.tool.call.arguments": more} if more else {}
+        telemetry.ingest(gateway.world, GATEWAY, [replace(event, id=event.id[::-1], data=data)])
+
+    def again(event: Event) -> tuple[bool | None, str]:
+        found = hindsight.explain(gateway.world, "default", event.id[::-1])
+        return found.same, found.missing
+
+    assert again(listed) == (True, "")
+    why = "its arguments are not kept, and policies in its scope read amount"
+    assert again(held) == (None, why)
+    assert again(cut) == (None, why)
+    assert hindsight.explain(gateway.world, "default", held.id).same
+    found = hindsight.replay_candidate(gateway.world, "default", FILES, 1).found
+    assert found.inexact == 3

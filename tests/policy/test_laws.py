@@ -120,6 +120,7 @@ MODE_PERMIT = st.sampled_from([
 
 
 @pytest.mark.req("R049")
+@pytest.mark.asi("ASI08", "What goes on without the control plane is what was declared for it, and never more")
 @settings(max_examples=100, deadline=None)
 @given(policies, st.lists(MODE_PERMIT, max_size=2), agents, RESOURCES, arguments, st.booleans())
 def test_what_goes_on_without_the_control_plane_is_never_more_than_with_it(  # noqa: PLR0917 (what hypothesis draws)
@@ -151,6 +152,7 @@ def test_what_goes_on_without_the_control_plane_is_never_more_than_with_it(  # n
 
 
 @pytest.mark.req("R043")
+@pytest.mark.asi("ASI03", "Whatever bounds work, it does nothing that it could not do without")
 @settings(max_examples=100, deadline=None)
 @given(
     policies,

@@ -415,7 +415,7 @@ class Pipeline:
         # tool's own attribute does not hold.
         if verdict.agent is not None:
             facts["tenure.facts"] = self.facts.digest_of(verdict.agent)
-        if call.kind is not CallKind.TOOL and call.arguments:
+        if call.kind is not CallKind.TOOL:
             facts["tenure.call.arguments"] = call.arguments
         if principal.on_behalf_of is not None:
             facts["tenure.on_behalf_of"] = principal.on_behalf_of

@@ -14,13 +14,15 @@ from tenure.kernel.snapshot import AgentFact
 from tenure.kernel.values import Decision
 from tenure.policy import store
 from tenure.policy.followed import Followed
-from tenure.policy.model import Bundle, Rule, compile_bundle, in_scope
+from tenure.policy.model import Bundle, Rule, compile_bundle, in_reach, in_scope
 from tenure.policy.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
 from tenure.policy.service import policies_of, version_files
 from tenure.telemetry import service as telemetry
 from tenure.telemetry.model import RecordedCall
 
 MAX_DAYS = 90
+_FROM_CONTENT = frozenset({"unrepresentable", "justified"})
+"""Facts that are found out from what is content."""
 SEQUENCE_DAYS = 7
 """So far back the calls before one are looked at when it is decided again."""
 
@@ -93,15 +95,34 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     bundle = _bundle(world, workspace, past.decided.policy_version)
     if bundle is None:
         return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
-    again = _after_all(world, workspace, past, agent, bundle)
+    if past.gone and (read := _read(past, agent, bundle)):
+        return Explained(past, agent, None, (), f"its arguments are not kept, and policies in its scope read {read}")
+    try:
+        again = _after_all(world, workspace, past, agent, bundle)
+    except _EarlierGone:
+        return Explained(past, agent, None, (), "a sequence rule looks at calls before it of which the content is gone")
     who, at = principal_of(past, agent), past.moment
     rules = in_scope(past.call, who, agent, bundle, approved=past.approved, found=past.found, at=at)
     missing = (
         ""
-        if past.exact
+        if past.exact or past.gone
         else "its arguments are not whole any more: something was taken out of them, or their time was over"
     )
     return Explained(past, agent, again, tuple(rules), missing)
+
+
+class _EarlierGone(Exception):  # noqa: N818 (what is missing, not a malfunction)
+    """The arguments of a call before are not kept."""
+
+
+def _read(past: Past, agent: AgentFact, bundle: Bundle) -> str:
+    """What policies in scope of a call read of its arguments, in words; empty for nothing."""
+    rules = in_reach(past.call, agent, bundle)
+    paths = {path for rule in rules for _, path in rule.reads.arguments}
+    paths |= {fact for rule in rules for fact in rule.reads.facts if fact in _FROM_CONTENT}
+    watched = bundle.sequences.watched(agent.name, past.call.kind, past.call.resource) if bundle.sequences else None
+    named = sorted(paths) + (["what a sequence rule matches"] if watched is not None else [])
+    return ", ".join(named)
 
 
 def _after_all(world: World, workspace: str, past: Past, agent: AgentFact, bundle: Bundle) -> Decision:
@@ -115,6 +136,8 @@ def _after_all(world: World, workspace: str, past: Past, agent: AgentFact, bundl
         before = _past(call)
         if before is None or before.id == past.id or before.at > past.at or before.by_standing:
             continue
+        if before.gone and sequences.watched(agent.name, before.call.kind, before.call.resource) is not None:
+            raise _EarlierGone
         then = known(before.facts)
         if then is not None:
             after_all(followed, before, then, before.decided)

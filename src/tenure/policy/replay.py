@@ -23,6 +23,8 @@ from tenure.sequences.model import Look, Outcome
 _NO_POLICY_ASKED = (NOT_VIOLATIONS - SET_ASIDE) | {DELEGATION}
 REDACTED = b"[redacted:"
 EXAMPLES = 100
+_CUT = {"truncated", "bytes", "json"}
+"""What a gateway keeps of arguments that are too large."""
 
 
 class _Decided(msgspec.Struct):
@@ -61,15 +63,16 @@ class _Attributes(msgspec.Struct):
     error: str = msgspec.field(name="error.type", default="")
     spent: tuple[int, int, int] = msgspec.field(name="tenure.spent", default=(0, 0, 0))
     gone: str = msgspec.field(name="tenure.content", default="")
-    of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b"{}"))
-    others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b"{}"))
+    of_tool: msgspec.Raw = msgspec.field(name="gen_ai.tool.call.arguments", default=msgspec.Raw(b""))
+    others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b""))
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
-    agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments, or they
-    are not kept any more: then what a policy reads of them may differ. ``failed``: it was made, and did not succeed."""
+    agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
+    were kept: then what a policy reads of them may differ. ``gone``: they are not kept at all, or not to their end.
+    ``failed``: it was made, and did not succeed."""
 
     id: str
     at: datetime
@@ -87,6 +90,7 @@ class Past:
     task: str | None = None
     decided_at: float = 0.0
     release: str = ""
+    gone: bool = False
 
     @property
     def moment(self) -> float:
@@ -144,10 +148,12 @@ def read_past(  # noqa: PLR0917 (the parts of a recorded call)
     try:
         seen = _attributes.decode(data)
         raw = bytes(seen.of_tool if seen.kind is CallKind.TOOL else seen.others)
-        arguments = msgspec.json.decode(raw)
+        arguments = msgspec.json.decode(raw) if raw else None
     except msgspec.MsgspecError:
         return None
     was = seen.decision
+    cut = isinstance(arguments, dict) and arguments.get("truncated") is True and arguments.keys() == _CUT
+    gone = bool(seen.gone) or cut or not isinstance(arguments, dict)
     return Past(
         id=ident,
         at=at,
@@ -157,7 +163,7 @@ def read_past(  # noqa: PLR0917 (the parts of a recorded call)
             ident,
             seen.kind,
             seen.resource,
-            arguments if isinstance(arguments, dict) else {},
+            arguments if isinstance(arguments, dict) and not gone else {},
             spent=seen.spent,
             confidence=seen.confidence,
             origin=seen.origin,
@@ -174,7 +180,8 @@ def read_past(  # noqa: PLR0917 (the parts of a recorded call)
             was.effect, was.reason, was.policies, was.obligations, was.policy_version, was.because, was.over
         ),
         failed=bool(seen.error),
-        exact=not seen.gone and REDACTED not in raw,
+        exact=not gone and REDACTED not in raw,
+        gone=gone,
         task=seen.task,
         decided_at=seen.decided_at,
         release=release,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from tenure.base.http import TheActor, TheWorld
 from tenure.notify import answering, service
-from tenure.notify.model import NAME, Delivery, Destination, Kind, Standing, State
+from tenure.notify.model import BUNDLE_S, NAME, Delivery, Destination, Kind, Standing, State
 from tenure.notify.words import TOPICS
 
 router = APIRouter(tags=["notify"])
@@ -29,8 +29,8 @@ class DestinationIn(BaseModel):
     """Where to tell it. ``url``: the address of a webhook, or the mail server (smtps://user@host:465). ``secret``: the
     name of a secret of the workspace: the signing key (whsec_...), the mail server's password, or the address that
     Slack or Teams gave. ``to``: addresses of mail, ``approvers`` or ``owners``. ``person``: whose own channel it is.
-    ``answers``: messages about held calls carry a link that answers as the person they go to. ``agents``: patterns,
-    none for all."""
+    ``answers``: messages about held calls carry a link that answers as the person they go to. ``bundle_s``: for so
+    many seconds after a message about a held call further ones are told as one. ``agents``: patterns, none for all."""
 
     kind: Kind
     url: str = Field("", max_length=2000)
@@ -39,6 +39,7 @@ class DestinationIn(BaseModel):
     sender: str = Field("", max_length=254)
     person: str = Field("", max_length=254)
     answers: bool = False
+    bundle_s: int = BUNDLE_S
     topics: list[str] = Field(max_length=50)
     agents: list[Annotated[str, Field(max_length=63)]] = Field(default_factory=list, max_length=50)
 
@@ -143,6 +144,7 @@ def put(world: TheWorld, actor: TheActor, name: Name, body: DestinationIn) -> De
         sender=body.sender,
         person=body.person,
         answers=body.answers,
+        bundle_s=body.bundle_s,
         topics=tuple(body.topics),
         agents=tuple(body.agents),
     )

@@ -71,6 +71,9 @@ def add(
     ] = None,
     sender: Annotated[str, typer.Option("--from", help="The address that mail comes from.")] = "",
     person: Annotated[str, typer.Option(help="Whose own channel of Slack or Teams it is.")] = "",
+    bundle: Annotated[
+        int, typer.Option(help="Seconds for which further messages about held calls are told as one.")
+    ] = 60,
     answers: Annotated[
         bool, typer.Option("--answers", help="Messages about held calls carry a link that answers.")
     ] = False,
@@ -82,7 +85,7 @@ def add(
     """Tell somebody of something from now on, in place of a destination of that name."""
     made = ""
     body: dict[str, Any] = {"kind": means.value, "url": url, "secret": secret, "to": to or [], "sender": sender}
-    body |= {"person": person, "answers": answers, "topics": topic, "agents": agents or []}
+    body |= {"person": person, "answers": answers, "bundle_s": bundle, "topics": topic, "agents": agents or []}
     with connect() as client:
         if means is Means.WEBHOOK and not secret:
             made = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

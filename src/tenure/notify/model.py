@@ -24,6 +24,8 @@ BACK_OFF = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 72_000)
 """Seconds until the next attempt after each one that failed; after the last of them, somebody has to ask for it."""
 PAUSE = timedelta(seconds=5)
 """How long a destination is left alone after an attempt that failed, whatever else waits for it."""
+BUNDLE_S, LONGEST_BUNDLE_S = 60, 3600
+"""For how long messages about held calls are collected unless a destination says otherwise, and at most."""
 MAX_WAITING = 1000
 """Deliveries that may wait for one destination: what comes on top is not sent, and listed as such."""
 MAX_DESTINATIONS = 100
@@ -62,7 +64,9 @@ class Destination:
     """Where a workspace wants to be told. ``url``: the address of a webhook, or the mail server; empty for Slack and
     Teams, whose address is the secret itself. ``secret`` names a secret of the workspace: the signing key of a webhook,
     a mail server's password (or empty), the address that Slack or Teams gave. ``to``: whom mail goes to. ``person``:
-    whose own channel it is, where its messages may answer. ``answers``: whether they carry links that do."""
+    whose own channel it is, where its messages may answer. ``answers``: whether they carry links that do.
+    ``bundle_s``: for so many seconds after a message about a held call further ones are collected and told as one; 0
+    tells each alone."""
 
     workspace: str
     name: str
@@ -77,6 +81,7 @@ class Destination:
     agents: tuple[str, ...] = ()
     set_at: datetime | None = None
     set_by: str = ""
+    bundle_s: int = BUNDLE_S
 
     def wants(self, topic: str, agent: str | None) -> bool:
         """Whether it is told of this."""
@@ -104,7 +109,8 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message on its way to one address. ``next_at``: when it is tried next, None when it is not; ``problem``: why
-    the last attempt failed."""
+    the last attempt failed. ``window``: until when further messages like it are bundled; ``open``: it is a bundle that
+    still takes them, until it is tried for the first time."""
 
     id: str
     workspace: str
@@ -123,6 +129,8 @@ class Delivery:
     next_at: datetime | None = None
     last_at: datetime | None = None
     problem: str = ""
+    open: bool = False
+    window: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,9 @@ def checked(wanted: Destination, private: frozenset[str], topics: Collection[str
     installation lets notifications go to; ``topics``: what can be told."""
     if not re.fullmatch(NAME, wanted.name):
         raise _wrong("bad_name", f"{wanted.name[:100]!r} is no name.", "Lower-case letters, digits, inner hyphens.")
+    if not 0 <= wanted.bundle_s <= LONGEST_BUNDLE_S:
+        text = f"Messages are collected for 0 to {LONGEST_BUNDLE_S} seconds."
+        raise _wrong("bad_window", text, "60 is usual; 0 tells each alone.")
     unknown = [topic for topic in wanted.topics if topic not in topics]
     if unknown or not wanted.topics:
         what = f"{unknown[0][:60]!r} is nothing that can be told." if unknown else "It would be told nothing."

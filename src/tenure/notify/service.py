@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.notify import answering, sending, store
+from tenure.notify.digest import BUNDLED, parts_of, whole, window_of, with_one_more
 from tenure.notify.model import (
     APPROVERS,
     ASKED,
@@ -142,7 +144,11 @@ def hear(conn: Connection, event: Event) -> None:
         if topic is not None and one.wants(topic, event.agent):
             message = message_of(event, topic)
             for address in _addresses(conn, one, event.agent, event):
-                _note(conn, one, address, message, stable_id("notify", event.id, one.name, address), event.time)
+                ident = stable_id("notify", event.id, one.name, address)
+                if topic in BUNDLED and one.bundle_s:
+                    _bundle(conn, one, address, message, ident, event.time)
+                else:
+                    _note(conn, one, address, message, ident, event.time)
 
 
 def _addresses(conn: Connection, one: Destination, agent: str | None, event: Event | None = None) -> list[str]:
@@ -200,6 +206,25 @@ def _note(  # noqa: PLR0917 (the parts of one row)
     return item
 
 
+def _bundle(  # noqa: PLR0917 (the parts of one row)
+    conn: Connection, one: Destination, address: str, message: Message, ident: str, now: datetime
+) -> None:
+    """Notes a message of which many can come at once: alone when none like it went out shortly before, else together
+    with the others of the same window."""
+    if store.delivery(conn, f"msg_{ident}") is not None:
+        return
+    last = store.newest_window(conn, one.workspace, one.name, address, message.topic)
+    if last is None or last.window is None or last.window <= now:
+        item = _note(conn, one, address, message, ident, now)
+        store.change(conn, item.id, [State.WAITING], window=window_of(now, one.bundle_s))
+    elif not (last.open and store.extend(conn, last.id, with_one_more(last.body, message, ident))):
+        bundle = replace(message, approval="", digest="", type="notify.digest")
+        item = _note(conn, one, address, bundle, ident, now)
+        body = with_one_more({**item.body, "items": []}, message, ident)
+        later: dict[str, Any] = {"next_at": last.window, "window": window_of(last.window, one.bundle_s)}
+        store.change(conn, item.id, [State.WAITING], open=True, body=json.dumps(body), **later)
+
+
 # -- attempts -------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +242,10 @@ def attempt(world: World, ident: str) -> bool:
         there = store.destinations(conn, item.workspace, item.destination) if item else []
     if item is None or item.state is not State.WAITING or not there or item.next_at is None or item.next_at > now:
         return False
+    if item.open:  # whoever comes from now on begins another one
+        with world.begin() as tx:
+            store.close(tx, ident)
+            item = store.delivery(tx, ident) or item
     _try(world, there[0], item)
     return True
 
@@ -224,6 +253,8 @@ def attempt(world: World, ident: str) -> bool:
 def _try(world: World, one: Destination, item: Delivery) -> Delivery:
     if item.approval and one.kind is not Kind.WEBHOOK and not answering.waits(world, item):
         return _settle(world, item, State.STALE, "the call did not wait any more")
+    if "items" in item.body and not _live(world, one, item):
+        return _settle(world, item, State.STALE, "none of the calls waited any more")
     try:
         outcome = _send(world, one, item)
     except Refused as error:
@@ -244,6 +275,12 @@ def _try(world: World, one: Destination, item: Delivery) -> Delivery:
     return replace(item, problem=outcome.problem, **values)
 
 
+def _live(world: World, one: Destination, item: Delivery) -> list[Delivery]:
+    """The messages of a digest that are still worth telling."""
+    everything = one.kind is Kind.WEBHOOK
+    return [part for part in parts_of(item) if everything or not part.approval or answering.waits(world, part)]
+
+
 def _settle(world: World, item: Delivery, state: State, problem: str) -> Delivery:
     now = world.clock()
     values: dict[str, Any] = {"attempts": item.attempts + 1, "last_at": now, "next_at": None, "problem": problem}
@@ -257,6 +294,13 @@ def _settle(world: World, item: Delivery, state: State, problem: str) -> Deliver
 
 def _send(world: World, one: Destination, item: Delivery) -> Outcome:
     private = words_of(world.config.notify_private)
+    if "items" in item.body:
+        by_link = one.answers and one.kind is not Kind.WEBHOOK
+        item = whole(
+            item,
+            _live(world, one, item),
+            lambda part: answering.link_for(world, part, item.address) if by_link and part.approval else "",
+        )
     page = f"{answering.base_url(world)}{item.body['path']}"
     item = replace(item, body={**item.body, "data": {**item.body["data"], "title": item.title, "url": page}})
     if one.kind is Kind.WEBHOOK:

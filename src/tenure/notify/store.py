@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
+from tenure.kernel.json import JsonObject
 from tenure.notify.model import Delivery, Destination, Kind, Link, State
 
 destination_table = sa.Table(
@@ -30,6 +31,7 @@ destination_table = sa.Table(
     sa.Column("set_at", UtcTime, nullable=False),
     sa.Column("set_by", sa.String(254), nullable=False),
     sa.Column("quiet_until", UtcTime),
+    sa.Column("bundle_s", sa.Integer, nullable=False, server_default="60"),
 )
 delivery_table = sa.Table(
     "notify_delivery",
@@ -51,6 +53,8 @@ delivery_table = sa.Table(
     sa.Column("next_at", UtcTime),
     sa.Column("last_at", UtcTime),
     sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("window", UtcTime),
     sa.Index("ix_notify_delivery_next_at", "state", "next_at"),
     sa.Index("ix_notify_delivery_destination", "workspace", "destination", "created_at"),
     sa.Index("ix_notify_delivery_created_at", "created_at"),
@@ -167,6 +171,29 @@ def last(connection: Connection, workspace: str, destination: str, state: State)
     )
     row = connection.execute(query.order_by(_M.last_at.desc()).limit(1)).first()
     return None if row is None else _delivery(row)
+
+
+def newest_window(
+    connection: Connection, workspace: str, destination: str, address: str, topic: str
+) -> Delivery | None:
+    """The delivery to that address whose window ends last."""
+    query = sa.select(delivery_table).where(
+        _M.workspace == workspace, _M.destination == destination, _M.address == address, _M.topic == topic
+    )
+    query = query.where(_M.window.is_not(None)).order_by(_M.window.desc(), _M.id).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else _delivery(row)
+
+
+def extend(connection: Connection, ident: str, body: JsonObject) -> bool:
+    """Gives a bundle another body; False when it takes no more."""
+    which = sa.update(delivery_table).where(_M.id == ident, _M.open.is_(True), _M.state == State.WAITING.value)
+    return connection.execute(which.values(body=json.dumps(body))).rowcount == 1
+
+
+def close(connection: Connection, ident: str) -> None:
+    """A bundle takes no more."""
+    connection.execute(sa.update(delivery_table).where(_M.id == ident).values(open=False))
 
 
 def waiting(connection: Connection, workspace: str, destination: str) -> int:

@@ -51,6 +51,7 @@ async def add(request: Request) -> Response:
         "sender": fields.get("sender", "").strip(),
         "person": fields.get("person", "").strip(),
         "answers": bool(fields.get("answers")),
+        "bundle_s": int(given) if (given := fields.get("bundle_s", "").strip()).isdecimal() else 60,
         "topics": [name.removeprefix(_MARK) for name in fields if name.startswith(_MARK)],
         "agents": fields.get("agents", "").replace(",", " ").split(),
     }

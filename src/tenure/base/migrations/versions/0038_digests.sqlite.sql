@@ -1,0 +1,5 @@
+ALTER TABLE notify_destination ADD COLUMN bundle_s INTEGER DEFAULT '60' NOT NULL
+;;
+ALTER TABLE notify_delivery ADD COLUMN open BOOLEAN DEFAULT 0 NOT NULL
+;;
+ALTER TABLE notify_delivery ADD COLUMN "window" BIGINT

@@ -14,7 +14,7 @@ import pytest
 
 from tenure.approvals import service as approvals
 from tenure.approvals.react import CONSUMER as APPROVALS
-from tenure.base import durable, events
+from tenure.base import durable, events, keys
 from tenure.base.config import Config
 from tenure.base.room import World
 from tenure.identity import people
@@ -25,7 +25,6 @@ from tenure.notify.flow import DELIVERY
 from tenure.notify.model import Destination, Kind, State
 from tenure.notify.react import CONSUMER
 from tenure.notify.words import message_of
-from tenure.secrets import keys
 from tenure.secrets import service as secrets
 from tests.sim.clock import FakeClock
 from tests.sim.receivers import MailServer, Receiver, mail_server, receiver

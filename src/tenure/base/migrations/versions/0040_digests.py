@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0039"
-down_revision = "0038"
+revision = "0040"
+down_revision = "0039"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0040"
-down_revision = "0039"
+revision = "0041"
+down_revision = "0040"
 
 END_OF_STATEMENT = "\n;;\n"
 

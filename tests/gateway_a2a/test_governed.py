@@ -164,3 +164,16 @@ def test_the_levels_hold_for_calls_of_agents(house: House) -> None:
     assert (told["status"], told["data"]["tenure.decision"]["obligations"]) == ("flagged", ["notify"])
     assert refused["data"]["tenure.decision"]["policies"] == ["system/human-only"]
     assert house.agents["helper"].seen()["requests"] == before
+
+
+@pytest.mark.req("R062")
+@pytest.mark.parametrize(("binding", "streaming"), [("JSONRPC", False), ("JSONRPC", True), ("HTTP+JSON", False)])
+def test_a_drafted_message_is_answered_as_not_done_and_does_not_arrive(
+    house: House, binding: str, streaming: bool
+) -> None:
+    house.publish("asker", PeerGrant("helper", mode="draft"))
+    before = house.agents["helper"].seen()
+    assert house.say("echo hello", binding=binding, streaming=streaming).startswith("Drafted, not done")
+    assert house.agents["helper"].seen() == before
+    event = house.calls(1, "asker")[-1]
+    assert (event["type"], event["data"]["tenure.mode"]) == ("call.refused", "draft")

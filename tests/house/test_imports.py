@@ -29,11 +29,12 @@ FLOORS: tuple[frozenset[str], ...] = (
             "graph",
             "scim",
             "secrets",
+            "drafts",
         }
     ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison", "retention"}
+        | {"precedents", "comparison", "retention", "corrections"}
     ),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

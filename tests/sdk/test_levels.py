@@ -11,7 +11,7 @@ import pytest
 
 from tenure.kernel.snapshot import ServerFact, ToolFact
 from tenure.kernel.values import Autonomy
-from tenure.sdk import Denied, Door, Held
+from tenure.sdk import Denied, Door, Drafted, Held
 from tests.sim.control import ControlSim
 from tests.sim.gateway import GatewayProcess, agent_fact, default_policies
 
@@ -54,6 +54,12 @@ def test_the_levels_hold_for_tools_of_the_agents_own_process(site: Site) -> None
     with pytest.raises(Denied, match="Only a person may do this"):
         site.door.decide("local/refund", {"amount": 3})
 
+    site.on(replace(tool, mode="draft"))
+    with pytest.raises(Drafted, match="Drafted, not done") as drafted:
+        site.door.decide("local/refund", {"amount": 9})
+    assert drafted.value.ruling.mode == "draft"
+    site.on(replace(tool, mode="draft", reads=True))
+    assert site.door.run("local/refund", {"amount": 1}, lambda _: "looked") == "looked"
     site.on(replace(tool, ask_below=70))
     with pytest.raises(Held, match="40 % sure"):
         site.door.decide("local/refund", {"amount": 4}, confidence=0.4)
@@ -70,12 +76,13 @@ def test_the_levels_hold_for_tools_of_the_agents_own_process(site: Site) -> None
 
     def calls(events: list[dict[str, object]]) -> list[dict[str, object]]:
         found = [event for event in events if str(event["type"]).startswith("call.")]
-        return found if len(found) >= 6 else []
+        return found if len(found) >= 8 else []
 
-    told, held, refused, unsure, sure, not_sure = site.control.wait(calls, 60)
+    told, held, refused, drafted_call, _, unsure, sure, not_sure = site.control.wait(calls, 60)
     assert told["data"]["tenure.decision"]["obligations"] == ["notify"]
     assert held["data"]["tenure.decision"]["policies"] == ["system/approve"]
     assert (refused["status"], refused["data"]["tenure.violation"]) == ("flagged", False)
+    assert (drafted_call["type"], drafted_call["data"]["tenure.mode"]) == ("call.refused", "draft")
     assert (unsure["data"]["tenure.confidence"], unsure["data"]["tenure.decision"]["effect"]) == (40, "hold")
     assert (sure["data"]["tenure.confidence"], sure["data"]["tenure.justification"]) == (90, "as agreed")
     assert (not_sure["data"]["tenure.confidence"], not_sure["data"]["tenure.justification"]) == (20, "as agreed")

@@ -29,6 +29,7 @@ from tenure.gateway.server import Server
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.identity.model import AUDIENCE, agent_claims, sign
+from tenure.kernel.drafts import DraftFact
 from tenure.kernel.snapshot import AgentFact, ApprovalFact, SecretFact, ServerFact, Snapshot, ToolFact, WorkspaceFact
 from tenure.kernel.values import Event, LifecycleState, Principal
 from tenure.policy.model import Bundle, compile_bundle
@@ -161,6 +162,10 @@ class Site:
         fact = replace(self._snapshot.approvals[approval], state=state, decided_by="person:op@example.com")
         self._replace(approvals={**self._snapshot.approvals, approval: fact})
 
+    def draft(self, fact: DraftFact) -> None:
+        """Tells of a prepared call that is to be made."""
+        self._replace(drafts={**self._snapshot.drafts, fact.id: fact})
+
     @property
     def approvals(self) -> list[ApprovalFact]:
         """All approvals ever asked for."""
@@ -193,6 +198,10 @@ class Site:
                 self._replace(approvals={**self._snapshot.approvals, fact.id: fact})
                 if self.auto is not None:
                     self.decide(fact.id, self.auto)
+            elif event.type == "draft.claimed":
+                draft = self._snapshot.drafts.get(event.data["draft"])
+                if draft is not None and draft.state == "released":
+                    self.draft(replace(draft, state="claimed", claim=event.data["claim"]))
             elif event.type == "approval.claimed":
                 known = self._snapshot.approvals[event.data["approval_id"]]
                 if known.state == "granted":

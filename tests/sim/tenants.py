@@ -29,6 +29,7 @@ from tenure.client import Client
 from tenure.identity import account_store
 from tenure.identity.model import Passkey
 from tenure.kernel.ids import new_id, session_trace, stable_id
+from tenure.kernel.json import digest
 from tenure.kernel.values import Event
 from tenure.notify import store as notify_store
 from tenure.notify.model import Delivery
@@ -155,8 +156,14 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         release = client.get(f"/v1/agents/{agent}", dict)["release"]
         approved = tool_call(now, "payments/refund", data={"tenure.approval.id": MARK}, **kept, release=release)
         flagged = tool_call(now, "files/read_file", data=duty, **kept)
+        given = {"invoice": MARK}
+        principal = {"workspace": FULL, "agent": agent, "release": release, "instance": MARK, "session": session}
+        told = {"digest": digest(given), "arguments": given, "principal": {**principal, "credential_epoch": 0}}
+        left = {"tenure.mode": "offer", "tenure.draft": told}
+        drafted = tool_call(now, "payments/refund", type="call.refused", data=left, **kept)
         for event in (
             chat(now, **kept),
+            replace(drafted, id=f"{MARK}-draft"),
             call,
             flagged,
             approved,
@@ -223,6 +230,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
             precedent_store.insert(conn, _precedent(agent, zoe))
         token = client.get("/v1/tokens", dict)["tokens"][0]["id"]
         until(lambda: client.get("/v1/approvals", list))
+        until(lambda: client.get("/v1/drafts", list))
         until(lambda: client.get("/v1/notices", list))
         until(lambda: _drawn(client, "tool:files/delete_file"))  # the last that an edge comes of
         until(lambda: client.get("/v1/autonomy/earned", list))
@@ -234,6 +242,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
     return {
         "agent": agent,
         "approval": approval,
+        "draft": f"{MARK}-draft",
         "call": call.id,
         "digest": pending,
         "email": zoe.email,

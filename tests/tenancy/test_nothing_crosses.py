@@ -30,6 +30,7 @@ AFTER = {
     "approvals": "approval",
     "stand-ins": "stand-in",
     "ladders": "ladder",
+    "drafts": "draft",
     "external-agents": "external",
     "discovery": "finding",
     "findings": "finding",
@@ -131,6 +132,8 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
         "reason": "mine now",
     },
     "put /v1/approvals/ladders/{name}": {"steps": [], "deadline_s": 60, "reason": "mine now"},  # as below
+    "post /v1/corrections": {"call": "{call}", "reason": "mine now"},
+    "post /v1/drafts/{ident}/decision": {"decision": "discard", "digest": "sha256:0", "reason": "mine now"},
     "put /v1/autonomy": {"level": "nonsense"},  # a whole one would set the floor of their own workspace
     "put /v1/limits/{name}": {"of": "nothing"},  # a whole one would be one of their own, under that name
 }
@@ -144,6 +147,8 @@ CONSOLE_FORMS = {
         "to": "stop",
         "reason": "mine now",
     },  # of addresses whose form says more
+    "/corrections": {"call": "{call}", "reason": "mine now"},
+    "/drafts/{ident}": {"decision": "discard", "digest": "sha256:0", "reason": "mine now"},
     "/tools/switch": {"resource": "files/read_file", "to": "off", "reason": "mine now"},
     "/revoke": {"kind": "agent", "subject": "{agent}", "agent": "{agent}", "reason": "mine now"},
     "/tools/decision": {"resource": "files/read_file", "fingerprint": "x", "decision": "accept", "reason": "mine now"},

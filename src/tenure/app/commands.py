@@ -15,8 +15,10 @@ from tenure.audit import cli as audit
 from tenure.autonomy import cli as autonomy
 from tenure.breaker import cli as breaker
 from tenure.comparison import cli as comparison
+from tenure.corrections import cli as corrections
 from tenure.credentials import cli as credentials
 from tenure.discovery import cli as discovery
+from tenure.drafts import cli as drafts
 from tenure.evaluation import cli as evaluation
 from tenure.graph import cli as graph
 from tenure.identity import cli as identity
@@ -45,6 +47,8 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     runtime.register,
     autonomy.register,
     approvals.register,
+    drafts.register,
+    corrections.register,
     notify.register,
     precedents.register,
     breaker.register,

@@ -16,6 +16,7 @@ from tenure.base.room import Ahead, World
 from tenure.breaker import service as breaker
 from tenure.breaker.model import Scope
 from tenure.discovery import service as discovery
+from tenure.drafts import service as drafts
 from tenure.identity import service as identity
 from tenure.kernel.errors import Failed
 from tenure.kernel.snapshot import AgentFact, BreakerFact, SecretFact, Snapshot, difference, is_empty
@@ -89,6 +90,7 @@ class Publisher:
                 leases=limits.facts(connection, now),
                 histories=sequences.facts(connection, now),
                 blocked=discovery.facts(connection),
+                drafts=drafts.facts(connection),
             )
 
     def _with_leases(self) -> Snapshot:

@@ -9,8 +9,10 @@ from tenure.autonomy.room import ROOM as AUTONOMY
 from tenure.base.room import Room
 from tenure.breaker.room import ROOM as BREAKER
 from tenure.comparison.room import ROOM as COMPARISON
+from tenure.corrections.room import ROOM as CORRECTIONS
 from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.discovery.room import ROOM as DISCOVERY
+from tenure.drafts.room import ROOM as DRAFTS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.graph.room import ROOM as GRAPH
 from tenure.identity.room import ROOM as IDENTITY
@@ -44,11 +46,13 @@ ROOMS: tuple[Room, ...] = (
     TOOLS,
     SECRETS,
     APPROVALS,
+    DRAFTS,
     PRECEDENTS,
     LIMITS,
     SEQUENCES,
     BREAKER,
     AUTONOMY,
+    CORRECTIONS,
     RUNTIME,
     CREDENTIALS,
     OWNERS,

@@ -39,10 +39,13 @@ _CALL = (
     "tenure.decision",
     "tenure.violation",
     "tenure.approval.id",
+    "tenure.mode",
+    "tenure.draft.id",
     "tenure.breaker.epoch",
     "error.type",
 )
 _APPROVAL = ("approval_id", "call_id", "resource", "digest", "policies", "policy_version", "claim", "decided_by")
+_DRAFT = ("draft", "kind", "resource", "digest")
 _BREAKER = ("scope", "name", "epoch", "threshold", "window_s", "trials", "limits")
 _TOOL = ("resource", "fingerprint", "before")
 _PERSON = ("email", "roles")
@@ -77,6 +80,12 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "approval.rejected": _APPROVAL,
     "approval.claimed": _APPROVAL,
     "approval.expired": _APPROVAL,
+    "call.corrected": ("call", "resource"),
+    "draft.released": _DRAFT,
+    "draft.discarded": _DRAFT,
+    "draft.elsewhere": _DRAFT,
+    "draft.returned": _DRAFT,
+    "draft.claimed": ("draft", "claim", "resource"),
     "breaker.tripped": _BREAKER,
     "breaker.reset": _BREAKER,
     "breaker.closed": _BREAKER,

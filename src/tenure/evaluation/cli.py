@@ -18,7 +18,7 @@ from tenure.base.clock import system_clock
 from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.evaluation import importer, recorded
 from tenure.evaluation import replay as replaying
-from tenure.evaluation.formats import tau_bench, who_and_when
+from tenure.evaluation.formats import corrections, tau_bench, who_and_when
 from tenure.kernel.json import Json
 from tenure.kernel.values import Event
 
@@ -88,6 +88,19 @@ def import_who_and_when(file: File, as_json: AsJson = False) -> None:
         return [*who_and_when.trace_events(session, workspace, now), outcome]
 
     _import(who_and_when.SOURCE, sessions, events, as_json)
+
+
+@imports.command("corrections")
+@handle_errors
+def import_corrections(file: File, as_json: AsJson = False) -> None:
+    """Import cases of `tenure corrections export`, each a task that the agent failed. Can be repeated."""
+    now = system_clock()
+    _import(
+        corrections.SOURCE,
+        corrections.parse(importer.read(file)),
+        lambda case, workspace: [corrections.outcome_event(case, workspace, now)],
+        as_json,
+    )
 
 
 @reports.command("reliability")

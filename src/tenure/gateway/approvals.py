@@ -78,7 +78,7 @@ class Approvals:
             while True:
                 changed = self._facts.bell()  # taken before the look, so that no change falls between
                 verdict = self._step(call, principal, exact, state)
-                if verdict.decision.effect is not Effect.HOLD:
+                if not verdict.pending:
                     break
                 left = state.until - time.monotonic() + (_CLAIM_GRACE_S if state.claimed else 0.0)
                 if left <= 0:
@@ -100,7 +100,7 @@ class Approvals:
     def _step(self, call: Call, principal: Principal, exact: str, state: _Wait) -> Verdict:
         """One look at the facts: decides, asks or claims, whatever is next."""
         verdict = self._judge(call, principal)
-        if verdict.decision.effect is not Effect.HOLD:
+        if not verdict.pending:
             return verdict
         grounds = self._grounds(principal, verdict.decision)
         binding = _binding(principal, call.resource, exact, grounds)
@@ -181,7 +181,7 @@ class Approvals:
             "reason": verdict.decision.reason,
             "policies": verdict.decision.policies,
             "grounds": grounds,
-            "demands": _demands(verdict),
+            "demands": demands(verdict),
             **({"on_behalf_of": principal.on_behalf_of} if principal.on_behalf_of else {}),
             **({"notes": notes} if (notes := verdict.notes) else {}),
             **({"justification": call.justification} if call.justification else {}),
@@ -228,7 +228,7 @@ def _binding(principal: Principal, resource: str, exact: str, grounds: str) -> s
     return stable_id("approval", *parts)[:_BINDING]
 
 
-def _demands(verdict: Verdict) -> list[str]:
+def demands(verdict: Verdict) -> list[str]:
     """Whose approval the call takes, and how many people's, beside anybody's."""
     said = [one for one in verdict.decision.obligations if demand_of(one) is not None and ":" in one]
     tier = verdict.agent.risk_tier if verdict.agent is not None else 0

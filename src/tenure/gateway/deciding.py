@@ -20,6 +20,7 @@ from tenure.gateway.http import Request, Response, decode_json
 from tenure.gateway.justification import justification
 from tenure.gateway.llm.codec import Fault
 from tenure.gateway.llm.openai.codec import error_body
+from tenure.gateway.modes import words
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.turned_away import TurnedAway
 from tenure.gateway.verdict import Verdict
@@ -87,6 +88,7 @@ class Deciding:
         call = pipeline.call(CallKind.TOOL, tool, arguments, principal, headers)
         if said := justification(body.get("reason")):
             call = replace(call, justification=said)
+        call = replace(call, reads=_reads(pipeline, call, principal))
         if pipeline.returned.matters(call, principal):
             decision = Decision(
                 Effect.DENY, f"What {tool} returns is decided on, which takes a call through the gateway.", (), ()
@@ -115,6 +117,8 @@ class Deciding:
             "approval": opened.verdict.approval_id,
             "fail_mode": "open" if can_go_on else "closed",
         }
+        if mode := opened.verdict.mode:
+            out |= {"effect": Effect.DENY.value, "mode": mode, "reason": words(opened.call, opened.verdict)}
         if opened.verdict.allowed and (what := redactions(decision)):
             out["arguments"] = clean(opened.call.arguments, what)
         return out
@@ -192,6 +196,14 @@ def _renamed(call: Call, principal: Principal, ident: str) -> Call:
     """The call under an id that only this instance can have made, the same however often it is told."""
     own = stable_id("told", principal.workspace, principal.instance, ident)
     return Call(own, call.kind, call.resource, call.arguments, call.trace_id, own[16:], call.parent_span_id)
+
+
+def _reads(pipeline: Pipeline, call: Call, principal: Principal) -> bool:
+    """Whether the manifest says that such calls change nothing; no definition of the tool is seen here."""
+    snapshot = pipeline.facts.current
+    agent = snapshot.agents.get(f"{principal.workspace}/{principal.agent}") if snapshot is not None else None
+    tools = agent.tools if agent is not None else ()
+    return any(one.reads is True and f"{one.server}/{one.name}" == call.resource for one in tools)
 
 
 def _tool(body: Mapping[str, Any]) -> str:

@@ -10,10 +10,12 @@ from tenure.kernel.values import Event
 
 EVENTS: Mapping[str, str] = {
     "call.completed": "A call was allowed and acted on, whatever the upstream answered.",
-    "call.refused": "A call was denied, or nobody approved it in time; nothing was sent upstream.",
+    "call.refused": "A call was denied, or nobody approved it in time, or it was drafted, simulated or left to people "
+    "(`tenure.mode`); nothing was sent upstream.",
     "request.refused": "Requests (`count`) that were no call: unreadable, too large, or without a valid credential.",
     "approval.requested": "A call is held until a person decides on exactly it.",
     "approval.claimed": "A call asks to be the one that uses a granted approval.",
+    "draft.claimed": "A gateway asks to be the one that makes a prepared call; data: draft, claim, resource",
     "tool.seen": "A server describes a granted tool otherwise than is accepted or known; data: resource, fingerprint, "
     "definition (JSON as text)",
     "secret.used": "A secret of the workspace, or a person's token (`connector/address`), was sent since this was told "

@@ -10,7 +10,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,6 +26,7 @@ from tenure.gateway.http import Request
 from tenure.gateway.justification import of_headers
 from tenure.gateway.keyring import Keyring
 from tenure.gateway.leases import Leases
+from tenure.gateway.modes import mode_of, prepared
 from tenure.gateway.provenance.watch import Provenance
 from tenure.gateway.reach import Reach
 from tenure.gateway.returned import Returned
@@ -35,7 +35,7 @@ from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.tier import tier
-from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of
+from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of, told_of
 from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -196,10 +196,17 @@ class Pipeline:
         return Call(call_id, kind, resource, arguments, *place, justification=why, confidence=confidence, tier=who)
 
     def judge(
-        self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
+        self,
+        call: Call,
+        principal: Principal,
+        *,
+        approved: bool = False,
+        spent: tuple[int, int, int] | None = None,
+        by: str = "",
     ) -> Verdict:
         """The decision from the facts of this moment; waits for nobody, counts nothing. ``spent``: of a call that is
-        decided on again, how much of its limits was used when it was first."""
+        decided on again, how much of its limits was used when it was first. ``by``: the person who makes the call in
+        the agent's place."""
         begun = time.perf_counter_ns()
         facts = self.facts
         snapshot = facts.current
@@ -235,6 +242,7 @@ class Pipeline:
             workspace,
             bundle,
             approved=approved,
+            by_person=bool(by),
             breaker_tripped=standing.tripped,
             stopped=standing.stopped,
             stale=facts.stale,
@@ -259,6 +267,8 @@ class Pipeline:
             origin=call.origin,
             risk=call.risk,
             at=at,
+            mode="" if by else mode_of(decision, call),
+            by=by,
         )
         if standing.half_open and decision.effect is Effect.ALLOW:
             return half_open_denial(verdict, standing.half_open)
@@ -294,6 +304,7 @@ class Pipeline:
         max_wait: float = 600.0,
         content: bytes = b"",
         approved: bool = False,
+        by: str = "",
     ) -> Verdict:
         """The decision on one Call, with everything that belongs to it: a held call waits for its approval, and a
         violation counts toward the breaker, which trips here and at once.
@@ -301,9 +312,9 @@ class Pipeline:
         ``prefer_wait``: seconds the client is willing to wait for a person (None: the agent's ``hold_timeout_s``);
         ``max_wait`` bounds either. ``content`` is bound into the approval besides the arguments: the exact bytes, where
         the arguments are only facts about them. ``approved``: what would need a person's word has it already, by a
-        call that this one follows. When the Verdict is a hold, the approval is still pending.
+        call that this one follows. ``by``: as of ``judge``. When the Verdict is a hold, the approval is still pending.
         """
-        verdict = self.judge(call, principal, approved=approved)
+        verdict = self.judge(call, principal, approved=approved, by=by)
         if verdict.risk is not None:
             verdict = await self.risks.judged(self.judge, call, principal, verdict)
         call, agent = verdict.as_decided(call), verdict.agent
@@ -311,7 +322,7 @@ class Pipeline:
         watched = self.histories.watched(call, principal)
         if agent is not None and limited and verdict.spent is not None:
             learned = await self.leases.learn(call, principal, agent)
-            verdict = self.judge(call, principal, approved=approved) if learned else verdict
+            verdict = self.judge(call, principal, approved=approved, by=by) if learned else verdict
         if watched is not None and verdict.pending:  # before a person is asked in vain
             verdict = await self.histories.enter(watched, call, principal, verdict, approved=approved)
         if limited:
@@ -370,9 +381,9 @@ class Pipeline:
         if unchanged and (until == _NO_END or self._wall() < until):
             return verdict
         approved = verdict.approved or verdict.approval_id is not None
-        newer = self.judge(verdict.as_decided(call), principal, approved=approved, spent=verdict.spent)
+        newer = self.judge(verdict.as_decided(call), principal, approved=approved, spent=verdict.spent, by=verdict.by)
         newer = replace(newer, approval_id=verdict.approval_id, charge=verdict.charge, entered=verdict.entered)
-        if newer.decision.effect is not Effect.ALLOW:
+        if not newer.allowed:
             raise NoLongerAllowed(newer)
         return newer
 
@@ -389,27 +400,8 @@ class Pipeline:
         """Spools what came of a call as ``call.completed`` (allowed) or ``call.refused``, and returns the Event. Never
         raises and never waits. ``data`` holds the attributes of its kind, and ``error.type`` when acting on it failed.
         """
-        decision = verdict.decision
-        allowed = decision.effect is Effect.ALLOW
-        facts: dict[str, Any] = {
-            "tenure.call.id": call.id,
-            "tenure.resource": call.resource,
-            "tenure.kind": call.kind.value,
-            "tenure.decision": {
-                "effect": decision.effect.value,
-                "reason": decision.reason,
-                "policies": decision.policies,
-                "obligations": decision.obligations,
-                "policy_version": decision.policy_version,
-                **({"because": decision.because} if decision.because else {}),
-                **({"over": decision.over} if decision.over else {}),
-            },
-            "tenure.decide_us": verdict.decide_us,
-            "tenure.breaker.epoch": verdict.breaker_epoch,
-            "tenure.violation": verdict.violation,
-        }
-        if verdict.approval_id is not None:
-            facts["tenure.approval.id"] = verdict.approval_id
+        allowed = verdict.allowed
+        facts = told_of(call, verdict)
         facts |= stated_of(call)
         # What the decision was made from, so that it can be made again: the agent's facts by their digest, and what a
         # tool's own attribute does not hold.
@@ -427,6 +419,8 @@ class Pipeline:
         facts.update(verdict.known)
         if call.justification:
             facts["tenure.justification"] = call.justification
+        if verdict.mode:
+            facts |= prepared(call, principal, verdict)
         self.risks.note(call, principal, verdict)
         facts.update(data)
         self.histories.leave(verdict.entered, facts, made=allowed)

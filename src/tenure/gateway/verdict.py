@@ -30,7 +30,8 @@ class Verdict(msgspec.Struct, frozen=True):
     ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
     came from, and ``risk`` how risky it looked, where a policy looked at that. ``entered``: what it is in
     the histories that sequence rules look at (``keeping.Entered``). ``at``: the moment that it was decided for, where a
-    policy looks at the time (Unix seconds).
+    policy looks at the time (Unix seconds). ``mode``: what becomes of the call instead of its being made
+    (``kernel.drafts``); ``by``: the person who makes it in the agent's place.
     """
 
     decision: Decision
@@ -51,6 +52,8 @@ class Verdict(msgspec.Struct, frozen=True):
     risk: Risk | None = None
     entered: Entered | None = None
     at: float = 0.0
+    mode: str = ""
+    by: str = ""
 
     def as_decided(self, call: Call) -> Call:
         """The call with what is known of it as of the decision: it is not to be found out anew."""
@@ -78,12 +81,37 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def allowed(self) -> bool:
         """Whether the call may be acted on."""
-        return self.decision.effect is Effect.ALLOW
+        return self.decision.effect is Effect.ALLOW and not self.mode
 
     @property
     def pending(self) -> bool:
         """Whether it waits for a person."""
-        return self.decision.effect is Effect.HOLD
+        return self.decision.effect is Effect.HOLD and not self.mode
+
+
+def told_of(call: Call, verdict: Verdict) -> dict[str, Any]:
+    """The attributes of an Event that every call has."""
+    decision = verdict.decision
+    facts: dict[str, Any] = {
+        "tenure.call.id": call.id,
+        "tenure.resource": call.resource,
+        "tenure.kind": call.kind.value,
+        "tenure.decision": {
+            "effect": decision.effect.value,
+            "reason": decision.reason,
+            "policies": decision.policies,
+            "obligations": decision.obligations,
+            "policy_version": decision.policy_version,
+            **({"because": decision.because} if decision.because else {}),
+            **({"over": decision.over} if decision.over else {}),
+        },
+        "tenure.decide_us": verdict.decide_us,
+        "tenure.breaker.epoch": verdict.breaker_epoch,
+        "tenure.violation": verdict.violation,
+    }
+    if verdict.approval_id is not None:
+        facts["tenure.approval.id"] = verdict.approval_id
+    return facts
 
 
 def event_of(
@@ -104,7 +132,7 @@ def event_of(
         type=type,
         time=time,
         workspace=principal.workspace,
-        actor=f"agent:{principal.agent}",
+        actor=verdict.by or f"agent:{principal.agent}",
         agent=principal.agent,
         release=principal.release,
         instance=principal.instance,

@@ -29,7 +29,7 @@ async def within(leases: Leases, call: Call, principal: Principal, verdict: Verd
 
     What was declared to go on without the control plane does not wait for it."""
     agent, decision = verdict.agent, verdict.decision
-    if agent is None or decision.effect is Effect.DENY:
+    if agent is None or not (verdict.allowed or verdict.pending):
         return verdict
     go_on = "fail_open" in decision.obligations
     got = await leases.admit(call, principal, agent, size, wait_s=0.0 if go_on else WAIT_S)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from tenure.kernel.budgets import LeaseFact, LimitFact, PriceFact
 from tenure.kernel.changes import changed, merged
+from tenure.kernel.drafts import DraftFact
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.histories import HistoryFact
 from tenure.kernel.json import JsonObject, digest
@@ -121,7 +122,9 @@ class ToolFact:
     """A granted tool. Its resource name is ``<server>/<name>``; agents see it as ``<server>__<name>``. ``off``: it is
     switched off, and why; empty while it is on. ``pin``: the one definition under which it may be called, None while
     none was accepted. ``seen``: the digest of another one, which a person has not accepted. ``ask_below``: percent of
-    stated confidence below which a person is asked."""
+    stated confidence below which a person is asked. ``mode``: draft or simulate, what becomes of its calls instead of
+    being made (``kernel.drafts``), unless they change nothing; ``reads``: whether its manifest
+    says that they do not, None where it does not say."""
 
     server: str
     name: str
@@ -132,13 +135,15 @@ class ToolFact:
     trust: str = ""
     source: str = ""
     ask_below: int = 0
+    mode: str = ""
+    reads: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PeerGrant:
     """Another agent that may be called. ``tools`` and ``agents`` bound what that agent does for this one: patterns of
     the tools and agents it may use then (None: no bound but its own grants). ``trust`` is of what it answers; empty
-    for untrusted. ``ask_below`` as of ``ToolFact``."""
+    for untrusted. ``ask_below`` and ``mode`` as of ``ToolFact``."""
 
     name: str
     autonomy: Autonomy = Autonomy.AUTONOMOUS
@@ -146,6 +151,7 @@ class PeerGrant:
     agents: tuple[str, ...] | None = None
     trust: str = ""
     ask_below: int = 0
+    mode: str = ""
 
     @property
     def bounds(self) -> tuple[tuple[str, ...], ...]:
@@ -317,6 +323,7 @@ class Snapshot:
     leases: Mapping[str, LeaseFact] = field(default_factory=dict)
     histories: Mapping[str, HistoryFact] = field(default_factory=dict)
     blocked: Mapping[str, BlockedFact] = field(default_factory=dict)  # by workspace
+    drafts: Mapping[str, DraftFact] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +347,7 @@ class Delta:
     leases: Mapping[str, LeaseFact | None] = field(default_factory=dict)
     histories: Mapping[str, HistoryFact | None] = field(default_factory=dict)
     blocked: Mapping[str, BlockedFact | None] = field(default_factory=dict)
+    drafts: Mapping[str, DraftFact | None] = field(default_factory=dict)
 
 
 def fact_digest(fact: AgentFact) -> str:
@@ -370,6 +378,7 @@ def difference(old: Snapshot, new: Snapshot) -> Delta:
         leases=changed(old.leases, new.leases),
         histories=changed(old.histories, new.histories),
         blocked=changed(old.blocked, new.blocked),
+        drafts=changed(old.drafts, new.drafts),
     )
 
 
@@ -377,7 +386,7 @@ def is_empty(delta: Delta) -> bool:
     """Whether a Delta changes no fact (it still tells a gateway that the control plane is alive)."""
     facts = (delta.keys, delta.workspaces, delta.agents, delta.approvals, delta.peers, delta.secrets, delta.people)
     more = (delta.audiences, delta.breakers, delta.revocations, delta.credentials, delta.leases)
-    return not (any(facts) or any(more) or delta.histories or delta.blocked)
+    return not (any(facts) or any(more) or delta.histories or delta.blocked or delta.drafts)
 
 
 def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
@@ -403,4 +412,5 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         leases=merged(snapshot.leases, delta.leases),
         histories=merged(snapshot.histories, delta.histories),
         blocked=merged(snapshot.blocked, delta.blocked),
+        drafts=merged(snapshot.drafts, delta.drafts),
     )

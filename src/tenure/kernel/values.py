@@ -190,7 +190,8 @@ class Call:
     JSON values, or bytes that are none. Policies see what is found in them, never themselves. ``definition`` is that of
     the tool, as its server gives it now. ``spent``: how much of the fullest of its limits on calls, on tokens and on
     dollars is used, in percent; zeros where no limit or no policy asks. ``origin`` and ``risk``: None where no
-    policy asks. ``justification``: what the agent says it is for; policies see whether it says anything, no more."""
+    policy asks. ``justification``: what the agent says it is for; policies see whether it says anything, no
+    more. ``reads``: it is known to change nothing; what is not known changes something."""
 
     id: str
     kind: CallKind
@@ -209,6 +210,7 @@ class Call:
     justification: str = ""
     confidence: int | None = None  # percent, as the agent states it; None where it states none
     tier: str = ""  # as of ``tier_of``; empty where the principal alone says it
+    reads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

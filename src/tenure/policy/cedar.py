@@ -18,6 +18,7 @@ from cedarpy import pst
 from tenure.base.faults import FileFault
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.demands import demand_of
+from tenure.kernel.drafts import OBLIGATION
 from tenure.kernel.json import digest
 from tenure.kernel.values import SOURCES, Autonomy
 from tenure.policy.arguments import BAGS, TAG_TYPE
@@ -46,7 +47,7 @@ action call_tool appliesTo {{ principal: [Agent], resource: [Tool], context: Att
 action call_model appliesTo {{ principal: [Agent], resource: [Model], context: Attempt }};
 action call_agent appliesTo {{ principal: [Agent], resource: [Peer], context: Attempt }};
 """
-OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT})
+OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT, *OBLIGATION.values()})
 """Beside these: ``redact:<finding>``, and ``approve`` with a role, a number of people or both (``kernel.demands``)."""
 REDACT = "redact:"
 """Begins an obligation that redacts one class or rule only; ``redact`` alone takes out all that is found."""
@@ -277,6 +278,8 @@ def _annotation_problems(rule: Rule) -> list[str]:
         problems.append(f'@obligation("{rule.obligation}") is not known; there are {known} (approver or operator, 2-5)')
     if rule.obligation.startswith("redact") and str(rule.node.effect) != "permit":
         problems.append(f'@obligation("{rule.obligation}") on a forbid: what is forbidden is not sent, redacted or not')
+    if rule.obligation in OBLIGATION.values() and str(rule.node.effect) != "permit":
+        problems.append(f'@obligation("{rule.obligation}") on a forbid: what is forbidden is not drafted')
     looked_for = [found for clause in rule.node.clauses for found in _looked_for(clause.expr)]
     unknown = sorted(name for fact, name in looked_for if fact != "provenance" and name not in _NAMED[fact])
     if unknown:

@@ -26,7 +26,7 @@ from tenure.policy.context import SPENT, Found, Seen, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
 from tenure.policy.facts import changes_at
 from tenure.policy.grounds import grounds_of, marks_of
-from tenure.policy.oversight import stricter, unsure
+from tenure.policy.oversight import in_mode, level_for, stricter, unsure
 from tenure.policy.scopes import Index
 from tenure.policy.sequel import after, sequences_of
 from tenure.policy.slices import Slice, bags_json, build_slice, entity_json, mismatch, uid_json
@@ -40,6 +40,7 @@ from tenure.policy.system import (
     DEPENDENCY,
     GRANT,
     HISTORY,
+    HUMAN_ONLY,
     JUSTIFICATION,
     LIFECYCLE,
     LIMIT,
@@ -58,7 +59,8 @@ from tenure.sequences.model import Sequences, is_sequence
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
 __all__ += ["NOT_VIOLATIONS", "ORIGIN", "PERSON", "SCHEMA", "SET_ASIDE", "SPENT", "SYSTEM_RULES", "Bundle"]
 __all__ += ["Found", "Rule", "bundle_version", "compile_bundle", "decide", "facts_read", "in_force", "is_violation"]
-__all__ += ["DEPENDENCY", "HISTORY", "JUSTIFICATION", "RISK", "after", "changes_at", "grounds_of", "leaves"]
+__all__ += ["DEPENDENCY", "HISTORY", "HUMAN_ONLY", "JUSTIFICATION", "RISK", "after", "changes_at", "grounds_of"]
+__all__ += ["leaves"]
 __all__ += ["redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
@@ -169,14 +171,16 @@ def decide(
     bundle: Bundle | None,
     *,
     approved: bool = False,
+    by_person: bool = False,
     breaker_tripped: bool | None = None,
     stopped: str = "",
     stale: bool = False,
     found: Found | None = None,
     at: float = NEVER,
 ) -> Decision:
-    """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``breaker_tripped``: the caller's
-    own knowledge when newer than the fact; ``stopped``: why a breaker of more than this agent stops the
+    """Decides one Call. ``approved``: a claimed approval covers exactly this call. ``by_person``: a person
+    makes it in the agent's place, so that neither its mode nor ``human_only`` stands against it. ``breaker_tripped``:
+    the caller's own knowledge when newer than the fact; ``stopped``: why a breaker of more than this agent stops the
     call. ``stale``: the Snapshot is older than allowed; only what a policy with ``@fail_mode("open")`` permits goes on,
     with the obligation ``fail_open`` to record it. ``found``: what was found in
     a call of the past, in place of looking into it. ``at``: the moment, in Unix seconds; left out, it is after the end
@@ -196,7 +200,7 @@ def decide(
             NO_POLICY, f"Workspace {principal.workspace} has no valid policies, so nothing is permitted.", version
         )
     try:
-        decision = _judge(call, principal, agent, bundle, approved=approved, found=found, at=at)
+        decision = _judge(call, principal, agent, bundle, approved=approved, by_person=by_person, found=found, at=at)
     except Exception as error:  # noqa: BLE001 (fail closed: whatever goes wrong while deciding is a denial)
         decision = deny(POLICY_ERROR, f"The policies could not be asked: {error}", version)
     if not stale:
@@ -239,6 +243,7 @@ def _judge(
     bundle: Bundle,
     *,
     approved: bool,
+    by_person: bool,
     found: Found | None,
     at: float,
 ) -> Decision:
@@ -253,12 +258,13 @@ def _judge(
         return deny(*refusal, bundle.version)
     if principal.bounds and (refused := _beyond(call, principal, agent)):
         return deny(DELEGATION, refused, bundle.version)
+    level = level_for(grant.autonomy, by_person=by_person)
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     attempt = attempt_of(Seen(call, principal, grant.autonomy.value, agent.state, found, at, part.zone), part)
     gives = () if part.precedents is None else tuple(sorted(path for path, _ in leaves(call.arguments)))
     unsure_at = call.confidence if call.confidence is not None and call.confidence < grant.ask_below else None
-    key = memo_key((place, gives, unsure_at), approved, attempt, given) if bundle.memoise else None
+    key = memo_key((place, gives, unsure_at), approved, attempt, given) if bundle.memoise and not by_person else None
     if key is not None and (kept := known.memo.get(key)) is not None:
         return kept
     for path, _, bags in part.paths:
@@ -268,13 +274,14 @@ def _judge(
     action, kind = _ACTIONS[call.kind]
     four_eyes = agent.risk_tier >= HIGHEST_TIER
     question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives, four_eyes)
-    decision = ask(question, bundle.version, approved, grant.autonomy)
+    decision = ask(question, bundle.version, approved, level)
     if decision.effect is Effect.DENY and "justified" in part.reads.facts and not call.justification:
         said = replace(question, attempt={**attempt, "justified": True})
-        if ask(said, bundle.version, approved, grant.autonomy).effect is not Effect.DENY:
+        if ask(said, bundle.version, approved, level).effect is not Effect.DENY:
             decision = unjustified(decision)
     if call.confidence is not None:
         decision = _stated(call.confidence, grant, question, decision, approved=approved)
+    decision = in_mode(decision, "" if by_person else grant.mode)
     if key is not None:
         if len(known.memo) >= _MEMO_LIMIT:
             known.memo.clear()
@@ -379,7 +386,7 @@ def _learn(agent: AgentFact) -> _Known:
     grants |= {(CallKind.LLM, one.name): ToolFact("", one.name, ask_below=one.ask_below) for one in agent.models}
     tools = [uid_json("Tool", f"{tool.server}/{tool.name}") for tool in granted]
     grants |= {
-        (CallKind.AGENT, one.name): ToolFact("", one.name, one.autonomy, ask_below=one.ask_below)
+        (CallKind.AGENT, one.name): ToolFact("", one.name, one.autonomy, ask_below=one.ask_below, mode=one.mode)
         for one in agent.agents
     }
     models = [uid_json("Model", model.name) for model in agent.models]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tenure.kernel.drafts import OBLIGATION
 from tenure.kernel.values import Autonomy, Decision, Effect
-from tenure.policy.system import APPROVE, CONFIDENCE, HUMAN_ONLY, NOTIFY
+from tenure.policy.system import APPROVE, CONFIDENCE, HUMAN_ONLY, MODE, NOTIFY
 
 _STRICT = {Effect.ALLOW: 0, Effect.HOLD: 1, Effect.DENY: 2}
 
@@ -52,3 +53,17 @@ def unsure(decision: Decision, confidence: int, below: int, *, approved: bool) -
     held = decision.policies if decision.effect is Effect.HOLD else ()
     duties = tuple(dict.fromkeys((*decision.obligations, "approve")))
     return Decision(Effect.HOLD, reason, (*held, CONFIDENCE), duties, decision.policy_version)
+
+
+def level_for(level: Autonomy, *, by_person: bool) -> Autonomy:
+    """The level that a call is under: what only a person may do, a person may."""
+    return Autonomy.AUTONOMOUS if by_person and level is Autonomy.HUMAN_ONLY else level
+
+
+def in_mode(decision: Decision, mode: str) -> Decision:
+    """``decision`` with what the manifest wants to become of the call instead of its being made, if it is not refused
+    anyway. The gateway knows whether the call changes anything."""
+    if not mode or decision.effect is Effect.DENY:
+        return decision
+    duties = tuple(dict.fromkeys((*decision.obligations, OBLIGATION[mode])))
+    return replace(decision, policies=(*decision.policies, MODE), obligations=duties)

@@ -13,6 +13,7 @@ NO_POLICY, ARGUMENTS, POLICY_ERROR = "system/no-policy", "system/arguments", "sy
 DEFAULT_DENY, LIMIT, HISTORY = "system/default-deny", "system/limit", "system/history"
 NOTIFY, APPROVE, HUMAN_ONLY = "system/notify", "system/approve", "system/human-only"
 CONFIDENCE = "system/confidence"
+MODE = "system/mode"
 DEPENDENCY = "system/dependency"
 JUSTIFICATION = "system/justification"
 SYSTEM_RULES: Mapping[str, str] = {
@@ -37,6 +38,7 @@ SYSTEM_RULES: Mapping[str, str] = {
     NOTIFY: "The level of oversight is notify: the call passes, and people are told",
     APPROVE: "The level of oversight is approve: the call waits for a person",
     CONFIDENCE: "The agent states less confidence than it may go on with: it asks a person for guidance",
+    MODE: "The manifest has such calls drafted or simulated instead of made",
     HUMAN_ONLY: "The level of oversight is human_only: a person does this, and no agent",
     JUSTIFICATION: "A policy wants to be told what the call is for",
 }

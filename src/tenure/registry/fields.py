@@ -86,5 +86,10 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+Mode = Literal["draft", "simulate"]
+MODE = (
+    "What becomes of calls that change something, instead of being made: draft (a person sees them, and may make or "
+    "discard them), simulate (they are answered as if)"
+)
 AskBelow = Annotated[int, Field(ge=1, le=100)] | None
 ASK_BELOW = "Percent: a call that the agent states less confidence with waits for a person"

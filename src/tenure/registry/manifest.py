@@ -17,6 +17,7 @@ from tenure.registry.fields import (
     FINGERPRINT,
     HOST,
     LIMITED,
+    MODE,
     PREFIX,
     SKILL,
     TOOL,
@@ -27,6 +28,7 @@ from tenure.registry.fields import (
     Level,
     Line,
     Media,
+    Mode,
     Money,
     Part,
     Source,
@@ -148,6 +150,10 @@ class Tool(Part):
         None, description="Where what it returns comes from; as its server says when left out"
     )
     ask_below: AskBelow = Field(None, description=ASK_BELOW)
+    mode: Mode | None = Field(None, description=MODE)
+    read_only: bool | None = Field(
+        None, description="Whether its calls change nothing; as its accepted definition says (readOnlyHint) if left out"
+    )
 
 
 class Peer(Part):
@@ -174,6 +180,7 @@ class Peer(Part):
     )
     trust: Trust | None = Field(None, description="Whether what it answers is trusted; untrusted when left out")
     ask_below: AskBelow = Field(None, description=ASK_BELOW)
+    mode: Mode | None = Field(None, description=MODE)
 
 
 class Skill(Part):
@@ -325,6 +332,7 @@ class Spec(Part):
         description="The least oversight of its tools and of its calls of other agents; of this, the tool's own level "
         "and the workspace's, the strictest is in force",
     )
+    mode: Mode | None = Field(None, description=MODE + "; for all of its tools and the agents it calls")
     tools: list[Tool] = Field(
         default_factory=list, max_length=1_000, description="Tools it is granted; no others exist"
     )

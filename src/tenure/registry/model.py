@@ -284,7 +284,7 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
     """The fact of an agent as a manifest declares it, without what the registry knows besides."""
     spec = manifest["spec"]
     least = Autonomy(spec.get("autonomy", Autonomy.AUTONOMOUS))
-    below = spec["approvals"].get("ask_below", 0)
+    below, mode = spec["approvals"].get("ask_below", 0), spec.get("mode", "")
     return AgentFact(
         workspace=workspace,
         name=manifest["metadata"]["name"],
@@ -295,11 +295,11 @@ def declared_fact(workspace: str, manifest: JsonObject) -> AgentFact:
         purpose=spec["purpose"],
         models=tuple(_model(model) for model in (spec["model"], *spec.get("models", ()))),
         servers=tuple(_server(name, server) for name, server in spec.get("servers", {}).items()),
-        tools=tuple(_tool(tool, least, below) for tool in spec.get("tools", ())),
+        tools=tuple(_tool(tool, least, below, mode) for tool in spec.get("tools", ())),
         data_classes=tuple(spec.get("data_classes", ())),
         breaker=BreakerFact(threshold=spec["breaker"]["threshold"], window_s=float(spec["breaker"]["window_s"])),
         hold_timeout_s=float(spec["approvals"]["hold_timeout_s"]),
-        agents=tuple(_peer(peer, least, below) for peer in spec.get("agents", ())),
+        agents=tuple(_peer(peer, least, below, mode) for peer in spec.get("agents", ())),
         callbacks=tuple(spec.get("callbacks", ())),
         limits=tuple(_limits(manifest["metadata"]["name"], spec)),
         dependants=spec.get("dependants", "hold"),
@@ -367,15 +367,22 @@ def _server(name: str, server: JsonObject) -> ServerFact:
     )
 
 
-def _peer(peer: JsonObject, least: Autonomy, ask_below: int) -> PeerGrant:
+def _peer(peer: JsonObject, least: Autonomy, ask_below: int, mode: str) -> PeerGrant:
     tools, agents = (tuple(peer[name]) if name in peer else None for name in ("tools", "agents"))
     level, below = strictest(least, Autonomy(peer["autonomy"])), max(ask_below, peer.get("ask_below", 0))
-    return PeerGrant(peer["name"], level, tools, agents, peer.get("trust", ""), below)
+    return PeerGrant(peer["name"], level, tools, agents, peer.get("trust", ""), below, _mode(mode, peer))
 
 
-def _tool(tool: JsonObject, least: Autonomy, ask_below: int) -> ToolFact:
+def _tool(tool: JsonObject, least: Autonomy, ask_below: int, mode: str) -> ToolFact:
     server, _, name = tool["name"].partition("/")
     pin = Fingerprint(tool["fingerprint"]) if "fingerprint" in tool else None
     trust, source = tool.get("trust", ""), tool.get("source", "")
     level, below = strictest(least, Autonomy(tool["autonomy"])), max(ask_below, tool.get("ask_below", 0))
-    return ToolFact(server, name, level, pin=pin, trust=trust, source=source, ask_below=below)
+    named = {"trust": trust, "source": source, "mode": _mode(mode, tool)}
+    return ToolFact(server, name, level, pin=pin, ask_below=below, reads=tool.get("read_only"), **named)
+
+
+def _mode(of_agent: str, granted: JsonObject) -> str:
+    """Of the agent's mode and that of what was granted, draft before simulate before none: in it a person sees more."""
+    own: str = granted.get("mode", "")
+    return min(of_agent, own, key=("draft", "simulate", "").index)

@@ -4,6 +4,6 @@ Deciding may not live here: the gateway does, by the workspace's policies. Witho
 holds.
 """
 
-from tenure.sdk.door import Denied, Door, Held, Ruling, Unreachable
+from tenure.sdk.door import Denied, Door, Drafted, Held, Ruling, Unreachable
 
-__all__ = ["Denied", "Door", "Held", "Ruling", "Unreachable"]
+__all__ = ["Denied", "Door", "Drafted", "Held", "Ruling", "Unreachable"]

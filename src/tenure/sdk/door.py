@@ -39,6 +39,11 @@ class Held(Denied):
     """A person has not decided yet: the same call, asked for again, waits for the same approval."""
 
 
+class Drafted(Denied):
+    """The call was not made, and is no failure: it was drafted or simulated, or people were handed it. ``ruling.mode``
+    says which."""
+
+
 class Unreachable(Denied):
     """No gateway answered, and the workspace did not declare that this tool may go on without one."""
 
@@ -46,7 +51,8 @@ class Unreachable(Denied):
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """A decision. ``arguments``: what to call the tool with, which is what was asked but for what policy takes out.
-    ``alone``: no gateway answered, and the declared fail mode let it pass."""
+    ``alone``: no gateway answered, and the declared fail mode let it pass. ``mode``:
+    draft, simulate or offer for a call that is not made (``Drafted``)."""
 
     call: str
     effect: str
@@ -56,6 +62,7 @@ class Ruling:
     policies: tuple[str, ...] = ()
     approval: str | None = None
     alone: bool = False
+    mode: str = ""
 
 
 class Door:
@@ -92,8 +99,8 @@ class Door:
     ) -> Ruling:
         """The ruling on one call. ``wait_s``: how long to wait for a person (None: as the agent's manifest says).
         ``reason``: what it is for, where policy wants to be told. ``confidence``: how sure the agent is, from 0 to 1,
-        which only ever makes the ruling stricter. Raises Denied, Held or Unreachable; returns only what may be called,
-        once."""
+        which only ever makes the ruling stricter. Raises Denied, Held, Drafted or Unreachable; returns only what may be
+        called, once."""
         asked: dict[str, Any] = {"tool": tool, "arguments": dict(arguments)}
         if confidence is not None:
             asked["confidence"] = confidence
@@ -115,9 +122,12 @@ class Door:
             arguments=found.get("arguments", arguments),
             policies=tuple(found.get("policies", ())),
             approval=found.get("approval"),
+            mode=str(found.get("mode", "")),
         )
         if ruling.effect == "allow":
             return ruling
+        if ruling.mode:
+            raise Drafted(ruling)
         raise Held(ruling) if ruling.effect == "hold" else Denied(ruling)
 
     def _alone(self, tool: str, arguments: Mapping[str, Any], problem: str) -> Ruling:

@@ -20,7 +20,7 @@ from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPe
 GATEWAY_TYPES = frozenset(
     {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed"}
     | {"breaker.tripped", "breaker.trial", "tool.seen", "secret.used", "gateway.dropped", "limits.asked"}
-    | {"sequence.asked", "sequence.step", "sequence.late", "client.seen"}
+    | {"draft.claimed", "sequence.asked", "sequence.step", "sequence.late", "client.seen"}
 )
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})
@@ -315,6 +315,8 @@ def _span_status(event: Event) -> tuple[str, str]:
     if event.type == "otlp.span":
         return str(data.get("otlp.status") or "unset"), str(data.get("otlp.status_message") or "")
     error = data.get("error.type")
+    if event.type == "call.refused" and data.get("tenure.mode") in ("draft", "simulate"):
+        return "unset", ""
     if event.type == "call.refused":
         return "error", reason_of(event) or str(error or "refused")
     if error:

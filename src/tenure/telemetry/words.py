@@ -39,6 +39,15 @@ def _because(text: str, reason: Any) -> str:
     return f"{text}: {reason}" if reason else text
 
 
+_MODES = {"draft": "drafted, not done", "simulate": "simulated, not done", "offer": "left for a person to do"}
+
+
+def _refused(event: Event) -> str:
+    if mode := event.data.get("tenure.mode"):
+        return f"{_short(event)} {_MODES.get(str(mode), 'refused')}"
+    return _because(f"{_short(event)} denied", reason_of(event) or event.data.get("error.type"))
+
+
 def _completed(event: Event) -> str:
     data = event.data
     what, tool = _short(event), data.get("gen_ai.operation.name") == "execute_tool"
@@ -52,6 +61,12 @@ def _completed(event: Event) -> str:
 
 
 _PLAIN = {
+    "call.corrected": "a person says that this was wrong",
+    "draft.claimed": "a gateway makes a prepared call",
+    "draft.discarded": "a prepared call was thrown away",
+    "draft.elsewhere": "a prepared call was done by other means",
+    "draft.released": "a person has a prepared call made",
+    "draft.returned": "no gateway took a prepared call, it waits as before",
     "agent.applied": "has a new manifest",
     "agent.owner_changed": "somebody else answers for it",
     "agent.dependency_stopped": "an agent that it depends on was stopped",
@@ -169,7 +184,7 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
         case "call.completed":
             return _completed(event)
         case "call.refused":
-            return _because(f"{_short(event)} denied", reason_of(event) or data.get("error.type"))
+            return _refused(event)
         case "approval.requested":
             resource = str(data.get("resource") or "call").rpartition("/")[2]
             return _because(f"{resource} waits for approval", data.get("reason"))

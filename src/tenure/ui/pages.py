@@ -21,8 +21,10 @@ from tenure.ui import (
     assets,
     autonomy,
     consent,
+    corrections,
     credentials,
     discovery,
+    drafts,
     externals,
     graph,
     lifecycle,
@@ -328,6 +330,8 @@ def create_router() -> APIRouter:
     console.include_router(assets.create_router())
     console.include_router(router)
     console.include_router(approvals.router)
+    console.include_router(drafts.router)
+    console.include_router(corrections.router)
     console.include_router(precedents.router)
     console.include_router(actions.router)
     console.include_router(own_account.router)

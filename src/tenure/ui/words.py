@@ -111,8 +111,12 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "breaker.reset": ("may go on: a breaker was reset", ""),
     "breaker.trial": ("asks to be tried: a breaker is half open", ""),
     "breaker.tripped": ("is stopped: a breaker has tripped", ""),
+    "call.corrected": ("was wrong, a person says", ""),
     "call.refused": ("was refused", ""),
     "client.seen": ("was used by an MCP client", ""),
+    "call.refused/draft": ("drafted", ""),
+    "call.refused/offer": ("left to people", ""),
+    "call.refused/simulate": ("simulated", ""),
     "connector.connected": ("lets agents in at an upstream", ""),
     "connector.disconnected": ("lets agents in at an upstream no longer", ""),
     "connector.lost": ("must let agents in anew", "the upstream takes the refresh token no more"),
@@ -130,6 +134,11 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "discovery.ignored": ("said that an agent that was found is of no concern", ""),
     "discovery.opened": ("took back what was decided about an agent that was found", ""),
     "discovery.registered": ("asked for an agent that was found", ""),
+    "draft.claimed": ("is having a prepared call made", ""),
+    "draft.discarded": ("has a draft less: a person threw it away", ""),
+    "draft.elsewhere": ("prepared what a person did by other means", ""),
+    "draft.released": ("has a prepared call made by a person", ""),
+    "draft.returned": ("has a draft that no gateway took", "it waits as before"),
     "external_agent.imported": ("imported the card of an agent elsewhere", ""),
     "external_agent.removed": ("removed an agent elsewhere", ""),
     "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
@@ -272,6 +281,7 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
             verb = "added" if kind == "person.created" else "changed the roles of"
             return Said(verb, str(data.get("email") or ""), f"roles: {roles}")
         case _:
+            kind = f"{kind}/{data['tenure.mode']}" if f"{kind}/{data.get('tenure.mode')}" in _PLAIN else kind
             verb, note = _PLAIN.get(kind, (kind.replace(".", " ").replace("_", " "), ""))
             because = _reason(data) or note
             return Said(verb, resource, _by(by, because) if kind in _BY_A_PERSON else because)

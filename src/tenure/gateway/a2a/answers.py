@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Any
 
-from tenure.gateway.a2a.wire import Ask, Fault, error_body, fault_of
+import msgspec
+
+from tenure.gateway.a2a.wire import MEDIA, METHODS_1_0, Ask, Fault, error_body, fault_of
 from tenure.gateway.http import Response
+from tenure.gateway.modes import words
 from tenure.gateway.upstream import Reply, UpstreamError
+from tenure.gateway.verdict import Verdict
 from tenure.kernel.errors import Refused
-from tenure.kernel.values import Decision, Effect
+from tenure.kernel.values import Call, Decision, Effect
 
 EVENTS = "text/event-stream"
 _RETURNED = ("a2a-version", "a2a-extensions", "x-a2a-extensions")
@@ -29,6 +34,25 @@ def denied(decision: Decision, call_id: str, approval_id: str | None) -> Fault:
         return Fault("RATE_LIMITED", decision.reason, more)
     text = decision.reason if not decision.policies else f"{decision.reason} [{', '.join(decision.policies)}]"
     return Fault("PERMISSION_DENIED", text, more)
+
+
+def set_aside(ask: Ask, call: Call, verdict: Verdict, done: Callable[[], None]) -> Response:
+    """The answer to a message that is drafted or simulated: one of the agent's, in the caller's version and binding,
+    that says so; for a stream its only event."""
+    newer = ask.rest or ask.method in METHODS_1_0
+    part = {"text": words(call, verdict)} if newer else {"kind": "text", "text": words(call, verdict)}
+    message: dict[str, Any] = {
+        "messageId": call.id,
+        "role": "ROLE_AGENT" if newer else "agent",
+        "parts": [part],
+        "metadata": {"tenure/mode": verdict.mode},
+    }
+    result: dict[str, Any] = {"message": message} if newer else {"kind": "message", **message}
+    body = msgspec.json.encode(result if ask.rest else {"jsonrpc": "2.0", "id": ask.rpc_id, "result": result})
+    headers = (("x-tenure-call-id", call.id),)
+    if ask.operation.streams:
+        return Response(200, b"data: " + body + b"\n\n", headers, EVENTS, done)
+    return Response(200, body, headers, MEDIA if ask.rest else "application/json", done)
 
 
 def retry_after(seconds: float) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from tenure.gateway.a2a.answers import (
     refused,
     retry_after,
     returned,
+    set_aside,
     upstream_fault,
     withheld,
 )
@@ -192,6 +194,8 @@ class A2aHandler:
     async def _call(self, request: Request, name: str, ask: Ask, principal: Principal) -> Response:
         pipeline = self._pipeline
         call = pipeline.call(CallKind.AGENT, name[:200], messages.arguments(ask), principal, request.headers)
+        if not ask.operation.sends:
+            call = replace(call, reads=True)  # what follows a message changes nothing that it did not
         run = _Run(name, ask, call, principal)
         run.prefer = prefer_wait(request.headers.get("prefer", ""))
         try:
@@ -415,6 +419,8 @@ class A2aHandler:
 
     def _refusal(self, run: _Run) -> Response:
         verdict = run.decided
+        if verdict.mode:
+            return set_aside(run.ask, run.call, verdict, lambda: self._tell(run, {}))
         fault = denied(verdict.decision, run.call.id, verdict.approval_id)
         more = retry_after(_RETRY_AFTER_S if verdict.pending else verdict.retry_s)
         return faulty(fault, run.ask, run.call.id, more, done=lambda: self._tell(run, {}))

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tenure.base.scan.texts import clean
+from tenure.gateway.approvals import demands
 from tenure.gateway.confidence import META as CONFIDENCE
 from tenure.gateway.confidence import with_stated
 from tenure.gateway.justification import META, justification
@@ -20,6 +21,7 @@ from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import ASKS, wanted_inputs
 from tenure.gateway.mcp.upstream import Server, Servers
+from tenure.gateway.modes import more_than_one
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.returned import Withheld, told
 from tenure.gateway.verdict import NoLongerAllowed, Verdict
@@ -41,7 +43,7 @@ _OWN_PARAMS = ("name", "arguments", "uri", "ref", "argument", "_meta")
 class Attempt:
     """``name`` is the server's own: of a tool, or of what else is asked for. ``asked`` lists what the server asked of
     the client meanwhile. ``prefer`` is how many seconds the client would wait for a person, ``returned`` what the Event
-    tells of a decision on what came back."""
+    tells of a decision on what came back. ``draft``: the prepared call that ``by``, a person, makes with it."""
 
     message: Message
     principal: Principal
@@ -54,6 +56,8 @@ class Attempt:
     asked: tuple[str, ...] = ()
     prefer: float | None = None
     returned: JsonObject = field(default_factory=dict)
+    draft: str = ""
+    by: str = ""
 
 
 class Attempts:
@@ -112,13 +116,22 @@ class Attempts:
         extra |= {"_meta": meta} if (meta := codec.lasting_meta(attempt.message.meta)) else {}
         if extra:
             attempt.call = replace(attempt.call, content=extra)
+        if attempt.message.method != "tools/call":
+            attempt.call = replace(attempt.call, reads=True)  # what else there is changes nothing (MCP)
         attempt.prefer = preferred_wait(headers)
+        if attempt.by:
+            plain = self.pipeline.judge(attempt.call, attempt.principal, by=attempt.by)
+            if plain.pending and (wanted := demands(plain)):
+                attempt.verdict = more_than_one(plain, wanted)
+                return attempt.verdict
         attempt.verdict = await self.pipeline.decide(
             attempt.call,
             attempt.principal,
             prefer_wait=attempt.prefer,
             max_wait=MAX_WAIT_S,
             content=msgspec.json.encode(extra, order="sorted") if extra else b"",
+            approved=bool(attempt.by),
+            by=attempt.by,
         )
         return attempt.verdict
 
@@ -188,7 +201,8 @@ class Attempts:
         if definition is None:
             raise Failed("unknown_tool", f"The server {attempt.server} offers no tool {attempt.name} now.")
         attempt.call = replace(attempt.call, definition=definition)
-        newer = self.pipeline.judge(attempt.call, attempt.principal, approved=verdict.approval_id is not None)
+        approved = verdict.approval_id is not None or bool(attempt.by)
+        newer = self.pipeline.judge(attempt.call, attempt.principal, approved=approved, by=attempt.by)
         if not newer.allowed:
             raise NoLongerAllowed(msgspec.structs.replace(newer, charge=verdict.charge, entered=verdict.entered))
 
@@ -201,9 +215,14 @@ class Attempts:
                 text = f"The server asks the agent's client for {what}, which its manifest does not let it (asks)."
                 raise Failed("ask_not_granted", text)
 
+    def judged(self, attempt: Attempt) -> Verdict:
+        """The decision on a request that comes to nothing whatever is decided: nothing of it is drafted."""
+        verdict = self.pipeline.judge(attempt.call, attempt.principal, approved=bool(attempt.by), by=attempt.by)
+        return msgspec.structs.replace(verdict, mode="")
+
     def record(self, attempt: Attempt, data: JsonObject) -> None:
         """Records what came of it."""
-        verdict = attempt.verdict or self.pipeline.judge(attempt.call, attempt.principal)
+        verdict = attempt.verdict or self.judged(attempt)
         message, definition = attempt.message, attempt.call.definition
         given = message.meta.get("gen_ai.tool.call.id")
         facts: dict[str, Any] = {
@@ -216,6 +235,7 @@ class Attempts:
             "mcp.server.name": attempt.server,
             "jsonrpc.request.id": str(message.id),
             **({"tenure.tool.fingerprint": definition.digest} if definition is not None else {}),
+            **({"tenure.draft.id": attempt.draft} if attempt.draft else {}),
             **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
             **data,
             **attempt.returned,

@@ -12,6 +12,7 @@ import msgspec
 
 from tenure.gateway.justification import ARGUMENT, listed, parted
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.aside import set_aside
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.codec import Message
@@ -21,6 +22,7 @@ from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
 from tenure.gateway.mcp.upstream import Server
 from tenure.gateway.returned import Withheld
 from tenure.gateway.verdict import NoLongerAllowed, Verdict
+from tenure.kernel.drafts import DRAFT, SIMULATE, DraftFact
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
@@ -130,6 +132,30 @@ class ToolCalls:
             self._record(attempt, {"error.type": "cancelled"})
             raise
 
+    async def perform(self, fact: DraftFact) -> None:
+        """Makes a prepared call in the agent's place, as the person who wants it made. What comes of it is recorded."""
+        principal, (server, _, tool) = fact.principal, fact.resource.partition("/")
+        agent = self._attempts.agent(principal)
+        known = self._granted(agent).items() if agent is not None else ()
+        name, granted_as = next(
+            ((name, one) for name, one in known if (one.server, one.name) == (server, tool)), ("", None)
+        )
+        params = {"name": name, "arguments": dict(fact.arguments)}
+        message, headers = (
+            Message("tools/call", fact.id, params),
+            {"traceparent": f"00-{fact.trace_id}-{fact.parent}-01"},
+        )
+        attempt = self._attempts.begin(message, principal, headers, server, tool, dict(fact.arguments))
+        attempt.draft, attempt.by, attempt.prefer = fact.id, fact.by, 0.0
+        try:
+            if agent is None or granted_as is None:
+                self._record(attempt, {"error.type": "unknown_tool"})
+            else:
+                await self._attempt(attempt, name, agent, granted_as, {"prefer": "wait=0"}, Line())
+        except asyncio.CancelledError:
+            self._record(attempt, {"error.type": "cancelled"})
+            raise
+
     async def _unknown(self, attempt: Attempt, name: str, agent: AgentFact | None) -> bytes:
         """A name that is no granted tool. It is decided on all the same, so that it is recorded and counts."""
         verdict = attempt.verdict = await self._pipeline.decide(attempt.call, attempt.principal, prefer_wait=0.0)
@@ -174,12 +200,14 @@ class ToolCalls:
         if tool is not None:
             if self._fingerprints.unsettled(fact, tool):
                 await self._fingerprints.settle(agent, [(fact, tool)])
-            attempt.call = replace(attempt.call, definition=tool.fingerprint)
+            attempt.call = replace(attempt.call, definition=tool.fingerprint, reads=tool.reads(fact))
             self._part(attempt, agent, tool)
             faults = await self._faults(tool, attempt, headers)
             if faults:
                 return self._misfit(attempt, name, faults)
         verdict = await self._attempts.decide(attempt, headers)
+        if verdict.mode in (DRAFT, SIMULATE):
+            return self._set_aside(attempt, tool, verdict)
         if not verdict.allowed:
             return self._refuse(attempt, verdict)
         if server is None or problem is not None:
@@ -210,7 +238,7 @@ class ToolCalls:
     def _misfit(self, attempt: Attempt, name: str, faults: str) -> bytes:
         """Arguments that do not fit the schema. The model is told, so that it can mend them; nobody is asked for an
         approval, and it is no violation."""
-        verdict = attempt.verdict = self._pipeline.judge(attempt.call, attempt.principal)
+        verdict = attempt.verdict = self._attempts.judged(attempt)
         if verdict.decision.effect is Effect.DENY and ARGUMENTS not in verdict.decision.policies:
             return self._refuse(attempt, verdict)
         self._record(attempt, {"error.type": "invalid_arguments"})
@@ -260,11 +288,19 @@ class ToolCalls:
         self._record(attempt, {})
         return self._not_allowed(attempt, verdict)
 
+    def _set_aside(self, attempt: Attempt, tool: Tool | None, verdict: Verdict) -> bytes:
+        """The answer to a call that is drafted or simulated."""
+        self._record(attempt, {})
+        result = set_aside(attempt.call, verdict, tool.definition if tool is not None else {})
+        return answered(attempt.message, result)
+
     @staticmethod
     def _not_allowed(attempt: Attempt, verdict: Verdict) -> bytes:
         decision = verdict.decision
         if verdict.pending and verdict.approval_id is not None:
             result = codec.pending_result(attempt.call.resource, verdict.approval_id, decision.reason)
+        elif verdict.mode:
+            result = set_aside(attempt.call, verdict, {})
         else:
             result = codec.denied_result(attempt.call.resource, decision, verdict.retry_s)
         return answered(attempt.message, result)

@@ -19,6 +19,7 @@ from tenure.gateway.mcp.fingerprints import Fingerprints
 from tenure.gateway.mcp.line import Line, asked_elsewhere
 from tenure.gateway.mcp.offers import LISTS, METHODS, Offers, capabilities
 from tenure.gateway.mcp.outbox import Outbox
+from tenure.gateway.mcp.performing import Performing
 from tenure.gateway.mcp.sandbox import Sandbox
 from tenure.gateway.mcp.session import LEVELS, capabilities_of, flags_of, owns_session, session_id
 from tenure.gateway.mcp.subscriptions import Subscriptions
@@ -65,10 +66,12 @@ class McpHandler:
         self._waiting: dict[tuple[str, str | int], asyncio.Future[JsonObject]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._keeper: asyncio.Task[None] | None = None
+        self._performer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begins to follow the Snapshot: servers that no agent needs any more are stopped."""
         self._keeper = asyncio.create_task(self._keep())
+        self._performer = asyncio.create_task(Performing(self._pipeline, self._calls).run())
         self._subscriptions.start()
 
     async def look_ahead(self) -> None:
@@ -81,9 +84,10 @@ class McpHandler:
 
     async def stop(self) -> None:
         """Cancels what still runs and ends every upstream server."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        own = [task for task in (self._keeper, self._performer) if task is not None]
+        for one in own:
+            one.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -49,6 +49,13 @@ class Tool:
     header_params: tuple[tuple[tuple[str, ...], str], ...] = ()
     quick: Quick | None = None
 
+    def reads(self, fact: ToolFact) -> bool:
+        """Whether its calls are known to change nothing: by the manifest, or else by the hint of the definition, which
+        counts because a person has accepted it."""
+        hints = self.definition.get("annotations")
+        hinted = isinstance(hints, Mapping) and hints.get("readOnlyHint") is True and fact.pin is not None
+        return hinted if fact.reads is None else fact.reads
+
     def check(self, arguments: JsonObject) -> str:
         """Empty when ``arguments`` fit the input schema; else up to ten faults: where, what is wrong and what is right.
         Takes seconds for arguments of megabytes."""

@@ -23,7 +23,13 @@ class Decide(Protocol):
     """``Pipeline.judge``."""
 
     def __call__(
-        self, call: Call, principal: Principal, *, approved: bool = False, spent: tuple[int, int, int] | None = None
+        self,
+        call: Call,
+        principal: Principal,
+        *,
+        approved: bool = False,
+        spent: tuple[int, int, int] | None = None,
+        by: str = "",
     ) -> Verdict: ...
 
 
@@ -63,7 +69,7 @@ class Risks:
         if weighed == risk:
             return verdict
         call = replace(verdict.as_decided(call), risk=weighed)
-        return decide(call, principal, approved=verdict.approved, spent=verdict.spent)
+        return decide(call, principal, approved=verdict.approved, spent=verdict.spent, by=verdict.by)
 
     def note(self, call: Call, principal: Principal, verdict: Verdict) -> None:
         """What came of a call. One that was made, where a policy asks, is part of what is usual from now on."""

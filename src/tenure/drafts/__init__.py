@@ -1,0 +1,1 @@
+"""Prepared calls: what agents wanted to do and have not done, until a person has decided what becomes of it."""

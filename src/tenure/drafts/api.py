@@ -1,0 +1,87 @@
+"""Prepared calls over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from tenure.base.http import TheActor, TheWorld
+from tenure.drafts import service
+from tenure.drafts.model import MAX_REASON, Choice, Draft, State
+
+router = APIRouter(tags=["drafts"])
+
+
+class DraftOut(BaseModel):
+    """A prepared call. ``kind``: draft, or offer of a call that only a person may make; ``work``: its task or session;
+    ``whole``: the arguments are exactly the agent's; ``edited``: a person's in their place; ``why``: what was decided;
+    ``justification``: what the agent says that it is for; ``times``: how often it wanted the same; ``outcome``: what
+    came of it, and ``event`` the Event that tells."""
+
+    id: str
+    kind: str
+    agent: str
+    release: str
+    resource: str
+    call_kind: str
+    work: str
+    digest: str
+    whole: bool
+    arguments: dict[str, Any]
+    edited: dict[str, Any] | None
+    why: str
+    justification: str
+    notes: list[str]
+    session: str | None
+    trace_id: str | None
+    drafted_at: datetime
+    times: int
+    state: State
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str
+    outcome: dict[str, Any] | None
+    event: str | None
+
+
+class ChoiceIn(BaseModel):
+    """A person's answer to the call whose ``digest`` was shown. ``arguments``: others, to make it with. All but making
+    it as it is needs a reason."""
+
+    decision: Choice
+    digest: str = Field(max_length=200)
+    arguments: dict[str, Any] | None = None
+    reason: str = Field("", max_length=MAX_REASON)
+
+
+def _out(item: Draft) -> DraftOut:
+    return DraftOut.model_validate(item, from_attributes=True)
+
+
+@router.get("/v1/drafts")
+def find(  # noqa: PLR0917 (one filter each)
+    world: TheWorld,
+    actor: TheActor,
+    state: State | None = None,
+    agent: str | None = None,
+    work: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> list[DraftOut]:
+    """Calls that agents prepared and did not make, newest first; ``work``: of one task or session."""
+    return [_out(item) for item in service.find(world, actor, state=state, agent=agent, work=work, limit=limit)]
+
+
+@router.get("/v1/drafts/{ident}")
+def get(world: TheWorld, actor: TheActor, ident: str) -> DraftOut:
+    """One prepared call."""
+    return _out(service.get(world, actor, ident))
+
+
+@router.post("/v1/drafts/{ident}/decision")
+def decide(world: TheWorld, actor: TheActor, ident: str, body: ChoiceIn) -> DraftOut:
+    """Has it made in the agent's place, throws it away, or says that it was done by other means. 409 when it does not
+    wait any more."""
+    return _out(service.decide(world, actor, ident, body.decision, body.digest, body.reason, body.arguments))

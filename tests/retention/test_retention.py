@@ -19,6 +19,9 @@ from tenure.base import keys, subjects
 from tenure.base.config import Config
 from tenure.base.events import consume
 from tenure.base.room import World
+from tenure.graph import service as graph
+from tenure.graph import store as graph_store
+from tenure.graph.model import Kind, key
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Role, Status
@@ -89,9 +92,14 @@ def test_what_is_erased_is_gone_everywhere_and_nothing_else_is(world: World, clo
             tx.execute(sa.text("UPDATE approval SET state = 'rejected', expires_at = NULL"))
         clock.advance(5)
         watched = _all_read(world)
+        while graph.look(world):
+            pass
         wanted = service.erase(world, operator, "person:ann@example.com", "she asked for it")
         assert service.step(watched, wanted.id)
         assert not service.step(watched, wanted.id)
+        with world.read() as connection:
+            people = {edge.source for edge in graph_store.edges(connection, "default") if "@" in edge.source}
+        assert people == {key(Kind.PERSON, "ben@example.com")}
         mine, request, other, word = _told(world, operator)
         assert mine.data["tenure.content"] == request.data["tenure.content"] == "erased"
         assert mine.data["tenure.resource"] == "files/read"

@@ -108,3 +108,8 @@ def hit_by(conn: Connection, actor: Actor, node: str, now: datetime) -> list[Hit
     if parsed(node) not in graph.nodes:
         raise Refused("unknown_node", f"There is no {node}.", fix="See `tenure graph show`.", status=404)
     return blast(graph, node, now)
+
+
+def forget_person(connection: Connection, workspace: str, name: str) -> int:
+    """Forgets for whom agents worked, of one person; how many edges there were."""
+    return store.forget_node(connection, workspace, key(Kind.PERSON, name[:_LONGEST]))

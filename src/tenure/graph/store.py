@@ -47,6 +47,12 @@ def count(connection: Connection, workspace: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def forget_node(connection: Connection, workspace: str, node: str) -> int:
+    """Forgets every edge of a node; how many there were."""
+    mine = sa.or_(_e.source == node, _e.target == node)
+    return connection.execute(sa.delete(edge_table).where(_e.workspace == workspace, mine)).rowcount
+
+
 def put(connection: Connection, workspace: str, changed: Iterable[Edge]) -> None:
     """Adds edges, or writes what they have come to."""
     names = ("source", "target", "first_seen", "last_seen", "calls", "errors")

@@ -13,6 +13,7 @@ from tenure.base import events as log
 from tenure.base import subjects
 from tenure.base.access import Thing, permit
 from tenure.base.room import World
+from tenure.graph import service as graph
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
@@ -90,6 +91,9 @@ def step(world: World, ident: str) -> bool:
             return False
         subjects.destroy(tx, asked.workspace, asked.subject, asked.asked_at)
         count = approvals.forget_content(tx, asked.workspace, held)
+        kind, _, name = asked.subject.partition(":")
+        if kind == "person":
+            graph.forget_person(tx, asked.workspace, name)
         store.done(tx, ident, world.clock(), scrubbed, count)
         log.append(tx, [_erased(world, asked, scrubbed, count)])
     return True

@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison", "retention", "corrections"}
+        | {"precedents", "comparison", "retention", "corrections", "exports"}
     ),
     frozenset({"releases", "certification"}),
     frozenset({"gateway", "ui"}),

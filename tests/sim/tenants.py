@@ -202,6 +202,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         client.put(f"/v1/secrets/{MARK}-sign", dict, {"value": signing, "hosts": [f"{MARK}.example"]})
         hook = {"kind": "webhook", "url": f"https://{MARK}.example/", "secret": f"{MARK}-sign", "topics": ["record"]}
         client.put(f"/v1/notify/destinations/{MARK}-hook", dict, hook)
+        client.put(f"/v1/exports/{MARK}-export", dict, {"kind": "otlp", "url": "http://127.0.0.1:9"})
         message = hashlib.sha256(f"{MARK}-message".encode()).hexdigest()[:32]
         with console.app.state.world.begin() as conn:
             body = {"lines": [MARK], "path": "/", "data": {}}
@@ -259,6 +260,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "offer": offer,
         "directory user": scim,
         "destination": f"{MARK}-hook",
+        "export": f"{MARK}-export",
         "delivery": message,
         "passkey": passkey,
         "stand-in": stand_in,

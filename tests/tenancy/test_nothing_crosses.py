@@ -41,6 +41,7 @@ AFTER = {
     "deliveries": "delivery",
     "destinations": "destination",
     "notify": "destination",
+    "exports": "export",
     "instances": "instance",
     "limits": "limit",
     "people": "email",
@@ -124,6 +125,7 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
     "put /v1/notify/destinations/{name}": {"kind": "webhook", "topics": ["nothing"]},  # as below
+    "put /v1/exports/{name}": {"kind": "weave", "project": "nobody"},  # as below
     "post /v1/autonomy/earned/decision": {
         "agent": "{agent}",
         "resource": "payments/refund",

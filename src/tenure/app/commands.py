@@ -20,6 +20,7 @@ from tenure.credentials import cli as credentials
 from tenure.discovery import cli as discovery
 from tenure.drafts import cli as drafts
 from tenure.evaluation import cli as evaluation
+from tenure.exports import cli as exports
 from tenure.graph import cli as graph
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
@@ -58,6 +59,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     secrets.register,
     policy.register,
     telemetry.register,
+    exports.register,
     attribution.register,
     comparison.register,
     retention.register,

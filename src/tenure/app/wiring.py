@@ -14,6 +14,7 @@ from tenure.credentials.room import ROOM as CREDENTIALS
 from tenure.discovery.room import ROOM as DISCOVERY
 from tenure.drafts.room import ROOM as DRAFTS
 from tenure.evaluation.room import ROOM as EVALUATION
+from tenure.exports.room import ROOM as EXPORTS
 from tenure.graph.room import ROOM as GRAPH
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
@@ -62,6 +63,7 @@ ROOMS: tuple[Room, ...] = (
     AUDIT,
     TELEMETRY,
     RETENTION,
+    EXPORTS,
     EVALUATION,
     ATTRIBUTION,
     COMPARISON,

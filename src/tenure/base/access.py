@@ -76,6 +76,8 @@ ACTIONS: Mapping[str, str] = {
     "secrets:manage": "Keep, replace and forget secrets, and say where they may go",
     "notify:read": "See who is told of what, and what became of it",
     "notify:manage": "Say who is told of what, try it, and send again what did not arrive",
+    "exports:read": "See where traces are sent on to, and how each place fares",
+    "exports:manage": "Say where traces are sent on to",
     "connectors:use": "Let agents in at an upstream, for oneself, and no longer",
     "policies:read": "Read the policies of agents, and look at files without loading them",
     "policies:reload": "Load the policies folder",

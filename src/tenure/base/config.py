@@ -262,6 +262,12 @@ class Config:
         "Hosts (or host:port) of one's own network, separated by commas, that notifications may go to; without it only "
         "webhooks and mail servers on the public network",
     )
+    export_private: str = _setting(
+        "",
+        "TENURE_EXPORT_PRIVATE",
+        "Hosts (or host:port) of one's own network, separated by commas, that traces may be sent on to; without it "
+        "only receivers on the public network",
+    )
     redact: str = _setting(
         "personal",
         "TENURE_REDACT",

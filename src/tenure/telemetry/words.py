@@ -101,6 +101,8 @@ _PLAIN = {
     "credentials.rotated": "credentials were rotated",
     "external_agent.imported": "the card of an agent elsewhere was imported",
     "external_agent.removed": "an agent elsewhere was removed",
+    "export.put": "said where traces are sent on to",
+    "export.removed": "traces are sent to a place no longer",
     "handover.accepted": "an offer of the agent was accepted",
     "handover.declined": "an offer of the agent was turned down",
     "discovery.blocked": "an agent that was found is blocked",

@@ -168,6 +168,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "owner.confirmed": ("has an owner who confirmed it", ""),
     "notify.answered": ("answered a held call by a link", "the link was theirs and is used up"),
     "notify.failed": ("gave up a message", "it did not arrive after the last attempt"),
+    "export.put": ("said where traces are sent on to", ""),
+    "export.removed": ("traces are sent to a place no longer", ""),
     "notify.put": ("said who is told of what", ""),
     "notify.removed": ("tells a destination nothing any more", ""),
     "notify.replayed": ("had a message sent again", ""),

@@ -83,6 +83,10 @@ class Tenants:
 _PATIENCE_S = 60
 
 
+_MOVING = {"export_destination": ("cursor", "tries", "problem", "next_at", "last_at", "sent", "dropped")}
+"""Columns that change by themselves: how far an export has come."""
+
+
 def _of_the_full_one(table: sa.Table) -> sa.Select[Any]:
     """Every row of the full workspace, but for when its credentials were last used, because looking here uses one, and
     for the installation's key that its secrets are wrapped by."""

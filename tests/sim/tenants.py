@@ -90,7 +90,8 @@ _MOVING = {"export_destination": ("cursor", "tries", "problem", "next_at", "last
 def _of_the_full_one(table: sa.Table) -> sa.Select[Any]:
     """Every row of the full workspace, but for when its credentials were last used, because looking here uses one, and
     for the installation's key that its secrets are wrapped by."""
-    columns = [column for column in table.c if column.name not in {"last_used_at", "seen_at", "kek", "wrapped"}]
+    moving = {"last_used_at", "seen_at", "kek", "wrapped", *_MOVING.get(table.name, ())}
+    columns = [column for column in table.c if column.name not in moving]
     return sa.select(*columns).where(table.c.workspace == FULL)
 
 

@@ -25,6 +25,7 @@ from tenure.ui import (
     credentials,
     discovery,
     drafts,
+    exports,
     externals,
     graph,
     lifecycle,
@@ -349,6 +350,7 @@ def create_router() -> APIRouter:
     console.include_router(told.router)
     console.include_router(budgets.router)
     console.include_router(retention.router)
+    console.include_router(exports.router)
     console.include_router(answering.router)
     console.include_router(recorded.router)
     console.include_router(discovery.router)

@@ -26,6 +26,7 @@ OPEN = {
     "/v1/login/oidc",
     "/v1/login/oidc/{issuer}/begin",
     "/v1/login/oidc/{issuer}/finish",
+    "/v1/login/oidc/{issuer}/logout",  # the logout token says who
     "/v1/logout",
     "/v1/health",
     "/v1/lifecycle",

@@ -34,9 +34,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison", "retention", "corrections", "exports"}
+        | {"precedents", "comparison", "corrections", "exports"}
     ),
-    frozenset({"releases", "certification"}),
+    frozenset({"releases", "certification", "retention"}),
     frozenset({"gateway", "ui"}),
     frozenset({"app"}),
 )

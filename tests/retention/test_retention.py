@@ -19,6 +19,8 @@ from tenure.base import keys, subjects
 from tenure.base.config import Config
 from tenure.base.events import consume
 from tenure.base.room import World
+from tenure.corrections import service as corrections
+from tenure.drafts import service as drafts
 from tenure.graph import service as graph
 from tenure.graph import store as graph_store
 from tenure.graph.model import Kind, key
@@ -85,11 +87,18 @@ def test_content_lies_in_the_trace_store_under_the_key_of_its_subject_only(
 def test_what_is_erased_is_gone_everywhere_and_nothing_else_is(world: World, clock: FakeClock, operator: Actor) -> None:
     held = {"approval_id": "a1", "resource": "files/read", "digest": "d", "call_id": "c1", "arguments": {"x": CANARY}}
     asked = tool_call(clock.now, type="approval.requested", data=held | ANN, status=Status.FLAGGED)
+    principal = {"workspace": "default", "agent": "clerk", "on_behalf_of": "ann@example.com"}
+    told = {"arguments": {"x": CANARY}, "principal": principal}
+    prepared = refused(clock.now, status=Status.ALLOWED, data=ANN | {"tenure.mode": "draft", "tenure.draft": told})
     with opened(world):
         telemetry.ingest(world, GATEWAY, [tool_call(clock.now, data=ANN | SAID), asked, tool_call(clock.now, data=BEN)])
+        telemetry.ingest(world, GATEWAY, [prepared])
         with world.begin() as tx:
             approvals.request(tx, asked)
+            drafts.take(tx, [prepared])
+            tx.execute(sa.text("UPDATE draft SET state = 'discarded'"))
             tx.execute(sa.text("UPDATE approval SET state = 'rejected', expires_at = NULL"))
+        corrections.correct(world, operator, prepared.id, "not this", {"x": CANARY})
         clock.advance(5)
         watched = _all_read(world)
         while graph.look(world):
@@ -100,14 +109,14 @@ def test_what_is_erased_is_gone_everywhere_and_nothing_else_is(world: World, clo
         with world.read() as connection:
             people = {edge.source for edge in graph_store.edges(connection, "default") if "@" in edge.source}
         assert people == {key(Kind.PERSON, "ben@example.com")}
-        mine, request, other, word = _told(world, operator)
+        mine, request, other, _, _, word = _told(world, operator)
         assert mine.data["tenure.content"] == request.data["tenure.content"] == "erased"
         assert mine.data["tenure.resource"] == "files/read"
         assert mine.data["tenure.decision"]["effect"] == "allow"
         assert other.data["enduser.id"] == "ben@example.com"
-        assert (word.type, word.data["events"], word.data["approvals"]) == ("content.erased", 2, 1)
+        assert (word.type, word.data["events"], word.data["approvals"]) == ("content.erased", 4, 1)
         done = service.find(world, operator)[0]
-        assert (done.subject, done.done_at, done.events, done.approvals) == ("", clock.now, 2, 1)
+        assert (done.subject, done.done_at, done.events, done.approvals) == ("", clock.now, 4, 1)
         # What is still on its way is not kept either; what she does from now on is.
         late = tool_call(clock.now - timedelta(seconds=9), data=ANN | SAID)
         clock.advance(5)

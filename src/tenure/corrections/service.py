@@ -66,6 +66,8 @@ def correct(world: World, actor: Actor, call: str, reason: str, right: Json) -> 
         after=right,
     )
     told = {"call": found.id, "resource": item.resource, "reason": said, "right": right}
+    if person := data.get("enduser.id") or data.get("tenure.on_behalf_of"):
+        told["enduser.id"] = person  # whom what is said is about
     with world.begin() as tx:
         store.insert(tx, item)
         events.append(
@@ -109,3 +111,13 @@ def find(
 def export(world: World, actor: Actor, *, kind: Kind | None = None, agent: str | None = None) -> list[dict[str, Any]]:
     """The cases of an evaluation, the newest first and at most ``MAX_EXPORTED``."""
     return [case(item) for item in find(world, actor, kind=kind, agent=agent, limit=MAX_EXPORTED)]
+
+
+def about(connection: Connection, workspace: str) -> list[str]:
+    """The Events that corrections are about which still tell what was said."""
+    return store.about(connection, workspace)
+
+
+def forget_content(connection: Connection, workspace: str, events: Sequence[str]) -> int:
+    """Forgets what was said, and what would have been right, in corrections about these Events; how many there were."""
+    return store.forget_content(connection, workspace, events)

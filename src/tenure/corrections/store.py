@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,3 +62,17 @@ def find(
 def _read(row: Any) -> Correction:
     values = dict(row._mapping)
     return Correction(**values | {name: json.loads(values[name]) for name in _JSON} | {"kind": Kind(row.kind)})
+
+
+def about(connection: Connection, workspace: str) -> list[str]:
+    """The Events that corrections are about which still tell what was said."""
+    of = correction.c
+    said = sa.or_(of.given != "{}", of.before != "{}", of.after != "{}")
+    return list(connection.execute(sa.select(of.event).where(of.workspace == workspace, said).distinct()).scalars())
+
+
+def forget_content(connection: Connection, workspace: str, events: Sequence[str]) -> int:
+    """Forgets what was said, and what would have been right, in corrections about these Events; how many there were."""
+    mine = (correction.c.workspace == workspace, correction.c.event.in_(list(events)))
+    bare = dict.fromkeys(_JSON, "{}")
+    return connection.execute(sa.update(correction).where(*mine).values(**bare)).rowcount

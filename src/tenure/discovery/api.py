@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tenure.base.access import may
+from tenure.base.access import may, permit
 from tenure.base.http import TheActor, TheWorld
 from tenure.discovery import service, signs
 from tenure.discovery.model import (
@@ -178,8 +178,9 @@ def _evidence(one: Evidence) -> EvidenceOut:
 
 
 @router.get("/v1/discovery/signs")
-def get_signs() -> Signs:
+def get_signs(actor: TheActor) -> Signs:
     """What speaks for an agent and how much, and what speaks against."""
+    permit(actor, "discovery:read")
     for_it = [SignOut(code=c, words=words, weight=w, against=False) for c, (w, words) in signs.SIGNS.items()]
     against = [SignOut(code=c, words=words, weight=w, against=True) for c, (w, words) in signs.BOUNDS.items()]
     return Signs(sure_enough=signs.SURE_ENOUGH, signs=for_it + against)

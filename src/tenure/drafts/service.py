@@ -218,6 +218,8 @@ def _event(item: Draft, kind: str, actor: str, now: datetime) -> Event:
     }
     if item.edited is not None:
         data["edited"] = item.edited
+    if person := item.principal.get("on_behalf_of"):
+        data["enduser.id"] = person  # whom what was prepared is about
     return Event(
         id=new_id(),
         type=kind,
@@ -233,3 +235,14 @@ def _event(item: Draft, kind: str, actor: str, now: datetime) -> Event:
         policy_version=item.policy_version or None,
         data=data,
     )
+
+
+def settled(connection: Connection, workspace: str) -> list[str]:
+    """The ids (those of the Events that told of them) of prepared calls that nobody waits for and that still tell what
+    was prepared."""
+    return store.settled(connection, workspace)
+
+
+def forget_content(connection: Connection, workspace: str, idents: Sequence[str]) -> int:
+    """Forgets the arguments, the outcome and the person of those that nobody waits for; how many there were."""
+    return store.forget_content(connection, workspace, idents)

@@ -127,3 +127,22 @@ def change(connection: Connection, ident: str, before: State, after: State, **va
     where = (draft.c.id == ident, draft.c.state == before.value)
     written = _written(values)
     return connection.execute(sa.update(draft).where(*where).values(state=after.value, **written)).rowcount == 1
+
+
+_SETTLED = [one.value for one in State if one not in (State.OPEN, State.RELEASED, State.CLAIMED)]
+"""States in which nobody waits for a prepared call any more."""
+
+
+def settled(connection: Connection, workspace: str) -> list[str]:
+    """The ids of prepared calls that nobody waits for and that still tell what was prepared."""
+    of = draft.c
+    mine = (of.workspace == workspace, of.state.in_(_SETTLED), of.principal != "{}")
+    return list(connection.execute(sa.select(of.id).where(*mine)).scalars())
+
+
+def forget_content(connection: Connection, workspace: str, idents: Sequence[str]) -> int:
+    """Forgets what those of ``idents`` told that nobody waits for; how many there were."""
+    of = draft.c
+    bare = {"arguments": "{}", "principal": "{}", "notes": "[]", "edited": None, "outcome": None, "justification": ""}
+    mine = (of.workspace == workspace, of.id.in_(list(idents)), of.state.in_(_SETTLED))
+    return connection.execute(sa.update(draft).where(*mine).values(**bare)).rowcount

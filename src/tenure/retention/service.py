@@ -13,6 +13,8 @@ from tenure.base import events as log
 from tenure.base import subjects
 from tenure.base.access import Thing, permit
 from tenure.base.room import World
+from tenure.corrections import service as corrections
+from tenure.drafts import service as drafts
 from tenure.graph import service as graph
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -79,18 +81,24 @@ def step(world: World, ident: str) -> bool:
     what may be written twice; the key, the name and the word that it is done go in one transaction."""
     with world.read() as connection:
         found = store.one(connection, ident)
-        number = subjects.number_of(connection, found[0].workspace, found[0].subject) if found else None
+        if found is None:
+            return False
+        asked, upto = found
         passed = min([telemetry.kept_upto(world), *(log.cursor(connection, name) for name in world.consumers)])
-    if found is None or passed < found[1]:
-        return False
-    asked, upto = found
+        if passed < upto:
+            return False
+        number = subjects.number_of(connection, asked.workspace, asked.subject)
+        about = [*drafts.settled(connection, asked.workspace), *corrections.about(connection, asked.workspace)]
     held = telemetry.held_under(world, number) if number is not None else []
+    told = telemetry.told_under(world, number, about) if number is not None else []
     scrubbed = telemetry.scrub(world, asked.workspace, asked.subject, upto)
     with world.begin() as tx:
         if store.one(tx, ident) is None:
             return False
         subjects.destroy(tx, asked.workspace, asked.subject, asked.asked_at)
         count = approvals.forget_content(tx, asked.workspace, held)
+        drafts.forget_content(tx, asked.workspace, told)
+        corrections.forget_content(tx, asked.workspace, [*held, *told])
         kind, _, name = asked.subject.partition(":")
         if kind == "person":
             graph.forget_person(tx, asked.workspace, name)

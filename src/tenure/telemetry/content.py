@@ -13,7 +13,7 @@ import msgspec
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event
 
-CARRIERS = ("call.", "request.", "approval.requested", "otlp.", "import.")
+CARRIERS = ("call.", "request.", "approval.requested", "draft.", "otlp.", "import.")
 """How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
 facts."""
 GONE = "tenure.content"
@@ -24,10 +24,13 @@ FACTS = frozenset(
         "a2a.method",
         "a2a.task.state",
         "approval_id",
+        "call",
         "call_id",
+        "claim",
         "client.address",
         "count",
         "digest",
+        "draft",
         "error.type",
         "gen_ai.agent.name",
         "gen_ai.embeddings.dimension.count",
@@ -49,6 +52,7 @@ FACTS = frozenset(
         "http.request.method",
         "http.response.body.size",
         "http.response.status_code",
+        "kind",
         "mcp.client.name",
         "mcp.client.version",
         "mcp.method.name",
@@ -83,6 +87,7 @@ FACTS = frozenset(
         "tenure.first_use",
         "tenure.gateway",
         "tenure.kind",
+        "tenure.mode",
         "tenure.model.served",
         "tenure.origin",
         "tenure.outcome.reward",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -36,6 +36,11 @@ def content_under(world: World, numbers: Collection[int]) -> dict[int, tuple[int
 def held_under(world: World, number: int) -> list[str]:
     """The ids of the approvals of calls that have content under this key."""
     return store_of(world).approvals_under(number)
+
+
+def told_under(world: World, number: int, among: Sequence[str]) -> list[str]:
+    """Those Events of ``among``, by id, that have content under this key."""
+    return store_of(world).told_under(number, list(among))
 
 
 def scrub(world: World, workspace: str, subject: str, upto: int) -> int:

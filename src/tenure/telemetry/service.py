@@ -29,6 +29,7 @@ from tenure.telemetry.keeping import (
     kept_upto,
     scrub,
     thin,
+    told_under,
 )
 from tenure.telemetry.model import (
     IMPORT_TYPES,
@@ -50,7 +51,7 @@ from tenure.telemetry.rows import micros
 from tenure.telemetry.shelf import store_of
 from tenure.telemetry.store import TraceStore, Where
 
-__all__ = ["content_under", "drop", "expire", "expire_others", "held_under", "kept_upto", "scrub", "thin"]
+__all__ = ["content_under", "drop", "expire", "expire_others", "held_under", "kept_upto", "scrub", "thin", "told_under"]
 """What other modules do for this one; all that is defined here is for others as well."""
 
 KEEP = timedelta(hours=24)

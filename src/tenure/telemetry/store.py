@@ -350,6 +350,11 @@ class TraceStore:
             FROM event WHERE subject = ? AND id IS NOT NULL"""
         return [row[0] for row in self._all(sql, [number]) if row[0]]
 
+    def told_under(self, number: int, among: Sequence[str]) -> list[str]:
+        """Those Events of ``among``, by id, that have content under this key."""
+        sql = "SELECT id FROM event WHERE subject = ? AND id IN (SELECT unnest(?::VARCHAR[]))"
+        return [row[0] for row in self._all(sql, [number, among])]
+
     def tool_uses(self, workspace: str, since_us: int, operation: str = "execute_tool") -> list[ToolUse]:
         """Every tool that every agent of a workspace has called, with how often since ``since_us``; or, by another
         ``operation``, whatever else they have."""

@@ -106,6 +106,11 @@ def _routes() -> list[tuple[str, str]]:
     ]
 
 
+_ERRORS = {"scim": ("application/scim+json", "detail"), "otlp": ("application/x-protobuf", "")}
+"""The type of errors where another standard says it (RFC 7644, section 3.12; OTLP 1.9, a google.rpc.Status), and the
+member that says what is wrong."""
+
+
 @pytest.mark.parametrize(("method", "path"), _routes())
 @pytest.mark.parametrize("sent", ["nothing", "a wrong token", "a wrong cookie"])
 def test_every_route_refuses_whoever_it_does_not_know(console: Console, method: str, path: str, sent: str) -> None:
@@ -116,8 +121,8 @@ def test_every_route_refuses_whoever_it_does_not_know(console: Console, method: 
     }[sent]
     where = console.url + path.replace("{", "").replace("}", "")
     answer = httpx2.request(method.upper(), where, headers=headers, trust_env=False, timeout=60)
-    scim = path.startswith("/scim/")  # whose errors are RFC 7644's
-    kind = f"application/{'scim' if scim else 'problem'}+json"
+    kind, says = _ERRORS.get(path.split("/")[1], ("application/problem+json", "fix"))
     assert (answer.status_code, answer.headers["content-type"]) == (401, kind)
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.json()["detail" if scim else "fix"]
+    if says:
+        assert answer.json()[says]

@@ -61,7 +61,8 @@ async def stand_ins(request: Request, done: str = "") -> Response:
     every = items(found)
     facts: dict[str, Any] = {"open": [one for one in every if not _is_over(one)], "done": done}
     facts["over"] = [one for one in every if _is_over(one)][:DECIDED]
-    facts["people"] = [one["email"] for one in items(people, "people", "items")]
+    me = str(around.me.get("name", "")).removeprefix("person:")
+    facts["people"] = [one["email"] for one in items(people, "people", "items") if one["email"] != me]
     return render(request, "stand_ins.html", frame=around, **facts)
 
 

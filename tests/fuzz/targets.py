@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.fuzz import agents, documents, http, models, scans, sequences
+from tests.fuzz import agents, directories, documents, http, models, scans, sequences
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     **{name: models.target(name) for name in models.NAMES},
@@ -16,5 +16,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "arguments": documents.policy_arguments,
     "manifest": documents.manifest,
     "otlp": documents.otlp_request,
+    "scim": directories.users,
     "sequences": sequences.rules,
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +59,21 @@ def test_authlib_gets_a_token_by_the_standards_alone(console: Console, alg: str)
     again = client.fetch_token(server["token_endpoint"], grant_type="client_credentials", session=token["session"])
     assert again["session"] == token["session"]
     assert again["access_token"] != token["access_token"]
+
+
+@pytest.mark.req("R024")
+def test_the_code_of_the_page_gets_a_token(console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "oauth.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "http://127.0.0.1:7700/" in code
+    key = key_pair("ES256")
+    console.client.post("/v1/agents/clerk/keys", dict, {"jwk": key.as_dict(private=False), "name": "page"})
+    (tmp_path / "clerk.key").write_text(json.dumps(key.as_dict(private=True)), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    code = code.replace("http://127.0.0.1:7700", console.url)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a page need not close the file that it reads
+        exec(code, found)  # noqa: S102 (our own page, to see that it holds)
+    assert found["token"]["token_type"] == "Bearer"
+    assert found["token"]["access_token"].count(".") == 2

@@ -112,6 +112,7 @@ def test_who_stands_behind_a_call_cannot_be_claimed() -> None:
     assert [tier_of(person, said) for said in TIERS] == ["interactive", "background", "background", "api"]
 
 
+@pytest.mark.req("R032")
 @pytest.mark.twin("ASI03")
 def test_each_of_the_facts_about_who_and_where_is_seen() -> None:
     def allowed(condition: str, **who: Any) -> bool:

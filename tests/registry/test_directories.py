@@ -71,6 +71,7 @@ def agent(name: str, state: str) -> dict[str, Any]:
 FLEET = [agent("clerk", "production"), agent("asleep", "suspended"), agent("gone", "retired")]
 
 
+@pytest.mark.req("R032")
 def test_what_is_exported_is_what_their_apis_take() -> None:
     entra = directories.to_entra(FLEET, BLUEPRINT)["value"]
     okta = directories.to_okta(FLEET, "0oab1234EXAMPLEID5d6")["data"]

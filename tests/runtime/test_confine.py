@@ -118,7 +118,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house.provider.stop()
 
 
-@pytest.mark.req("R042")
+@pytest.mark.req("R032", "R042")
 @pytest.mark.twin("ASI05")
 def test_a_confined_agent_works_over_its_wires_alone(house: House) -> None:
     name = house.agent()

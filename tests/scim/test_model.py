@@ -99,3 +99,28 @@ def test_operations_are_a_short_list(operations: Any) -> None:
     with pytest.raises(Refused) as refusal:
         patched(ZOE, {"Operations": operations})
     assert refusal.value.code == "invalidSyntax"
+
+
+_SHAPELESS = ("a text", ["zoe@example.com"], 7, 0.5, True, [7])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "path", "before"),
+    [
+        *(("name", "name.givenName", before) for before in _SHAPELESS),
+        *(("emails", 'emails[type eq "work"].value', before) for before in _SHAPELESS[:2]),
+    ],
+)
+def test_a_change_of_what_has_no_such_shape_begins_anew(attribute: str, path: str, before: Any) -> None:
+    leaves = {"op": "replace", "path": attribute, "value": before}
+    assert "z@x.org" in str(after(leaves, {"op": "add", "path": path, "value": "z@x.org"}).attributes)
+
+
+@pytest.mark.parametrize("before", _SHAPELESS[2:])
+def test_what_can_be_no_list_of_addresses_is_refused(before: Any) -> None:
+    with pytest.raises(Refused) as refusal:
+        after(
+            {"op": "replace", "path": "emails", "value": before},
+            {"op": "add", "path": 'emails[type eq "work"].value', "value": "z@x.org"},
+        )
+    assert (refusal.value.status, refusal.value.code) == (400, "invalidValue")

@@ -83,6 +83,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "revoke instance ident": "{instance}",
     "digest": "{digest}",
     "kid": "{key}",
+    "retention erase subject": "nobody",  # that an erasure does not cross is in tests/retention
     "revoke workspace name": "{workspace}",
     "run command": ["--", "true"],
     "workspaces create name": "Not A Name",

@@ -215,7 +215,7 @@ def _set(after: dict[str, Any], path: str, value: Any, verb: str) -> None:
         for part, one in value.items():
             _set(after, f"name.{part}", one, verb)
     elif lower.startswith("name.") and lower[5:] in _NAME:
-        inner = dict(after.get("name") or {})
+        inner = dict(after["name"]) if isinstance(after.get("name"), Mapping) else {}
         _put(inner, _NAME[lower[5:]], value, verb)
         after["name"] = inner
     elif lower in ("emails", "roles"):
@@ -223,7 +223,7 @@ def _set(after: dict[str, Any], path: str, value: Any, verb: str) -> None:
     elif listed:
         attribute = listed[1].lower()
         kind = {"type": "work"} if attribute == "emails" else {}
-        values = [one for one in after.get(attribute) or () if attribute == "emails" and one.get("type") != "work"]
+        values = [one for one in _values(after, attribute) if attribute == "emails" and one.get("type") != "work"]
         after[attribute] = values if verb == "remove" else [{"value": value, **kind, "primary": True}, *values]
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import duckdb
 import pytest
@@ -85,7 +86,8 @@ def test_content_lies_in_the_trace_store_under_the_key_of_its_subject_only(
 
 @pytest.mark.req("R094", "R206")
 def test_what_is_erased_is_gone_everywhere_and_nothing_else_is(world: World, clock: FakeClock, operator: Actor) -> None:
-    held = {"approval_id": "a1", "resource": "files/read", "digest": "d", "call_id": "c1", "arguments": {"x": CANARY}}
+    held: dict[str, Any] = {"on_behalf_of": "ann@example.com"}
+    held |= {"approval_id": "a1", "resource": "files/read", "digest": "d", "call_id": "c1", "arguments": {"x": CANARY}}
     asked = tool_call(clock.now, type="approval.requested", data=held | ANN, status=Status.FLAGGED)
     principal = {"workspace": "default", "agent": "clerk", "on_behalf_of": "ann@example.com"}
     told = {"arguments": {"x": CANARY}, "principal": principal}
@@ -128,7 +130,9 @@ def test_what_is_erased_is_gone_everywhere_and_nothing_else_is(world: World, clo
         assert audit.verify(world).ok
         with world.begin() as tx:  # the row buffer forgets what came late within a day
             tx.execute(sa.text("DELETE FROM event_log WHERE id = :id"), {"id": late.id})
-    assert CANARY not in _everything_kept(world)
+    everything = _everything_kept(world)
+    assert CANARY not in everything
+    assert everything.count("ann@example.com") == 2  # what she did since, in the row buffer, and her new key
 
 
 def test_an_erasure_waits_until_every_reader_has_passed_and_may_die_anywhere(

@@ -207,8 +207,8 @@ def expire_content(connection: Connection, before: datetime) -> int:
 
 def _forget(connection: Connection, *which: sa.ColumnElement[bool]) -> int:
     settled = approval.c.state.in_([State.REJECTED.value, State.EXPIRED.value, State.CLAIMED.value])
-    left = sa.or_(approval.c.arguments != "{}", approval.c.justification != "")
-    bare = {"arguments": "{}", "justification": "", "notes": "[]"}
+    left = sa.or_(approval.c.arguments != "{}", approval.c.justification != "", approval.c.on_behalf_of.is_not(None))
+    bare = {"arguments": "{}", "justification": "", "notes": "[]", "on_behalf_of": None}
     return connection.execute(sa.update(approval).where(settled, left, *which).values(**bare)).rowcount
 
 

@@ -63,6 +63,7 @@ FACTS = frozenset(
         "otlp.resource",
         "otlp.scope",
         "otlp.status",
+        "otlp.step",
         "policies",
         "resource",
         "server.address",

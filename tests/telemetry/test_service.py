@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -355,3 +357,19 @@ def test_the_store_takes_batches_out_of_order_once(tmp_path: Path, keyring: Keyr
     assert store.cursor == 10
     assert [logged.seq for logged in store.events(Where(), 100)] == list(range(1, 11))
     store.close()
+
+
+def test_a_store_is_closed_while_many_read(tmp_path: Path, keyring: Keyring) -> None:
+    def read(store: TraceStore) -> None:
+        with suppress(Failed):  # how a reader hears that it was closed
+            while True:
+                store.known(["nobody"])
+
+    with ThreadPoolExecutor(4) as crowd:
+        for _ in range(20):
+            store = TraceStore(tmp_path / "t.duckdb", keyring)
+            reading = [crowd.submit(read, store) for _ in range(4)]
+            store.known(["nobody"])
+            store.close()
+            for one in reading:
+                one.result(60)

@@ -114,6 +114,9 @@ class TraceStore:
         self._keyring = keyring
         self.problem = ""  # why the newest batch could not be added
         self._lock = threading.Lock()
+        self._room = threading.Condition()  # DuckDB refuses to close what is still read
+        self._readers = 0
+        self._shutting = False
         self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
         self._dead = False
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +133,7 @@ class TraceStore:
     def _reopen(self) -> None:
         """DuckDB serves nothing more after a write that broke off in the middle (a full disk), until it was closed and
         has recovered."""
-        with suppress(duckdb.Error):
+        with suppress(duckdb.Error), self._no_reader():
             self._writer.close()
             self._root.close()
         self._open()
@@ -140,7 +143,8 @@ class TraceStore:
         self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
         found = self._writer.execute("SELECT version FROM store").fetchall()  # all, or the connection stays busy
         if found and found[0][0] != SCHEMA_VERSION:
-            self.close()
+            self._writer.close()
+            self._root.close()
             age = "a newer" if found[0][0] > SCHEMA_VERSION else "an older"
             raise Refused(
                 "trace_store_newer" if age == "a newer" else "trace_store_older",
@@ -158,9 +162,35 @@ class TraceStore:
 
     def close(self) -> None:
         """Writes what is in memory to the file, and closes it."""
-        with self._lock:
+        with self._lock, self._no_reader():
             self._writer.close()
             self._root.close()
+
+    @contextmanager
+    def _no_reader(self) -> Iterator[None]:
+        """Waits until nobody reads; who wants to waits meanwhile."""
+        with self._room:
+            self._shutting = True
+            try:
+                self._room.wait_for(lambda: not self._readers)
+                yield
+            finally:
+                self._shutting = False
+                self._room.notify_all()
+
+    @contextmanager
+    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._room:
+            self._room.wait_for(lambda: not self._shutting)
+            reader = self._root.cursor()
+            self._readers += 1
+        try:
+            with reader:
+                yield reader
+        finally:
+            with self._room:
+                self._readers -= 1
+                self._room.notify_all()
 
     # -- writing
 
@@ -239,7 +269,7 @@ class TraceStore:
         return self._all(sql, values)
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._speaking(), self._root.cursor() as reader:
+        with self._speaking(), self._reader() as reader:
             return reader.execute(sql, list(values)).fetchall()
 
     @contextmanager

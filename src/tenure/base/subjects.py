@@ -132,6 +132,9 @@ class Keyring:
             rows = connection.execute(
                 sa.select(_K.id, _K.kek, _K.wrapped).where(_K.id.in_(list(numbers)), _K.wrapped.is_not(None))
             ).all()
+        with self._lock:  # what was destroyed is not kept at hand either
+            for gone in set(numbers) - {row.id for row in rows}:
+                self._ciphers.pop(gone, None)
         return self._at_hand([tuple(row) for row in rows])
 
     def _at_hand(self, rows: Sequence[tuple[int, str, str]]) -> dict[int, AESGCM]:
@@ -146,12 +149,6 @@ class Keyring:
                 finally:
                     wipe(*plain)
             return {row[0]: self._ciphers[row[0]] for row in rows}
-
-    def forget(self, numbers: Collection[int]) -> None:
-        """Drops keys from memory."""
-        with self._lock:
-            for number in numbers:
-                self._ciphers.pop(number, None)
 
 
 def alone(connection: Connection) -> None:

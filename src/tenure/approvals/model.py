@@ -167,7 +167,7 @@ def fact(approval: Approval) -> ApprovalFact:
 def check_answer(actor: Actor, grant: bool, reason: str) -> None:
     """Raises Refused unless ``actor`` is a person, and says why when the answer is no. Whether the person may decide
     the call in question is ``check_right``'s."""
-    if actor.principal is not None or not actor.name.startswith(PERSON):
+    if not actor.is_person:
         raise Refused(
             "not_a_person",
             f"{actor.name} is not a person; a held call waits for a person's decision.",

@@ -211,7 +211,7 @@ def reset(world: World, actor: Actor, scope: Scope, name: str, reason: str, *, t
     """Lets calls pass again, in a new epoch in which nothing has been counted yet. ``trials``: only so many at first,
     which must go well; None: as many as is set for this breaker. Raises Refused: 403 for anybody but a person who is an
     operator, 422 without a reason, 409 when the breaker is closed."""
-    if actor.principal is not None or not actor.name.startswith("person:"):
+    if not actor.is_person:
         raise Refused("not_a_person", "A breaker is reset by a person.", fix="Use a person's credential.", status=403)
     permit(actor, "breakers:reset")
     why = _reason(reason)

@@ -55,10 +55,6 @@ class Correction:
     after: Json
 
 
-def _arguments(data: JsonObject) -> tuple[Json, Json]:
-    return data.get("arguments"), data.get("edited")
-
-
 def _nothing(data: JsonObject) -> tuple[Json, Json]:
     return data.get("arguments"), None
 

@@ -35,7 +35,7 @@ def take(connection: Connection, news: Sequence[Event]) -> None:
 def correct(world: World, actor: Actor, call: str, reason: str, right: Json) -> Correction:
     """A person says that a call, or the answer of a model, was wrong, and what would have been right (None: nothing at
     all). Raises Refused: 403 for whoever may not, 404 for a call that is not kept, 422 without a reason."""
-    if actor.principal is not None or not actor.name.startswith("person:"):
+    if not actor.is_person:
         raise Refused("not_a_person", f"{actor.name} is not a person; people correct agents.", status=403)
     permit(actor, "corrections:make")
     said, now = reason.strip(), world.clock()

@@ -157,7 +157,7 @@ def fact(draft: Draft, principal: Principal) -> DraftFact:
 
 def check_person(actor: Actor) -> None:
     """Raises Refused unless ``actor`` is a person."""
-    if actor.principal is not None or not actor.name.startswith("person:"):
+    if not actor.is_person:
         raise Refused(
             "not_a_person",
             f"{actor.name} is not a person; a prepared call waits for a person.",

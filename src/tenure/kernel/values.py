@@ -269,3 +269,8 @@ class Actor:
     roles: frozenset[Role] = frozenset()
     principal: Principal | None = None
     scopes: tuple[str, ...] | None = None
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a person asks, with a credential of their own and not through an agent."""
+        return self.principal is None and self.name.startswith("person:")

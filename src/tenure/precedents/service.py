@@ -150,7 +150,7 @@ def publish(world: World, actor: Actor, ident: str, reason: str) -> Precedent:
     for one that does not wait any more, or has ended; 422 when a test fails."""
     permit(actor, "policies:publish")
     item, now, said = _one(world, actor.workspace, ident), world.clock(), _said(reason)
-    if not actor.name.startswith("person:") or actor.principal is not None:
+    if not actor.is_person:
         raise Refused("not_a_person", "A precedent stands for a person's word: a person publishes it.", status=403)
     if world.config.takes_two(actor.workspace) and actor.name == item.proposed_by:
         raise Refused(

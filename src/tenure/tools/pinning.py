@@ -156,7 +156,7 @@ def decide(  # noqa: PLR0917 (what is decided on, for whom, how and why)
     """A person's answer to the definition ``mark`` of a tool, for one agent or, with an empty name, for all for whom
     exactly it waits. Accepting pins it; rejecting leaves the tool suspended. Raises Refused: 403 for whoever may not,
     404, 409 when that definition does not wait, or the manifest pins another, 400 without a reason."""
-    if actor.principal is not None or not actor.name.startswith("person:"):
+    if not actor.is_person:
         raise Refused(
             "not_a_person", "A definition is accepted by a person.", fix="Use a person's credential.", status=403
         )

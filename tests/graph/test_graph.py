@@ -14,7 +14,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Event, LifecycleState, Role
 from tenure.registry import service as registry
 from tenure.telemetry import service as telemetry
-from tenure.ui.picture import ROWS, drawn, filtered
+from tenure.ui.agents.picture import ROWS, drawn, filtered
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest
 from tests.sim.telemetry import GATEWAY, chat, opened, tool_call

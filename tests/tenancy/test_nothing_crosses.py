@@ -307,7 +307,7 @@ def test_what_names_another_workspace_in_its_body_is_refused(two: Tenants, who: 
 
 def _pages() -> Iterator[tuple[str, str]]:
     found = set()
-    for module in pkgutil.iter_modules(tenure.ui.__path__, "tenure.ui."):
+    for module in pkgutil.walk_packages(tenure.ui.__path__, "tenure.ui."):
         router = getattr(importlib.import_module(module.name), "router", None)
         if isinstance(router, APIRouter):
             found |= {(method, route.path) for route in router.routes for method in route.methods}  # type: ignore[attr-defined]  # every one is an APIRoute

@@ -13,7 +13,7 @@ from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Event
-from tenure.ui.limits import bar_of
+from tenure.ui.oversight.limits import bar_of
 from tests.sim.console import Console, running
 from tests.ui.conftest import until
 from tests.ui.test_pages import text

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tenure.app.server import COOKIE
-from tenure.ui.signing import timeline
+from tenure.ui.identity.signing import timeline
 from tests.sim.browser import window
 from tests.sim.console import Console
 from tests.ui.test_pages import text

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, expect
 
 from tenure.base.clock import system_clock
 from tenure.kernel.ids import session_trace
-from tenure.ui.retries import retried
-from tenure.ui.waterfall import Trace, draw
-from tenure.ui.window import KEPT, PIECE, ROWS, Drawn, Shelf
+from tenure.ui.runs.retries import retried
+from tenure.ui.runs.waterfall import Trace, draw
+from tenure.ui.runs.window import KEPT, PIECE, ROWS, Drawn, Shelf
 from tests.sim.browser import window
 from tests.sim.console import Console, refused
 from tests.sim.telemetry import chat, tool_call

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tenure.ui.axis import FOLD_WIDTH, MOST_FOLDED, WIDTH, axis
-from tenure.ui.waterfall import LEAST, Row, Trace, draw, resets_of
+from tenure.ui.runs.axis import FOLD_WIDTH, MOST_FOLDED, WIDTH, axis
+from tenure.ui.runs.waterfall import LEAST, Row, Trace, draw, resets_of
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 

@@ -41,7 +41,7 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor
 from tenure.registry import service as registry
 from tenure.revocation import service as revocation
-from tenure.ui import gate, pages
+from tenure.ui import console, gate
 
 COOKIE = "tenure_session"
 
@@ -240,7 +240,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         return reference.page(app.openapi())
 
     app.include_router(gateways.create_router(replicas))
-    app.include_router(pages.create_router())
+    app.include_router(console.create_router())
     app.add_middleware(Authentication, world=world)
     return app
 

@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tenure.ui import window
 from tenure.ui.gate import PageRoute, api_of, frame, render
 from tenure.ui.model import items
+from tenure.ui.runs import window
 
 PAIRS = 200  # on one page of a comparison
 

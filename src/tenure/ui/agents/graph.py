@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from tenure.ui.agents.picture import drawn, filtered
 from tenure.ui.gate import PageRoute, api_of, frame, render
-from tenure.ui.picture import drawn, filtered
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

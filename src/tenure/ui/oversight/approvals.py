@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tenure.kernel.errors import Refused
-from tenure.ui.actions import decision_of
+from tenure.ui.agents.actions import decision_of
 from tenure.ui.gate import PageRoute, api_of, form, frame, go, is_fragment, render
 from tenure.ui.model import agent_rows, items
 

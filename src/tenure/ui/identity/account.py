@@ -1,7 +1,8 @@
-"""What a person does about their own account and workspaces here; as in ``actions``, the API does it."""
+"""A person's own account, logins and workspaces: their pages, and what is done on them; the API does it."""
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -9,9 +10,35 @@ from starlette.responses import RedirectResponse, Response
 
 from tenure.identity.model import DEVICE_COOKIE, OIDC_COOKIE, cookie_name
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, cookie_of, form, go, hand_on, local, render, send_away, stranger
+from tenure.ui.gate import PageRoute, api_of, cookie_of, form, frame, go, hand_on, local, render, send_away, stranger
+from tenure.ui.model import items
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/account")
+async def account(request: Request, done: str = "") -> Response:
+    """How the person logs in, where they are logged in, and what their programs show."""
+    api = api_of(request)
+    around, own, tokens = await asyncio.gather(frame(api), api.get("/v1/account"), api.maybe("/v1/tokens"))
+    return render(request, "account.html", frame=around, account=own, tokens=items(tokens, "tokens"), done=done)
+
+
+@router.get("/workspaces")
+async def workspaces(request: Request, done: str = "") -> Response:
+    """The workspaces that the person belongs to, and the way from one to another."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get("/v1/workspaces"))
+    return render(request, "workspaces.html", frame=around, places=items(answer, "workspaces"), done=done)
+
+
+@router.get("/login")
+async def login(request: Request, code: str = "", back: str = "/", workspace: str = "") -> Response:
+    """The page of a one-time link, or of a password and a passkey. Opening it spends nothing: mail scanners open links
+    too."""
+    if not code:
+        return await stranger(request, 200, back=local(back), workspace=workspace)
+    return render(request, "login.html", frame=None, code=code, back=local(back))
 
 
 @router.post("/login/password")

@@ -14,11 +14,11 @@ from tenure.kernel.difference import Difference
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
-from tenure.ui.axis import WIDTH, Axis, Fold, Interval, axis
-from tenure.ui.details import facts, findings, used
 from tenure.ui.model import costs, duration, moment, person
-from tenure.ui.retries import retried
-from tenure.ui.talk import Message, attributes, conversation, gist, load, said
+from tenure.ui.runs.axis import WIDTH, Axis, Fold, Interval, axis
+from tenure.ui.runs.details import facts, findings, used
+from tenure.ui.runs.retries import retried
+from tenure.ui.runs.talk import Message, attributes, conversation, gist, load, said
 
 LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
 MARK = 3.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from tenure.kernel.difference import Difference, differences
 from tenure.kernel.json import Json, JsonObject
-from tenure.ui.talk import attributes, load
+from tenure.ui.runs.talk import attributes, load
 
 MOST = 8
 

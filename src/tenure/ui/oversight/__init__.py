@@ -1,0 +1,1 @@
+"""Pages where people decide and set the rules: what waits, what was corrected, policies, limits, breakers, tools."""

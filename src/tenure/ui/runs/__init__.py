@@ -1,0 +1,1 @@
+"""Pages about what happened: live, traces and sessions, the record and where it goes."""

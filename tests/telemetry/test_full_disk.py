@@ -16,7 +16,7 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Event
 from tenure.telemetry import service
-from tenure.telemetry.store import TraceStore
+from tenure.telemetry.traces.duck import DuckStore
 from tests.sim.disks import small_disk
 from tests.sim.telemetry import GATEWAY, many, opened
 
@@ -28,7 +28,7 @@ def _batch(first: int, count: int) -> list[Logged]:
     ]
 
 
-def _fill(store: TraceStore) -> None:
+def _fill(store: DuckStore) -> None:
     for number in range(100):
         store.add(_batch(number * 100 + 1, 100))
 
@@ -42,7 +42,7 @@ def _pump(world: World) -> None:
 @pytest.mark.parametrize("size", ["6m", "30m"])  # full while a transaction is written, and while the file is rewritten
 def test_what_did_not_fit_is_taken_when_there_is_room(tmp_path: Path, keyring: Keyring, size: str) -> None:
     with small_disk(tmp_path / "disk", size) as disk:
-        store = TraceStore(tmp_path / "disk" / "traces.duckdb", keyring)
+        store = DuckStore(tmp_path / "disk" / "traces.duckdb", keyring)
         with pytest.raises(Failed, match="No space left"):
             _fill(store)
         kept = store.cursor

@@ -28,7 +28,8 @@ from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, service
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
-from tenure.telemetry.store import TraceStore, Where
+from tenure.telemetry.traces.duck import DuckStore
+from tenure.telemetry.traces.interface import Which
 from tests.sim.clock import FakeClock
 from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
 
@@ -252,20 +253,20 @@ def test_a_young_event_is_not_pruned(world: World, clock: FakeClock) -> None:
 
 def test_a_store_that_cannot_be_used_says_so_in_one_line(tmp_path: Path, keyring: Keyring) -> None:
     path = tmp_path / "traces.duckdb"
-    store = TraceStore(path, keyring)
+    store = DuckStore(path, keyring)
     store._writer.execute("UPDATE store SET version = 99")
     store.close()
     with pytest.raises(Refused, match="newer Tenure") as newer:
-        TraceStore(path, keyring)
+        DuckStore(path, keyring)
     path.write_bytes(os.urandom(20_000))
     with pytest.raises(Failed, match="cannot be read") as damaged:
-        TraceStore(path, keyring)
+        DuckStore(path, keyring)
     good = tmp_path / "good.duckdb"
-    TraceStore(good, keyring).close()
+    DuckStore(good, keyring).close()
     whole = good.read_bytes()
     path.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(Failed, match="cannot be read") as cut:
-        TraceStore(path, keyring)
+        DuckStore(path, keyring)
     for error in (newer, damaged, cut):
         assert "\n" not in str(error.value)
 
@@ -279,7 +280,7 @@ def test_a_store_in_use_by_another_process_says_so(tmp_path: Path, keyring: Keyr
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(Failed, match="in use by another process"):
-            TraceStore(path, keyring)
+            DuckStore(path, keyring)
         holder.stdin.close()
 
 
@@ -349,25 +350,25 @@ def test_kill_9_while_ingesting_loses_no_acknowledged_event_and_doubles_none(tmp
 
 
 def test_the_store_takes_batches_out_of_order_once(tmp_path: Path, keyring: Keyring) -> None:
-    store = TraceStore(tmp_path / "t.duckdb", keyring)
+    store = DuckStore(tmp_path / "t.duckdb", keyring)
     batch = [log.Logged(seq, event) for seq, event in enumerate(many(10, FakeClock().now), 1)]
     store.add(batch[:6])
     store.add(batch)
     store.add(batch[2:4])
     assert store.cursor == 10
-    assert [logged.seq for logged in store.events(Where(), 100)] == list(range(1, 11))
+    assert [logged.seq for logged in store.events(Which(), 100)] == list(range(1, 11))
     store.close()
 
 
 def test_a_store_is_closed_while_many_read(tmp_path: Path, keyring: Keyring) -> None:
-    def read(store: TraceStore) -> None:
+    def read(store: DuckStore) -> None:
         with suppress(Failed):  # how a reader hears that it was closed
             while True:
                 store.known(["nobody"])
 
     with ThreadPoolExecutor(4) as crowd:
         for _ in range(20):
-            store = TraceStore(tmp_path / "t.duckdb", keyring)
+            store = DuckStore(tmp_path / "t.duckdb", keyring)
             reading = [crowd.submit(read, store) for _ in range(4)]
             store.known(["nobody"])
             store.close()

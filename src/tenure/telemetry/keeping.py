@@ -9,13 +9,9 @@ from datetime import datetime, timedelta
 from tenure.base import events as log
 from tenure.base.room import World
 from tenure.kernel.values import Event
-from tenure.telemetry import content
-from tenure.telemetry.rows import micros
-from tenure.telemetry.shelf import store_of
-from tenure.telemetry.store import Where
+from tenure.telemetry.traces import content
+from tenure.telemetry.traces.shelf import store_of
 
-AT_ONCE = 20_000
-"""Events whose content is let go in one transaction."""
 SCRUBBED_AT_ONCE = 500
 SETTLED = timedelta(hours=1)
 """A trace with no Event for this long is over: whether anything in it was out of the ordinary is known."""
@@ -67,39 +63,20 @@ def _bare(event: Event) -> Event:
 
 def expire(world: World, before: datetime, agents: Collection[str]) -> int:
     """Forgets the content of these agents (``<workspace>/<name>``) from before a time, a piece of it; how many."""
-    where = Where().add("time_us < ?", micros(before))
-    where.add("workspace || '/' || agent IN (SELECT unnest(?::VARCHAR[]))", list(agents))
-    return store_of(world).expire("expired", where, AT_ONCE)
+    return store_of(world).expire(before, agents)
 
 
 def expire_others(world: World, before: datetime, but: Collection[str]) -> int:
     """As ``expire``, of everything but these agents."""
-    where = Where().add("time_us < ?", micros(before))
-    where.add("coalesce(workspace || '/' || agent NOT IN (SELECT unnest(?::VARCHAR[])), TRUE)", list(but))
-    return store_of(world).expire("expired", where, AT_ONCE)
+    return store_of(world).expire_others(before, but)
 
 
 def thin(world: World, now: datetime, share: int) -> int:
-    """Forgets the content of all but ``share`` percent of the traces that are over and in which nothing failed, was
-    refused, flagged, held or judged, a piece of it; how many. Which ones is said by the trace's id (its right half is
-    random by W3C Trace Context level 2, section 3.2.2.3), so that all of a trace is kept or none."""
-    if share >= 100:
-        return 0
-    since, until = micros(now - LOOKED_BACK), micros(now - SETTLED)
-    where = Where().add("time_us >= ?", since)
-    where.add(
-        """trace_id IN (
-            SELECT trace_id FROM event WHERE time_us >= ? AND trace_id IS NOT NULL GROUP BY trace_id
-            HAVING max(time_us + coalesce(duration_us, 0)) < ? AND min(time_us) >= ?
-               AND bool_and(status = 'allowed' AND error IS NULL AND source IS NULL)
-               AND NOT bool_or(starts_with(type, 'approval.'))
-               AND regexp_matches(trace_id, '^[0-9a-f]{32}$')
-               AND ('0x' || right(trace_id, 6))::UINTEGER % 100 >= ?)""",
-        *(since, until, since, share),
-    )
-    return store_of(world).expire("sampled", where, AT_ONCE)
+    """Forgets the content of all but ``share`` percent of the traces that are over and in which nothing was out of the
+    ordinary, a piece of it; how many."""
+    return 0 if share >= 100 else store_of(world).thin(now - LOOKED_BACK, now - SETTLED, share)
 
 
 def drop(world: World, before: datetime) -> int:
     """Forgets Events from before a time whole, a piece of them; how many."""
-    return store_of(world).drop(Where().add("time_us < ?", micros(before)), AT_ONCE)
+    return store_of(world).drop(before)

@@ -19,7 +19,7 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
-from tenure.telemetry import clients, shelf, store
+from tenure.telemetry import store
 from tenure.telemetry.keeping import (
     content_under,
     drop,
@@ -47,9 +47,10 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
-from tenure.telemetry.rows import micros
-from tenure.telemetry.shelf import store_of
-from tenure.telemetry.store import TraceStore, Where
+from tenure.telemetry.traces import shelf
+from tenure.telemetry.traces.duck import DuckStore
+from tenure.telemetry.traces.interface import TraceStore, Which
+from tenure.telemetry.traces.shelf import store_of
 
 __all__ = ["content_under", "drop", "expire", "expire_others", "held_under", "kept_upto", "scrub", "thin", "told_under"]
 """What other modules do for this one; all that is defined here is for others as well."""
@@ -76,7 +77,7 @@ def open_store(world: World) -> None:
     prices = _own_prices(world.config.prices)
     keyring = Keyring(world.db, world.config)
     path = world.config.data_dir / "traces.duckdb"
-    opened = TraceStore(path, keyring, memory_mb=world.config.traces_memory_mb)
+    opened = DuckStore(path, keyring, memory_mb=world.config.traces_memory_mb)
     with world.read() as connection:
         newest = log.head(connection)
     if opened.cursor > newest:
@@ -84,7 +85,7 @@ def open_store(world: World) -> None:
         opened.close()
         raise Refused(
             "trace_store_of_another",
-            f"{opened.path} has read up to Event {passed}, but the control database ends at {newest}.",
+            f"{opened.place} has read up to Event {passed}, but the control database ends at {newest}.",
             fix="Restore the control database that belongs to it, or move the file away to begin an empty one.",
             status=409,
         )
@@ -232,19 +233,17 @@ def list_events(
     session: str | None = None,
 ) -> list[Logged]:
     """Events of the actor's workspace, by number: those after ``after``, or the newest ones."""
-    where = Where(workspace=actor.workspace, agent=agent, status=status, session=session, type=type)
+    which = Which(workspace=actor.workspace, agent=agent, status=status, session=session, type=type, after=after)
     target = _current(world)
-    if after is None:
-        return target.newest(where, limit)[::-1]
-    return target.events(where.add("seq > ?", after), limit)
+    return target.newest(which, limit)[::-1] if after is None else target.events(which, limit)
 
 
 def recorded_calls(world: World, workspace: str, since: datetime, agent: str | None = None) -> Iterator[RecordedCall]:
     """Every call that was decided in a workspace since a time, oldest first, read in pieces."""
     target, after = _current(world), -1
     while True:
-        where = Where(workspace=workspace, agent=agent).add("time_us >= ?", micros(since)).add("seq > ?", after)
-        batch = target.calls(where, CALLS_BATCH)
+        which = Which(workspace=workspace, agent=agent, since=since, after=after)
+        batch = target.calls(which, CALLS_BATCH)
         yield from batch
         if len(batch) < CALLS_BATCH:
             return
@@ -253,7 +252,7 @@ def recorded_calls(world: World, workspace: str, since: datetime, agent: str | N
 
 def recorded_call(world: World, workspace: str, call_id: str) -> RecordedCall | None:
     """A call by its id, if it is kept and of that workspace."""
-    found = _current(world).calls(Where(workspace=workspace, id=call_id), 1)
+    found = _current(world).calls(Which(workspace=workspace, id=call_id), 1)
     return found[0] if found else None
 
 
@@ -273,13 +272,13 @@ def feed_batch(world: World, actor: Actor, after: int, limit: int = 500) -> list
         oldest = log.oldest(connection)
     if after + 1 >= oldest > 0 or store_of(world).cursor <= after:
         return batch
-    where = Where(workspace=actor.workspace).add("seq > ?", after)
-    return store_of(world).events(where, limit) or batch
+    which = Which(workspace=actor.workspace, after=after)
+    return store_of(world).events(which, limit) or batch
 
 
 def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
     """Every span of a trace of the actor's workspace, by the order in which it was told."""
-    found = _current(world).events(Where(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
+    found = _current(world).events(Which(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
     return [span_of(logged.event) for logged in found]
 
 
@@ -306,8 +305,8 @@ def list_traces(
     limit: int = 50,
 ) -> list[TraceSummary]:
     """Traces, the one with the newest Event first; ``after`` goes on after the ``last_seq`` of another."""
-    where = Where(workspace=actor.workspace, agent=agent, session=session)
-    return _current(world).traces(actor.workspace, where, after, limit)
+    which = Which(workspace=actor.workspace, agent=agent, session=session)
+    return _current(world).traces(actor.workspace, which, after, limit)
 
 
 def list_sessions(
@@ -320,31 +319,29 @@ def list_sessions(
     limit: int = 50,
 ) -> list[Session]:
     """Sessions with their outcome, the one with the newest Event first; ``after`` as in ``list_traces``."""
-    where = Where(workspace=actor.workspace, agent=agent, source=source)
-    return _current(world).sessions(actor.workspace, where, after, limit)
+    which = Which(workspace=actor.workspace, agent=agent, source=source)
+    return _current(world).sessions(actor.workspace, which, after, limit)
 
 
 def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outcome]:
     """How every session ended that somebody judged, of one source or of all."""
-    return _current(world).outcomes(Where(workspace=actor.workspace, source=source))
+    return _current(world).outcomes(Which(workspace=actor.workspace, source=source))
 
 
 def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
     """Each agent's calls in the last ``window``, in figures."""
-    since = world.clock() - window
-    where = Where(workspace=actor.workspace).add("time_us >= ?", micros(since))
-    return _current(world).stats(where)
+    return _current(world).stats(Which(workspace=actor.workspace, since=world.clock() - window))
 
 
 def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:
     """Every tool that every agent has called, with how often in the last ``window``; as far as the trace store has
     read, so that asking costs nothing when much happens."""
-    return store_of(world).tool_uses(actor.workspace, micros(world.clock() - window))
+    return store_of(world).tool_uses(actor.workspace, world.clock() - window)
 
 
 def agent_uses(world: World, workspace: str, window: timedelta) -> list[ToolUse]:
     """As ``tool_uses``, for agents that agents have called: ``resource`` is the one that was called."""
-    return store_of(world).tool_uses(workspace, micros(world.clock() - window), "invoke_agent")
+    return store_of(world).tool_uses(workspace, world.clock() - window, "invoke_agent")
 
 
 LOOK = 200_000
@@ -357,14 +354,14 @@ def heard(world: World, after: int) -> Heard:
     upto = min(target.cursor, after + LOOK)
     if upto <= after:
         return Heard(upto=after, more=False)
-    since = micros(world.clock() - timedelta(days=1))
+    since = world.clock() - timedelta(days=1)
     return Heard(
         upto=upto,
         more=upto < target.cursor,
-        strangers=tuple(clients.strangers(target, after, upto, since)),
-        introduced=tuple(clients.introduced(target, after, upto)),
-        spoken=tuple(clients.spoken(target, after, upto)),
-        peers=tuple(clients.refused_peers(target, after, upto)),
+        strangers=tuple(target.strangers(after, upto, since)),
+        introduced=tuple(target.introduced(after, upto)),
+        spoken=tuple(target.spoken(after, upto)),
+        peers=tuple(target.refused_peers(after, upto)),
     )
 
 
@@ -374,7 +371,7 @@ def used(world: World, after: int) -> tuple[list[Used], int, bool]:
     upto = min(target.cursor, after + LOOK)
     if upto <= after:
         return [], after, False
-    rows = clients.used(target, after, upto)
+    rows = target.used(after, upto)
     with world.read() as connection:
         known = subjects.names(connection, {number for number, _ in rows if number is not None})
     people = {number: name.removeprefix("person:") for number, name in known.items() if name.startswith("person:")}
@@ -408,10 +405,10 @@ def recording(world: World, window: timedelta) -> Recording:
     target = store_of(world)
     with world.read() as connection:
         behind = max(0, log.head(connection) - target.cursor)
-    where = Where(type="gateway.dropped").add("time_us >= ?", micros(world.clock() - window))
+    which = Which(type="gateway.dropped", since=world.clock() - window)
     problem = target.problem
     try:
-        told = [logged.event for logged in target.newest(where, MAX_LOSSES)]
+        told = [logged.event for logged in target.newest(which, MAX_LOSSES)]
     except Failed as error:
         told, problem = [], problem or error.message
     losses = tuple(_loss(event) for event in told)

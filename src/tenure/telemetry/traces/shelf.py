@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tenure.base.room import World
 from tenure.kernel.errors import Failed
-from tenure.telemetry.store import TraceStore
+from tenure.telemetry.traces.interface import TraceStore
 
 _stores: dict[Path, TraceStore] = {}
 

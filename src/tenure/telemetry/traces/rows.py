@@ -1,4 +1,4 @@
-"""Rows of the trace store: what is made of an Event, and what queries answer, as values. Pure."""
+"""Rows of the trace store: what is made of an Event, and what queries answer, as values. The same for every engine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tenure.base.events import Logged
-from tenure.base.subjects import Seal, opened
+from tenure.base.subjects import Keyring, Seal, opened
 from tenure.kernel.values import Event, Status
-from tenure.telemetry import content, spent
 from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, span_of, uses_tokens
+from tenure.telemetry.traces import content, spent
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -140,6 +140,12 @@ _TOKENS = ("input", "output", "cache_read.input", "reasoning.output")
 def owner_of(event: Event) -> tuple[str, str]:
     """The workspace of an Event and whom its content is about."""
     return event.workspace, content.subject_of(event)
+
+
+def rows_of(batch: Sequence[Logged], keyring: Keyring) -> list[tuple[Any, ...]]:
+    """Events as rows, what is content in them sealed. Raises Failed while keys cannot be had."""
+    seals = keyring.seals({owner_of(one.event) for one in batch if one.event.type.startswith(content.CARRIERS)})
+    return [row_of(logged, seals) for logged in batch]
 
 
 def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 SQL = """coalesce(sum(input_tokens), 0)::BIGINT, coalesce(sum(output_tokens), 0)::BIGINT,
                    coalesce(sum(cached_tokens), 0)::BIGINT, coalesce(sum(reasoning_tokens), 0)::BIGINT,
                    coalesce(sum(cost_usd), 0),
-                   count(*) FILTER (cost_usd IS NULL AND coalesce(input_tokens, 0) + coalesce(output_tokens, 0) > 0)"""
+                   count(*) FILTER (
+                       WHERE cost_usd IS NULL AND coalesce(input_tokens, 0) + coalesce(output_tokens, 0) > 0)"""
 """The columns of a query over calls that ``figures`` reads."""
 
 ONCE = """SELECT * REPLACE (CASE WHEN own THEN input_tokens END AS input_tokens,
@@ -17,9 +18,9 @@ ONCE = """SELECT * REPLACE (CASE WHEN own THEN input_tokens END AS input_tokens,
                   CASE WHEN own THEN cached_tokens END AS cached_tokens,
                   CASE WHEN own THEN reasoning_tokens END AS reasoning_tokens,
                   CASE WHEN own THEN cost_usd END AS cost_usd)
-                  FROM (SELECT *, type <> 'otlp.span' OR NOT bool_or(
-                      type IN {calls} AND coalesce(input_tokens, output_tokens) IS NOT NULL
-                  ) OVER (PARTITION BY workspace, session) AS own"""
+                  FROM (SELECT *, type <> 'otlp.span' OR max(
+                      CASE WHEN type IN {calls} AND coalesce(input_tokens, output_tokens) IS NOT NULL THEN 1 ELSE 0 END
+                  ) OVER (PARTITION BY workspace, session) = 0 AS own"""
 """The rows of a session, each token in one of them: where model calls were seen, what the agent's own spans say of the
 same calls is not counted again."""
 

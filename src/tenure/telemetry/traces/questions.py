@@ -1,0 +1,197 @@
+"""What is asked of the rows of a trace store, in SQL that every engine answers, and the answers as values."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tenure.base.events import Logged
+from tenure.base.subjects import Keyring
+from tenure.telemetry.model import (
+    CALL_TYPES,
+    AgentStats,
+    Outcome,
+    RecordedCall,
+    Session,
+    ToolUse,
+    TraceSummary,
+    outcome_of,
+)
+from tenure.telemetry.traces import spent
+from tenure.telemetry.traces.dialect import Dialect
+from tenure.telemetry.traces.interface import Which
+from tenure.telemetry.traces.rows import (
+    EVENT_COLUMNS,
+    event_of,
+    micros,
+    session_of,
+    stats_of,
+    time_of,
+    trace_summary_of,
+    whole_of,
+)
+
+_SELECT = ", ".join(EVENT_COLUMNS)
+_CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
+
+
+def condition(which: Which) -> tuple[str, list[Any]]:
+    """``which`` as SQL, and its values."""
+    terms = {
+        "workspace = ?": which.workspace,
+        "agent = ?": which.agent,
+        "session = ?": which.session,
+        "source = ?": which.source,
+        "trace_id = ?": which.trace_id,
+        "type = ?": which.type,
+        "status = ?": which.status.value if which.status is not None else None,
+        "id = ?": which.id,
+        "seq > ?": which.after,
+        "time_us >= ?": micros(which.since) if which.since is not None else None,
+    }
+    given = {term: value for term, value in terms.items() if value is not None}
+    return " AND ".join(given) or "1 = 1", list(given.values())
+
+
+class Questions:
+    """Those of ``TraceStore`` that read; an engine adds its ``dialect`` and ``_all``."""
+
+    dialect: Dialect
+    _keyring: Keyring
+
+    @abstractmethod
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query answers. Raises Failed while the engine does not answer."""
+
+    def _read(self, rows: Sequence[tuple[Any, ...]]) -> list[Logged]:
+        found = [dict(zip(EVENT_COLUMNS, row, strict=True)) for row in rows]
+        ciphers = self._keyring.opens({row["subject"] for row in found if row["subject"] is not None})
+        return [event_of(row, ciphers) for row in found]
+
+    # -- Events as they came
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        if not ids:
+            return set()
+        sql = f"SELECT id FROM event WHERE {self.dialect.among.format('id')}"  # noqa: S608 (only our own column names)
+        return {row[0] for row in self._all(sql, [list(ids)])}
+
+    def events(self, which: Which, limit: int) -> list[Logged]:
+        return self._events(which, "seq", limit)
+
+    def newest(self, which: Which, limit: int) -> list[Logged]:
+        return self._events(which, "seq DESC", limit)
+
+    def _events(self, which: Which, order: str, limit: int) -> list[Logged]:
+        where, values = condition(which)
+        sql = f"SELECT {_SELECT} FROM event WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608 (only our own column names)
+        return self._read(self._all(sql, [*values, limit]))
+
+    def calls(self, which: Which, limit: int) -> list[RecordedCall]:
+        where, values = condition(which)
+        sql = f"""SELECT seq, id, time_us, agent, session, release, data, subject, content, gone FROM event
+            WHERE type IN ('call.completed', 'call.refused') AND {where} ORDER BY seq LIMIT ?"""  # noqa: S608 (only our own column names)
+        rows = self._all(sql, [*values, limit])
+        ciphers = self._keyring.opens({row[7] for row in rows if row[7] is not None})
+        return [
+            RecordedCall(
+                seq, ident, time_of(at), agent or "", session or "", whole_of(ident, kept, ciphers), release or ""
+            )
+            for seq, ident, at, agent, session, release, *kept in rows
+        ]
+
+    def outcomes(self, which: Which) -> list[Outcome]:
+        where, values = condition(which)
+        return self._outcomes(where, values)
+
+    def _outcomes(self, where: str, values: Sequence[Any]) -> list[Outcome]:
+        sql = f"SELECT {_SELECT} FROM event WHERE type = 'import.outcome' AND {where} ORDER BY seq"  # noqa: S608 (only our own column names)
+        found: dict[tuple[str, ...], Outcome] = {}
+        for event in (logged.event for logged in self._read(self._all(sql, values))):
+            outcome = outcome_of(event)
+            if outcome is not None:
+                found[event.workspace, outcome.source, outcome.session or event.id] = outcome
+        return list(found.values())
+
+    # -- Events summed
+
+    def traces(self, workspace: str, which: Which, before: int | None, limit: int) -> list[TraceSummary]:
+        where, values = condition(which)
+        after = "HAVING max(seq) < ?" if before is not None else ""
+        first = self.dialect.earliest
+        sql = f"""
+            SELECT trace_id, {first.format("agent")}, {first.format("session")}, min(time_us),
+                   max(time_us + coalesce(duration_us, 0)) - min(time_us), count(*),
+                   count(*) FILTER (WHERE type IN {_CALLS}), count(error),
+                   max(status = 'violation'), max(status = 'anomaly'), max(status = 'flagged'),
+                   {first.format("name")}, max(seq)
+            FROM event
+            WHERE workspace = ? AND trace_id IN (SELECT trace_id FROM event WHERE {where})
+            GROUP BY trace_id {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        given = [workspace, *values, *([] if before is None else [before]), limit]
+        return [trace_summary_of(row) for row in self._all(sql, given)]
+
+    def sessions(self, workspace: str, which: Which, before: int | None, limit: int) -> list[Session]:
+        where, values = condition(which)
+        after = "HAVING max(seq) < ?" if before is not None else ""
+        first, last = self.dialect.earliest, self.dialect.latest
+        sql = f"""
+            SELECT workspace, session, {first.format("agent")}, {last.format("source")}, min(time_us),
+                   max(time_us + coalesce(duration_us, 0)), count(*),
+                   count(*) FILTER (WHERE type IN {_CALLS}), count(*) FILTER (WHERE status = 'flagged'),
+                   count(*) FILTER (WHERE status = 'violation'), count(error),
+                   {spent.SQL}, {last.format("trace_id")}, max(seq)
+            FROM ({spent.ONCE.format(calls=_CALLS)}
+                  FROM event WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})) AS mine)
+                 AS once
+            GROUP BY workspace, session,
+                     CASE WHEN session IN (SELECT session FROM event WHERE source IS NOT NULL) THEN '' ELSE agent END
+                     {after}
+            ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        rows = self._all(sql, [workspace, *values, *([] if before is None else [before]), limit])
+        names = [row[1] for row in rows]
+        among = self.dialect.among.format("session")
+        told = self._outcomes(f"workspace = ? AND {among}", [workspace, names]) if names else []
+        ends = {outcome.session: outcome for outcome in told}
+        return [session_of(row, ends.get(row[1])) for row in rows]
+
+    def stats(self, which: Which) -> list[AgentStats]:
+        where, values = condition(which)
+        sql = f"""
+            SELECT workspace, agent, count(*),
+                   count(*) FILTER (WHERE status = 'allowed'), count(*) FILTER (WHERE status = 'flagged'),
+                   count(*) FILTER (WHERE status = 'violation'), count(*) FILTER (WHERE status = 'anomaly'),
+                   count(error) FILTER (WHERE type <> 'call.refused'),
+                   {self.dialect.percentiles.format("duration_us", "type <> 'call.refused'")},
+                   {spent.SQL}, count(DISTINCT resource) FILTER (WHERE name LIKE 'execute_tool%'), max(time_us)
+            FROM event WHERE type IN {_CALLS} AND agent IS NOT NULL AND {where}
+            GROUP BY workspace, agent ORDER BY workspace, agent"""  # noqa: S608 (only our own column names)
+        return [stats_of(row) for row in self._all(sql, values)]
+
+    def tool_uses(self, workspace: str, since: datetime, operation: str = "execute_tool") -> list[ToolUse]:
+        sql = """
+            SELECT agent, resource, count(*) FILTER (WHERE time_us >= ?), max(time_us) FROM event
+            WHERE workspace = ? AND type = 'call.completed' AND agent IS NOT NULL AND resource IS NOT NULL
+                  AND left(name, ?) = ?
+            GROUP BY agent, resource"""
+        start = f"{operation} "
+        rows = self._all(sql, [micros(since), workspace, len(start), start])
+        return [ToolUse(agent, resource, recent, time_of(last)) for agent, resource, recent, last in rows]
+
+    # -- what lies under a key
+
+    def content_under(self, numbers: Sequence[int]) -> dict[int, tuple[int, datetime]]:
+        among = self.dialect.among_numbers.format("subject")
+        sql = f"SELECT subject, count(*), min(time_us) FROM event WHERE {among} GROUP BY subject"  # noqa: S608 (only our own column names)
+        return {row[0]: (row[1], time_of(row[2])) for row in self._all(sql, [list(numbers)])}
+
+    def approvals_under(self, number: int) -> list[str]:
+        asked, used = self.dialect.text.format("approval_id"), self.dialect.text.format("tenure.approval.id")
+        sql = f"SELECT DISTINCT coalesce({asked}, {used}) FROM event WHERE subject = ?"  # noqa: S608 (only our own column names)
+        return [row[0] for row in self._all(sql, [number]) if row[0]]
+
+    def told_under(self, number: int, among: Sequence[str]) -> list[str]:
+        sql = f"SELECT id FROM event WHERE subject = ? AND {self.dialect.among.format('id')}"  # noqa: S608 (only our own column names)
+        return [row[0] for row in self._all(sql, [number, list(among)])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -183,6 +184,25 @@ def test_nothing_unknown_is_guessed(gateway: Gateway) -> None:
     for days in (0, -1, 91):
         with pytest.raises(Refused, match="looked back"):
             hindsight.replay_candidate(gateway.world, "default", FILES, days)
+
+
+@pytest.mark.req("R076")
+def test_an_explanation_names_the_link_and_its_template(gateway: Gateway, operator: Actor) -> None:
+    limit = '@id("cap") forbid(principal == ?principal, action, resource == Tool::"shop/list");'
+    link = {"templateId": "cap", "newId": "clerk-cap", "values": {"?principal": {"type": "Agent", "id": "clerk"}}}
+    files = (("p.cedar", PERMIT + limit), ("l.links.json", json.dumps({"templateLinks": [link]})))
+    service.publish(gateway.world, operator, files, "a template")
+    agent = an_agent()
+    gateway.know(agent, files)
+    denied = gateway.call("shop/list", {}, agent)
+    api = Api(gateway.world, router)
+    api.actor = operator
+    status, explained = api("GET", f"/v1/decisions/{denied.id}")
+    assert (status, explained["same"], explained["decided"]["policies"]) == (200, True, ["clerk-cap"])
+    told = next(rule for rule in explained["rules"] if rule["determined"])
+    assert (told["template"], told["filled"]) == ("cap", {"?principal": 'Agent::"clerk"'})
+    without = [("p.cedar", PERMIT + limit)]
+    assert hindsight.replay_candidate(gateway.world, "default", without, 1).found.changed == 1
 
 
 def test_over_http(gateway: Gateway, operator: Actor) -> None:

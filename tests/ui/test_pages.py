@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import replace
 
@@ -339,13 +341,24 @@ def test_a_version_of_the_policies_says_what_it_gave_and_took(console: Console, 
     running = console.client.get("/v1/policies", dict)
     first = running["version"]
     more = '@id("no-mail") forbid(principal, action, resource == Tool::"files/read_file");\n'
-    body = {"files": [*running["files"], {"name": "more.cedar", "text": more}], "reason": "Nobody reads files now"}
+    more += '@id("quiet") forbid(principal == ?principal, action, resource == ?resource);\n@id("idle") '
+    more += "permit(principal == ?principal, action, resource);\n"
+    values = {
+        "?principal": {"type": "Agent", "id": "clerk"},
+        "?resource": {"type": "Tool", "id": "files/list_directory"},
+    }
+    links = json.dumps({"templateLinks": [{"templateId": "quiet", "newId": "clerk-quiet", "values": values}]})
+    added = [{"name": "more.cedar", "text": more}, {"name": "more.links.json", "text": links}]
+    body = {"files": [*running["files"], *added], "reason": "Nobody reads files now"}
     try:
         version = console.client.post("/v1/policies/publish", dict, body)["version"]
         page = text(person.get(f"/policies/versions/{version}"))
         assert "Nobody reads files now" in page
         assert re.search(r"Lost [^.]*clerk[^.]* files/read_file .* deny by no-mail", page), page
-        assert "1 rule no test decides by" in page or "rules no test decides by" in page
+        assert re.search(r"quiet \(more.cedar:2\) was added: 1 policy is made of it. clerk-quiet was added", page), page
+        assert re.search(r'quiet of template quiet ?: Agent::"clerk", Tool::"files/list_dir', html.unescape(page)), page
+        assert "idle template with ?principal none: no link fills it" in page
+        assert "rules no test decides by" in page
         assert "no-mail forbid more.cedar:1 untested" in page
         assert version[7:19] in text(person.get("/policies"))
     finally:

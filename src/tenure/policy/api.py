@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -57,7 +58,8 @@ class PoliciesOut(BaseModel):
 class RuleOut(BaseModel):
     """One policy. ``effect`` is permit or forbid, or of a sequence rule deny or hold; ``state_bytes`` is the most that
     is kept of one session (or agent) for such a rule. ``layer``: what it says it is about, by which it goes before
-    others; a ``final`` one before all."""
+    others; a ``final`` one before all. ``template``: the template that a link made it of, with what the link put into
+    each gap in ``filled``; ``file`` and ``line`` are then those of the link."""
 
     id: str
     file: str
@@ -68,6 +70,21 @@ class RuleOut(BaseModel):
     layer: str = ""
     final: bool = False
     state_bytes: int = 0
+    template: str = ""
+    filled: dict[str, str] = Field(default_factory=dict)
+
+
+class TemplateOut(BaseModel):
+    """A template, its gaps and how many policies links make of it: without one it decides nothing."""
+
+    id: str
+    file: str
+    line: int
+    effect: str
+    reason: str
+    obligation: str
+    gaps: list[str]
+    links: int
 
 
 class ValidateIn(BaseModel):
@@ -90,11 +107,13 @@ class TestOut(BaseModel):
 
 class ValidateOut(BaseModel):
     """The verdict: every fault (tests that fail among them), and as far as the files could be read the version and
-    policies that publishing would give, what came of the tests, and which policies no test decides by."""
+    policies that publishing would give, what came of the tests, and which policies no test decides by (of those that
+    are made of a template the template, when none of them is tested)."""
 
     valid: bool
     version: str | None
     policies: list[RuleOut]
+    templates: list[TemplateOut]
     faults: list[FaultOut]
     tests: list[TestOut]
     untested: list[str]
@@ -276,6 +295,7 @@ def validate(actor: TheActor, body: ValidateIn) -> ValidateOut:
         valid=not checked.faults,
         version=checked.bundle.version if checked.bundle else None,
         policies=_rules(checked.bundle) if checked.bundle else [],
+        templates=_templates(checked.bundle) if checked.bundle else [],
         faults=[FaultOut.model_validate(asdict(fault)) for fault in checked.faults],
         tests=[_test(result) for result in report.results] if report else [],
         untested=list(report.untested) if report else [],
@@ -301,6 +321,23 @@ def _rules(bundle: Bundle) -> list[RuleOut]:
     ]
 
 
+def _templates(bundle: Bundle) -> list[TemplateOut]:
+    links = Counter(rule.template for rule in bundle.rules)
+    return [
+        TemplateOut(
+            id=template.rule.id,
+            file=template.rule.file,
+            line=template.rule.line,
+            effect=template.rule.node.effect,
+            reason=template.rule.reason,
+            obligation=template.rule.obligation,
+            gaps=list(template.gaps),
+            links=links[template.rule.id],
+        )
+        for template in bundle.templates
+    ]
+
+
 def rule_out(rule: Rule) -> RuleOut:
     """A policy as it is told."""
     return RuleOut(
@@ -312,6 +349,8 @@ def rule_out(rule: Rule) -> RuleOut:
         obligation=rule.obligation,
         layer=WORDS[rule.layer],
         final=rule.final,
+        template=rule.template,
+        filled=dict(rule.filled),
     )
 
 

@@ -53,12 +53,13 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, ModelFact, PeerGrant, ToolFact, Upstream
 from tenure.kernel.values import Autonomy, Call, CallKind, Decision, Effect, LifecycleState, Origin, Principal, Risk
 from tenure.policy.followed import Followed
+from tenure.policy.links import SUFFIX as LINKS
 from tenure.policy.model import Bundle, decide
 from tenure.sequences.model import SUFFIX as SEQUENCES
 from tenure.sequences.model import Outcome
 
 SUFFIX = ".test.yaml"
-TAILS = (".cedar", SEQUENCES, SUFFIX)
+TAILS = (".cedar", LINKS, SEQUENCES, SUFFIX)
 """How the names of files end that are policies, or tests of them."""
 MAX_TESTS = 10_000
 _WORKSPACE = "test"
@@ -206,7 +207,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of all, and the ids of the policies that determined the decision of none that passed."""
+    """What came of all, and the ids of the policies that determined the decision of none that passed. Links of one
+    template say the same: for all of them stands the template, and one link that is tested is enough."""
 
     results: tuple[Result, ...]
     untested: tuple[str, ...]
@@ -254,8 +256,11 @@ def run_cases(bundle: Bundle, cases: Sequence[Case]) -> Report:
         if not problem:
             tested.update(decision.policies)
     sequences = bundle.sequences.rules if bundle.sequences is not None else ()
-    rules = (*(rule.id for rule in bundle.rules), *(rule.id for rule in sequences))
-    return Report(tuple(results), tuple(rule for rule in rules if rule not in tested))
+    tested.update(rule.template for rule in bundle.rules if rule.id in tested)
+    names = [rule.template or rule.id for rule in bundle.rules]
+    names += [template.rule.id for template in bundle.templates]  # those that no link fills among them
+    names += [rule.id for rule in sequences]
+    return Report(tuple(results), tuple(name for name in dict.fromkeys(names) if name not in tested))
 
 
 def _after_all(bundle: Bundle, case: Case, decision: Decision) -> Decision:

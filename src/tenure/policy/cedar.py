@@ -1,21 +1,17 @@
-"""Cedar text to compiled rules, with the file and line of every fault.
-
-cedarpy names policies by position and tells no line, so the text is cut into statements here, each is parsed and
-validated by itself, and a syntax error is placed by asking the parser for ever longer beginnings of the statement.
+"""Cedar text to compiled rules, with the file and line of every fault: each statement is parsed and validated by
+itself, and so is each policy that a link makes of a template.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cedarpy
 from cedarpy import pst
 
-from tenure.base.faults import FileFault
+from tenure.base.faults import FileFault, nearest
 from tenure.base.scan.rules import NAMES
 from tenure.kernel.demands import demand_of
 from tenure.kernel.drafts import OBLIGATION
@@ -23,30 +19,13 @@ from tenure.kernel.json import digest
 from tenure.kernel.values import SOURCES, Autonomy
 from tenure.policy.arguments import BAGS, TAG_TYPE
 from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
-from tenure.policy.facts import AGENT, CONTEXT, ENVIRONMENTS, TIERS, TIME, cedar_record, zone_of
+from tenure.policy.facts import ENVIRONMENTS, TIERS, TIME, zone_of
 from tenure.policy.layers import Layer, final_problems, is_final, layer_of
+from tenure.policy.links import Link, fill, is_links, read_links
 from tenure.policy.scopes import Scope, scope_of
+from tenure.policy.statements import Statement, clean, named_line, statements, syntax_line
+from tenure.policy.words import Words, children
 
-SCHEMA = f"""
-entity Server;
-entity Tool in [Server];
-entity Model;
-entity Peer;
-entity Agent = {{
-{cedar_record(AGENT)}}};
-
-entity Longs tags Long;
-entity Decimals tags decimal;
-entity Strings tags String;
-entity Bools tags Bool;
-
-type Attempt = {{
-{cedar_record(CONTEXT)}}};
-
-action call_tool appliesTo {{ principal: [Agent], resource: [Tool], context: Attempt }};
-action call_model appliesTo {{ principal: [Agent], resource: [Model], context: Attempt }};
-action call_agent appliesTo {{ principal: [Agent], resource: [Peer], context: Attempt }};
-"""
 OBLIGATIONS = frozenset({"approve", "notify", "redact", PRECEDENT, *OBLIGATION.values()})
 """Beside these: ``redact:<finding>``, and ``approve`` with a role, a number of people or both (``kernel.demands``)."""
 REDACT = "redact:"
@@ -64,15 +43,7 @@ _ONE_OF = {
 }
 """The texts of which it is known what they can be."""
 SYSTEM_PREFIX = "system/"
-
-_schema = cedarpy.Schema.from_str(SCHEMA)
-_TOKEN = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|[A-Za-z_]\w*|\d+|==|!=|<=|>=|&&|\|\||::|\S', re.DOTALL)
-_QUOTED = re.compile(r"`([^`]+)`")
-
-
-def schema() -> Any:
-    """The parsed schema; one handle for the whole process."""
-    return _schema
+_RESERVED = f"ids that begin with {SYSTEM_PREFIX} belong to the rules that cannot be changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +67,8 @@ class Rule:
     there. ``lifts``: of a precedent, the policies whose hold it stands in for, and ``knows``: the
     arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``).
     ``zone``: by whose clock it looks at the time, empty where it does not. ``mark``: the digest of its text and of the
-    schema: the same for as long as it says the same."""
+    schema: the same for as long as it says the same. ``template``: the id of the template that a link made it of, and
+    ``filled`` what it put into each gap; ``file`` and ``line`` are then those of the link."""
 
     id: str
     file: str
@@ -114,6 +86,8 @@ class Rule:
     final: bool = False
     zone: str = ""
     mark: str = ""
+    template: str = ""
+    filled: tuple[tuple[str, str], ...] = ()
 
     @property
     def permits(self) -> bool:
@@ -128,111 +102,122 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
+class Template:
+    """A policy with a gap (``links``). ``rule`` is as any other, but of everybody and everything at the gaps;
+    ``text`` is how it is written."""
+
+    rule: Rule
     text: str
-    line: int
-    tokens: tuple[tuple[int, int], ...]  # (end offset in text, line) of each token that is not a comment
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """Which gaps it has: ``?principal``, ``?resource`` or both."""
+        ends = (self.rule.node.principal, self.rule.node.resource)
+        return tuple(f"?{slot.name}" for end in ends if isinstance(slot := getattr(end, "entity", None), pst.Slot))
 
 
-def _statements(text: str) -> list[_Statement]:
-    found: list[_Statement] = []
-    tokens: list[tuple[int, int, int]] = []
-    line, scanned = 1, 0
-    for match in _TOKEN.finditer(text):
-        line += text.count("\n", scanned, match.start())
-        scanned = match.start()
-        if match[0].startswith("//"):
-            continue
-        tokens.append((match.start(), match.end(), line))
-        if match[0] == ";":
-            found.append(_statement(text, tokens))
-            tokens = []
-    if tokens:
-        found.append(_statement(text, tokens))
-    return found
+@dataclass(slots=True)
+class Compiled:
+    """What came of compiling: the rules, those of links among them, the templates, and every fault. Of use only
+    without faults."""
+
+    rules: list[Rule] = field(default_factory=list)
+    templates: dict[str, Template] = field(default_factory=dict)
+    faults: list[FileFault] = field(default_factory=list)
+    taken: dict[str, Rule] = field(default_factory=dict)
+
+    def take(self, rule: Rule, line: int) -> bool:
+        """Whether the id of ``rule`` was free; a fault at ``line`` of its file if not."""
+        first = self.taken.setdefault(rule.id, rule)
+        if first is not rule:
+            problem = f'@id("{rule.id}") is taken by {first.file} line {first.line}; ids must be unique'
+            self.faults.append(FileFault(rule.file, line, problem))
+        return first is rule
 
 
-def _statement(text: str, tokens: Sequence[tuple[int, int, int]]) -> _Statement:
-    start = tokens[0][0]
-    return _Statement(text[start : tokens[-1][1]], tokens[0][2], tuple((end - start, line) for _, end, line in tokens))
-
-
-def _parse_problem(text: str) -> str | None:
-    try:
-        cedarpy.policies_to_pst(text)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _syntax_line(statement: _Statement, problem: str) -> int:
-    """The line of the first token after which no continuation could make the statement valid. The parser reads from
-    the left, so once a beginning is wrong every longer one is: bisect."""
-
-    def wrong(count: int) -> bool:
-        found = _parse_problem(statement.text[: statement.tokens[count - 1][0]])
-        return found is not None and "unexpected end of input" not in found
-
-    total = len(statement.tokens)
-    first = bisect_left(range(1, total + 1), True, key=wrong) + 1
-    if first >= total and not problem.startswith(("unexpected token", "invalid token")):
-        return _named_line(statement, problem)  # the whole statement reads well; what it says is wrong
-    return statement.tokens[min(first, total) - 1][1]
-
-
-def _named_line(statement: _Statement, problem: str) -> int:
-    """The line that holds the first thing the problem quotes, else the statement's first."""
-    for quoted in _QUOTED.findall(problem):
-        at = statement.text.find(quoted)
-        if at >= 0:
-            return statement.line + statement.text.count("\n", 0, at)
-    return statement.line
-
-
-def _clean(problem: str) -> str:
-    return re.sub(r"^for policy `policy\d+`, ", "", problem).strip()
-
-
-def compile_rules(files: Sequence[tuple[str, str]]) -> tuple[tuple[Rule, ...], tuple[FileFault, ...]]:
-    """Every rule of ``files`` ((name, text) each) and every fault; the rules are of use only without faults."""
-    rules: list[Rule] = []
-    faults: list[FileFault] = []
-    seen: dict[str, Rule] = {}
+def compile_rules(files: Sequence[tuple[str, str]], words: Words) -> Compiled:
+    """Every rule and template of ``files`` ((name, text) each: Cedar, and links of templates) and every fault."""
+    out = Compiled()
+    broken: set[str] = set()
     for name, text in files:
-        for statement in _statements(text):
-            rule, found = _compile(name, statement)
-            faults.extend(found)
+        if is_links(name):
+            continue
+        for statement in statements(text):
+            rule, found = _compile(name, statement, words)
+            out.faults.extend(found)
             if rule is None:
                 continue
-            if rule.id in seen:
-                first = seen[rule.id]
-                problem = f'@id("{rule.id}") is taken by {first.file} line {first.line}; ids must be unique'
-                faults.append(FileFault(name, _named_line(statement, f"`{rule.id}`"), problem))
-            seen.setdefault(rule.id, rule)
-            rules.append(rule)
+            out.take(rule, named_line(statement, f"`{rule.id}`"))
+            template = Template(rule, statement.text)
+            if not template.gaps:
+                out.rules.append(rule)
+                continue
+            out.templates.setdefault(rule.id, template)
+            if found:
+                broken.add(rule.id)
+            if "id" not in rule.node.annotations:
+                out.faults.append(FileFault(name, rule.line, 'a template needs an @id("..."), by which links name it'))
+    links, faults = read_links(files)
+    out.faults.extend(faults)
+    for link in links:
+        if link.template not in broken:
+            _fill(link, out, words)
+    out.faults.extend(_other_zones(out.rules))
+    return out
+
+
+def _fill(link: Link, out: Compiled, words: Words) -> None:
+    """The policy that a link makes, compiled as any other."""
+    template = out.templates.get(link.template)
+    if template is None:
+        rule = out.taken.get(link.template)
+        hint = nearest(link.template, out.templates) or "there is no template here"
+        why = f"{rule.file} line {rule.line} has no ?principal and no ?resource" if rule is not None else hint
+        out.faults.append(FileFault(link.file, link.line, f"{link.id}: no template {link.template}: {why}"))
+        return
+    try:
+        text = fill(template.text, link)
+    except ValueError as error:
+        out.faults.append(FileFault(link.file, link.line, f"{link.id}: {error}"))
+        return
+    rule, found = _compile(link.file, Statement(text, link.line, ()), words)
+    assert rule is not None  # noqa: S101 (Cedar reads what it has written)
+    problems = dict.fromkeys(fault.problem for fault in found)
+    out.faults.extend(FileFault(link.file, link.line, f"{link.id}: {problem}") for problem in problems)
+    mark = digest([words.schema, template.text, [list(pair) for pair in link.filled]])
+    rule = replace(rule, id=link.id, node=replace(rule.node, id=link.id), mark=mark)
+    rule = replace(rule, template=link.template, filled=link.filled)
+    if link.id.startswith(SYSTEM_PREFIX):
+        out.faults.append(FileFault(link.file, link.line, f"{link.id}: {_RESERVED}"))
+    if out.take(rule, link.line):
+        out.rules.append(rule)
+
+
+def _other_zones(rules: Sequence[Rule]) -> list[FileFault]:
     zones = [rule for rule in rules if rule.zone]
-    for rule in zones:
-        if rule.zone != zones[0].zone:
-            first = zones[0]
-            problem = f"its zone is {rule.zone}, that of {first.id} is {first.zone}: a workspace has one clock"
-            faults.append(FileFault(rule.file, rule.line, problem))
-    return tuple(rules), tuple(faults)
+    return [
+        FileFault(
+            rule.file,
+            rule.line,
+            f"its zone is {rule.zone}, that of {zones[0].id} is {zones[0].zone}: a workspace has one clock",
+        )
+        for rule in zones
+        if rule.zone != zones[0].zone
+    ]
 
 
-def _compile(name: str, statement: _Statement) -> tuple[Rule | None, list[FileFault]]:
+def _compile(name: str, statement: Statement, words: Words) -> tuple[Rule | None, list[FileFault]]:
     try:
         parsed = cedarpy.policies_to_pst(statement.text)
     except ValueError as error:
-        return None, [FileFault(name, _syntax_line(statement, str(error)), str(error))]
-    if parsed.templates:
-        return None, [FileFault(name, statement.line, "templates (?principal, ?resource) are not supported: name it")]
-    result = cedarpy.validate_policies(statement.text, _schema)
-    problems = dict.fromkeys(_clean(fault.error) for fault in result.errors)
+        return None, [FileFault(name, syntax_line(statement, str(error)), str(error))]
+    result = cedarpy.validate_policies(statement.text, words.handle)
+    problems = dict.fromkeys(clean(fault.error) for fault in result.errors)
     if not result.validation_passed and not problems:
         problems = {"does not fit the schema": None}
-    faults = [FileFault(name, _named_line(statement, problem), problem) for problem in problems]
-    node = next(iter(parsed.static_policies.values()))
-    rule = replace(_rule(name, statement.line, node), mark=digest([SCHEMA, statement.text]))
+    faults = [FileFault(name, named_line(statement, problem), problem) for problem in problems]
+    node = next(iter((*parsed.static_policies.values(), *parsed.templates.values())))
+    rule = replace(_rule(name, statement.line, node), mark=digest([words.schema, statement.text]))
     faults.extend(FileFault(name, statement.line, problem) for problem in _annotation_problems(rule))
     return rule, faults
 
@@ -269,9 +254,7 @@ def _annotation_problems(rule: Rule) -> list[str]:
             'say context.longs.hasTag("path") and context.longs.getTag("path") with the path as a text'
         )
     if rule.id.startswith(SYSTEM_PREFIX):
-        problems.append(
-            f'@id("{rule.id}"): ids that begin with {SYSTEM_PREFIX} belong to the rules that cannot be changed'
-        )
+        problems.append(f'@id("{rule.id}"): {_RESERVED}')
     redacted = rule.obligation.removeprefix(REDACT) if rule.obligation.startswith(REDACT) else ""
     if rule.obligation and rule.obligation not in OBLIGATIONS and redacted not in NAMES and not rule.takes:
         known = f"{', '.join(sorted(OBLIGATIONS))}, redact:<finding>, and approve:ROLE:PEOPLE"
@@ -362,16 +345,6 @@ def _compared(node: Any) -> list[tuple[str, str]]:
                 texts = other.elements if isinstance(other, pst.Set) else (other,)
                 found += [(one.attr, text.value) for text in texts if isinstance(text, pst.StringLit)]
     return found + [name for child in children(node) for name in _compared(child)]
-
-
-def children(node: Any) -> list[Any]:
-    """The expressions that an expression is made of."""
-    if isinstance(node, pst.Record):
-        return list(node.fields.values())
-    if isinstance(node, pst.Set):
-        return list(node.elements)
-    names = ("arg", "left", "right", "base", "cond", "then_expr", "else_expr", "in_expr")
-    return [child for name in names if (child := getattr(node, name, None)) is not None]
 
 
 def _is_context(node: Any) -> bool:

@@ -93,8 +93,12 @@ def validate(
     def render() -> None:
         _faults(verdict)
         if verdict["valid"]:
-            rows = [(rule["id"], rule["effect"], rule["obligation"], rule["reason"]) for rule in verdict["policies"]]
+            rows = [(_named(rule), rule["effect"], rule["obligation"], rule["reason"]) for rule in verdict["policies"]]
             table(("policy", "effect", "obligation", "reason"), rows)
+            for template in verdict["templates"]:
+                made = f"{template['links']} policies are made of it" if template["links"] else "no link fills it"
+                where = f"{template['file']}:{template['line']}"
+                console.print(f"template {template['id']} ({where}): {made}", markup=False, soft_wrap=True)
             console.print(f"valid, version {verdict['version']}", soft_wrap=True)
 
     emit(verdict, as_json, render)
@@ -241,13 +245,40 @@ def _side(client: Client, place: str) -> dict[str, Any]:
     return {"version": next(iter(known), place)}
 
 
+_WRITTEN = {"added": "+", "removed": "-", "rewritten": "~", "": " "}
+
+
+def _gap(gap: str, link: dict[str, Any]) -> str:
+    before, after = link["before"].get(gap), link["after"].get(gap)
+    return f"{gap} {before} -> {after}" if before and after and before != after else f"{gap} {after or before}"
+
+
+def _named(rule: dict[str, Any]) -> str:
+    """A policy by its id, and where it is made of a template by that and what stands in its gaps."""
+    filled = ", ".join(rule["filled"].values())
+    return f"{rule['id']} of template {rule['template']} ({filled})" if rule["template"] else str(rule["id"])
+
+
 _SIGNS = {"gained": ("GAINED", "green"), "lost": ("LOST", "red"), "duties": ("DUTIES", "yellow")}
 
 
-def _compared(found: dict[str, Any]) -> None:
+def _written(found: dict[str, Any]) -> None:
+    """What is written otherwise: policies, and what is made of templates by their templates."""
     for word, rules in (("+", found["added"]), ("-", found["removed"]), ("~", found["rewritten"])):
         for rule in rules:
-            console.print(f"{word} {rule['effect']} {rule['id']} ({rule['file']}:{rule['line']})", markup=False)
+            if not rule["template"]:
+                console.print(f"{word} {rule['effect']} {rule['id']} ({rule['file']}:{rule['line']})", markup=False)
+    for template in found["templates"]:
+        where = f"{template['file']}:{template['line']}; {template['made']} policies are made of it"
+        word = _WRITTEN[template["what"]]
+        console.print(f"{word} template {template['id']} ({where})", markup=False, soft_wrap=True)
+        for link in template["links"]:
+            gaps = ", ".join(_gap(gap, link) for gap in sorted({**link["before"], **link["after"]}))
+            console.print(f"  {_WRITTEN[link['what']]} {link['id']}: {gaps}", markup=False, soft_wrap=True)
+
+
+def _compared(found: dict[str, Any]) -> None:
+    _written(found)
     for change in found["changes"]:
         word, style = _SIGNS[change["change"]]
         who, what = _some(change["agents"]), _some(change["resources"])
@@ -338,7 +369,7 @@ def _explained(found: dict[str, Any]) -> None:
     if found["rules"]:
         rows = [
             (
-                rule["id"],
+                _named(rule),
                 rule["effect"],
                 f"{rule['file']}:{rule['line']}",
                 f"{'final, ' if rule['final'] else ''}{rule['layer']}",

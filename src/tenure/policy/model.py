@@ -21,7 +21,7 @@ from tenure.kernel.snapshot import AgentFact, ToolFact, WorkspaceFact
 from tenure.kernel.values import Call, CallKind, Decision, Effect, LifecycleState, Principal
 from tenure.policy.arguments import carry, leaves, lookup
 from tenure.policy.asking import Question, answer, ask, deny, unjustified
-from tenure.policy.cedar import ORIGIN, RISK, SCHEMA, Rule, compile_rules, schema
+from tenure.policy.cedar import ORIGIN, RISK, Rule, Template, compile_rules
 from tenure.policy.context import SPENT, Found, Seen, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
 from tenure.policy.facts import changes_at
@@ -54,6 +54,7 @@ from tenure.policy.system import (
     UNKNOWN_AGENT,
 )
 from tenure.policy.withheld import redactions, withheld
+from tenure.policy.words import SCHEMA, Words, words_of
 from tenure.sequences.model import Sequences, is_sequence
 
 __all__ = ["ARGUMENTS", "BREAKER", "CREDENTIAL", "DEFAULT_DENY", "DELEGATION", "DELEGATION_ENDED", "GRANT", "LIMIT"]
@@ -78,9 +79,9 @@ def is_violation(decision: Decision) -> bool:
     return decision.effect is Effect.DENY and not NOT_VIOLATIONS.intersection(decision.policies)
 
 
-def bundle_version(files: Sequence[tuple[str, str]]) -> str:
+def bundle_version(files: Sequence[tuple[str, str]], schema: str = SCHEMA) -> str:
     """``sha256:...`` over the schema and the files in order: the version that every Decision carries (R075)."""
-    return digest([SCHEMA, [[name, text] for name, text in files]])
+    return digest([schema, [[name, text] for name, text in files]])
 
 
 @dataclass(slots=True)
@@ -102,6 +103,8 @@ class Bundle:
 
     ``ends``: Unix seconds at which a policy of it ends by itself, in order; what is left then is ``in_force``.
     ``zone``: by whose clock any of them looks at the time, empty where none does.
+    ``words`` are those that its files are written in; ``templates`` decide nothing but by the rules that links made of
+    them, which are among ``rules``.
     ``marks``: by id, what changes when that policy does (``grounds``).
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
     ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
@@ -110,12 +113,14 @@ class Bundle:
     version: str
     files: tuple[tuple[str, str], ...]
     rules: tuple[Rule, ...]
+    words: Words = field(repr=False)
     index: Index[Rule] = field(repr=False, compare=False)
     reads: frozenset[str] = field(repr=False, compare=False)  # facts of the context that any of them looks at
     fail_open: frozenset[str] = frozenset()
     ends: tuple[float, ...] = ()
     sequences: Sequences | None = None
     zone: str = ""
+    templates: tuple[Template, ...] = ()
     marks: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     memoise: bool = True
     sliced: bool = True
@@ -124,12 +129,14 @@ class Bundle:
     _later: dict[int, Bundle] = field(default_factory=dict, repr=False, compare=False)
 
 
-def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
-    """Compiles (file name, text) pairs: Cedar, and sequence rules. Raises Refused ``policy_invalid`` with every fault
-    in ``details["faults"]`` as {file, line, problem}; nothing is half compiled."""
-    rules, faults = compile_rules([file for file in files if not is_sequence(file[0])])
-    sequences, more_faults = sequences_of(files, {rule.id for rule in rules})
-    faults += more_faults
+def compile_bundle(files: Sequence[tuple[str, str]], schema: str = SCHEMA) -> Bundle:
+    """Compiles (file name, text) pairs: Cedar, links of its templates, and sequence rules; ``schema``: the words that
+    they are written in. Raises Refused ``policy_invalid`` with every fault in ``details["faults"]`` as {file, line,
+    problem}; nothing is half compiled."""
+    words = words_of(schema)
+    compiled = compile_rules([file for file in files if not is_sequence(file[0])], words)
+    sequences, more_faults = sequences_of(files, compiled.taken)
+    faults = (*compiled.faults, *more_faults)
     if faults:
         first = faults[0]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -140,13 +147,21 @@ def compile_bundle(files: Sequence[tuple[str, str]]) -> Bundle:
             status=422,
             details={"faults": [asdict(fault) for fault in faults]},
         )
-    kept = tuple((name, text) for name, text in files)
-    reads = frozenset(fact for rule in rules for fact in rule.reads.facts)
-    fail_open = frozenset(rule.id for rule in rules if rule.fail_open)
-    version = bundle_version(files)
-    zone = next((rule.zone for rule in rules if rule.zone), "")
-    marks = marks_of(rules, sequences)
-    return Bundle(version, kept, rules, Index(rules), reads, fail_open, ends_of(rules), sequences, zone, marks)
+    rules = tuple(compiled.rules)
+    return Bundle(
+        version=bundle_version(files, schema),
+        files=tuple((name, text) for name, text in files),
+        rules=rules,
+        words=words,
+        index=Index(rules),
+        reads=frozenset(fact for rule in rules for fact in rule.reads.facts),
+        fail_open=frozenset(rule.id for rule in rules if rule.fail_open),
+        ends=ends_of(rules),
+        sequences=sequences,
+        zone=next((rule.zone for rule in rules if rule.zone), ""),
+        templates=tuple(compiled.templates.values()),
+        marks=marks_of(rules, sequences),
+    )
 
 
 def in_force(bundle: Bundle, at: float) -> Bundle:
@@ -375,12 +390,12 @@ def _known(bundle: Bundle, agent: AgentFact) -> _Known:
     if known is not None and known.fact is agent:
         return known
     if known is None or known.fact != agent:
-        known = bundle._known[name] = _learn(agent)
+        known = bundle._known[name] = _learn(agent, bundle.words)
     known.fact = agent  # an equal fact out of a newer Snapshot: the next call finds the same object
     return known
 
 
-def _learn(agent: AgentFact) -> _Known:
+def _learn(agent: AgentFact, words: Words) -> _Known:
     granted = agent.granted
     grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
     grants |= {(CallKind.LLM, one.name): ToolFact("", one.name, ask_below=one.ask_below) for one in agent.models}
@@ -401,13 +416,17 @@ def _learn(agent: AgentFact) -> _Known:
         "agents": [{"__entity": uid} for uid in peers],
         "data_classes": list(agent.data_classes),
     }
+    declared = words.records["Agent"]
+    attributes = {name: value for name, value in attributes.items() if name in declared}
     entities = {"agent": entity_json(uid_json("Agent", agent.name), attributes)}
     for tool, uid in zip(granted, tools, strict=True):
         entities[f"t{uid['id']}"] = entity_json(uid, parents=[uid_json("Server", tool.server)])
         entities[f"s{tool.server}"] = entity_json(uid_json("Server", tool.server))
     entities |= {f"m{uid['id']}": entity_json(uid) for uid in models}
     entities |= {f"p{uid['id']}": entity_json(uid) for uid in peers}
-    base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), schema())
+    # In older words an attribute may be wanted that is not known any more; no rule that is asked reads it (``lost``).
+    checked = words.handle if words.current else None
+    base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), checked)
     plain = base.with_added_json_str(bags_json({}))
     return _Known(fact=agent, base=base, plain=plain, grants=grants)
 

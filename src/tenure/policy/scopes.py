@@ -64,7 +64,10 @@ def _end(scope: Any) -> End:
     kind = str(scope.entity_type) if isinstance(scope, pst.ScopeIs | pst.ScopeIsIn) else None
     if isinstance(scope, pst.ScopeIs):
         return End(kind)
-    return End(kind, (str(scope.entity.type), scope.entity.id), not isinstance(scope, pst.ScopeEq))
+    inside = not isinstance(scope, pst.ScopeEq)
+    if isinstance(scope.entity, pst.Slot):  # of a template: nobody and nothing, until a link says whom or what
+        return End(kind, ("", f"?{scope.entity.name}"), inside)
+    return End(kind, (str(scope.entity.type), scope.entity.id), inside)
 
 
 class Scoped(Protocol):

@@ -24,13 +24,13 @@ from tenure.kernel.values import Actor, CallKind, Event, Status
 from tenure.policy import store
 from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
 from tenure.policy.cases import SUFFIX, TAILS, Report, is_test, read_cases, run_cases
+from tenure.policy.links import SUFFIX as LINKS
 from tenure.policy.model import Bundle, compile_bundle
 from tenure.policy.store import How, Load
 from tenure.sequences.model import SUFFIX as SEQUENCES
-from tenure.sequences.model import is_sequence
 
 _MAX_REASON = 2_000
-_NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.sequence\.yaml|\.test\.yaml)")
+_NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.links\.json|\.sequence\.yaml|\.test\.yaml)")
 MAX_FILES = 1_000
 MAX_BYTES = 4 << 20
 
@@ -303,10 +303,11 @@ def _check_size(files: Sequence[tuple[str, str]]) -> None:
         raise Refused(
             "bad_policy_name",
             f"{wrong!r} is no name of a file of policies, or is given twice.",
-            fix=f"Names end in .cedar, those of sequence rules in {SEQUENCES}, those of tests in {SUFFIX}; each once.",
+            fix=f"Names end in .cedar, those of links of templates in {LINKS}, those of sequence rules in {SEQUENCES}, "
+            f"those of tests in {SUFFIX}; each once.",
             status=422,
         )
-    if not any(not is_test(name) and not is_sequence(name) for name in names):
+    if not any(name.endswith(".cedar") for name in names):
         raise Refused("no_policy_files", "There is no .cedar file among these.", status=422)
     if len(files) > MAX_FILES or sum(len(text.encode("utf-8", "replace")) for _, text in files) > MAX_BYTES:
         raise Refused(

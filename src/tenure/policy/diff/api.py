@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
+from tenure.kernel.json import JsonObject
 from tenure.kernel.values import CallKind, Effect
 from tenure.policy import service
 from tenure.policy.api import File, RuleOut, rule_out
 from tenure.policy.diff import foresight
 from tenure.policy.diff.changes import Change, Outcome, gained
+from tenure.policy.diff.foresight import TemplateChange
 from tenure.policy.diff.sequels import RuleChange
 
 router = APIRouter(tags=["policy"])
@@ -84,10 +86,32 @@ class SequenceChangeOut(BaseModel):
     sessions: int = Field(description="Made-up sessions that were decided by both")
 
 
+class LinkChangeOut(BaseModel):
+    """A policy that a link makes of a template, and what stands in each gap before and after."""
+
+    id: str
+    what: Literal["added", "removed", "rewritten"]
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class TemplateChangeOut(BaseModel):
+    """A template that is there, gone or written otherwise ("": as it was), and the links that are. ``made``: how many
+    policies are made of it."""
+
+    id: str
+    what: Literal["added", "removed", "rewritten", ""]
+    file: str
+    line: int
+    made: int
+    links: list[LinkChangeOut]
+
+
 class DiffOut(BaseModel):
     """What is decided otherwise, over the agents of the workspace and what they were granted. Where ``gaps`` is empty,
     nothing else is. ``waiting`` agents may not act now, and count as in production. ``added``, ``removed`` and
-    ``rewritten`` policies are what is written otherwise."""
+    ``rewritten`` policies are what is written otherwise, those made of templates among them, of which ``templates``
+    tells by their templates."""
 
     before: str
     after: str
@@ -100,6 +124,7 @@ class DiffOut(BaseModel):
     agents: int
     grants: int
     calls: int
+    templates: list[TemplateChangeOut]
     sequences: list[SequenceChangeOut]
 
 
@@ -120,12 +145,20 @@ def diff(world: TheWorld, actor: TheActor, body: DiffIn) -> DiffOut:
         agents=found.found.agents,
         grants=found.found.grants,
         calls=found.found.calls,
+        templates=[TemplateChangeOut.model_validate(_template(one)) for one in found.templates],
         sequences=[_sequence(one) for one in found.sequences],
     )
 
 
 def _side(side: SideIn) -> foresight.Side:
     return foresight.Side(side.version, tuple((file.name, file.text) for file in side.files))
+
+
+def _template(one: TemplateChange) -> JsonObject:
+    links = [
+        {"id": link.id, "what": link.what, "before": dict(link.before), "after": dict(link.after)} for link in one.links
+    ]
+    return {"id": one.id, "what": one.what, "file": one.file, "line": one.line, "made": one.made, "links": links}
 
 
 def _sequence(one: RuleChange) -> SequenceChangeOut:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tenure.base.room import World
 from tenure.kernel.snapshot import AgentFact
@@ -13,6 +14,8 @@ from tenure.policy.diff.sequels import RuleChange, changed_rules
 from tenure.policy.model import Bundle, Rule, compile_bundle
 from tenure.registry import service as registry
 
+What = Literal["added", "removed", "rewritten", ""]
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -20,6 +23,30 @@ class Side:
 
     version: str | None = None
     files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChange:
+    """A policy that a link makes of a template: it is there, gone, or about somebody or something else. ``before`` and
+    ``after``: what stands in each gap, empty where there is no such link."""
+
+    id: str
+    what: What
+    before: tuple[tuple[str, str], ...]
+    after: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateChange:
+    """A template that is there, gone or written otherwise (``what``; "" for none of it), or of which other policies are
+    made. ``made``: how many are made of it, after; where it is gone, before."""
+
+    id: str
+    what: What
+    file: str
+    line: int
+    made: int
+    links: tuple[LinkChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,7 @@ class Compared:
     removed: tuple[Rule, ...]
     rewritten: tuple[Rule, ...]
     found: Comparison
+    templates: tuple[TemplateChange, ...] = ()
     sequences: tuple[RuleChange, ...] = ()
 
 
@@ -55,8 +83,31 @@ def compared(old: Bundle, new: Bundle, agents: Sequence[AgentFact], at: float) -
         removed=tuple(rule for ident, rule in was.items() if ident not in now),
         rewritten=tuple(rule for ident, rule in now.items() if ident in was and was[ident].node != rule.node),
         found=compare(old, new, agents, at),
+        templates=tuple(_templates(old, new)),
         sequences=changed_rules(old, new),
     )
+
+
+def _templates(old: Bundle, new: Bundle) -> Iterator[TemplateChange]:
+    was, now = ({one.rule.id: one for one in bundle.templates} for bundle in (old, new))
+    for ident in dict.fromkeys((*was, *now)):
+        made = [{rule.id: rule.filled for rule in bundle.rules if rule.template == ident} for bundle in (old, new)]
+        links = tuple(
+            LinkChange(name, _what(before, after), before, after)
+            for name in dict.fromkeys((*made[0], *made[1]))
+            if (before := made[0].get(name, ())) != (after := made[1].get(name, ()))
+        )
+        what = _what(was.get(ident), now.get(ident))
+        if what == "rewritten" and was[ident].rule.node == now[ident].rule.node:
+            what = ""
+        if what or links:
+            one = now.get(ident, was.get(ident))
+            assert one is not None  # noqa: S101 (it is in one of the two)
+            yield TemplateChange(ident, what, one.rule.file, one.rule.line, len(made[ident in now]), links)
+
+
+def _what(before: object, after: object) -> What:
+    return "added" if not before else "removed" if not after else "rewritten"
 
 
 def _bundle(world: World, workspace: str, side: Side) -> Bundle:

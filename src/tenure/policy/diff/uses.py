@@ -14,7 +14,8 @@ from typing import Any
 from cedarpy import pst
 
 from tenure.policy.arguments import BAGS
-from tenure.policy.cedar import Rule, children
+from tenure.policy.cedar import Rule
+from tenure.policy.words import children
 
 Source = tuple[str, str]
 """("fact", name of an attribute of the context) or ("argument", dotted path)."""

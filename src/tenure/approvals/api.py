@@ -43,7 +43,9 @@ class ApprovalOut(BaseModel):
     decided; ``expires_at``: when the present state runs out by itself; ``on_behalf_of``: for which person it is made.
     ``takes``: how many different people must approve it; ``given``: the approvals so far; ``missing``: in words, whose
     is still waited for; ``decided_for``: for whom a stand-in had the last word. ``escalation``: the ladder that
-    it took, ``step`` how many of its steps were taken, ``next_at`` when the next is due."""
+    it took, ``step`` how many of its steps were taken, ``next_at`` when the next is due. ``chain``: who handed the work
+    on, this agent last; ``task``: what work. ``recommended``: what Tenure recommends, ``reject`` or nothing, and
+    ``against`` why; ``overruled``: people approved it all the same."""
 
     id: str
     agent: str
@@ -77,6 +79,18 @@ class ApprovalOut(BaseModel):
     escalation: EscalationOut | None
     step: int
     next_at: datetime | None
+    chain: list[str]
+    task: str | None
+    recommended: str
+    against: list[str]
+    overruled: bool
+
+
+class OneOut(ApprovalOut):
+    """One approval, and whether whoever asks may approve it: ``refusal`` says why not, empty where they may or
+    nothing is asked any more."""
+
+    refusal: str
 
 
 class DecisionIn(BaseModel):
@@ -225,10 +239,11 @@ def answer(world: TheWorld, actor: TheActor, body: AnswerIn) -> list[AnsweredOut
 
 
 @router.get("/v1/approvals/{ident}")
-def get(world: TheWorld, actor: TheActor, ident: str) -> ApprovalOut:
-    """One approval."""
+def get(world: TheWorld, actor: TheActor, ident: str) -> OneOut:
+    """One approval, with whether whoever asks may give it."""
     permit(actor, "approvals:read")
-    return _out(service.get(world, actor.workspace, ident))
+    found = service.get(world, actor.workspace, ident)
+    return OneOut(**_out(found).model_dump(), refusal=service.refusal(world, actor, found))
 
 
 @router.post("/v1/approvals/{ident}/decision")

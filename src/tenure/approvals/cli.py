@@ -95,6 +95,7 @@ def _render(item: dict[str, Any]) -> None:
         ("asked at", "requested_at"),
         ("runs out at", "expires_at"),
         ("made for", "on_behalf_of"),
+        ("task", "task"),
         ("decided by", "decided_by"),
         ("in place of", "decided_for"),
         ("reason", "reason"),
@@ -112,6 +113,15 @@ def _render(item: dict[str, Any]) -> None:
         done = f"{item['step']} of {len(ladder['steps'])} steps taken"
         said = f"{ladder['ladder']}, {done}; unanswered at the deadline: {ladder['at_deadline']}"
         console.print(f"{'ladder':<13} {said}", markup=False, soft_wrap=True)
+    if len(item["chain"]) > 1:
+        console.print(f"{'handed on':<13} {' -> '.join(item['chain'])}", markup=False, soft_wrap=True)
+    for one in item["against"]:
+        console.print(f"{'against it':<13} {one}", markup=False, soft_wrap=True)
+    if item["recommended"]:
+        said = f"{item['recommended']}{', and it was approved all the same' if item['overruled'] else ''}"
+        console.print(f"{'recommended':<13} {said}", markup=False, soft_wrap=True)
+    if item["refusal"]:
+        console.print(f"{'not by you':<13} {item['refusal']}", markup=False, soft_wrap=True)
     for one in item["missing"]:
         console.print(f"{'waits for':<13} {one}", markup=False, soft_wrap=True)
     console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)

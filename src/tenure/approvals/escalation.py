@@ -76,7 +76,7 @@ def goes_on(conn: Connection, item: Approval) -> bool:
     it that a person should see, it takes nobody in particular, and its agent is of a low risk tier now."""
     if item.escalation is None or item.escalation.at_deadline is not AtDeadline.ALLOW:
         return False
-    if item.notes or item.demands or item.given:
+    if item.notes or item.demands or item.given or item.against:
         return False
     record = registry.get_agent(conn, item.workspace, item.agent)
     return record is not None and record.risk_tier <= LOW_TIER

@@ -22,6 +22,7 @@ DEFAULT_HOLD_S = 300.0
 """How long a request waits for a person when the agent's manifest is not known any more."""
 
 PERSON = "person:"
+REJECT = "reject"
 MAX_ANSWERED = 500
 """How many calls one answer may be for."""
 
@@ -79,7 +80,9 @@ class Approval:
     ``on_behalf_of``: for which person the call is made. ``demands``: whose approval it takes beside anybody's
     (``kernel.demands``); ``given``: the approvals so far; ``decided_for``: for whom a stand-in had the last word.
     ``escalation``: the ladder that it took when it was held, ``step`` how many of its steps were taken, ``next_at``
-    when the next one is due.
+    when the next one is due. ``chain``: the agents that handed the work on, first the one where it began, last this
+    one; ``task``: the work that the credential is for. ``against``: what speaks against approving it
+    (``approvals.advice``); where anything does, Tenure recommends to reject it.
     """
 
     id: str
@@ -118,6 +121,20 @@ class Approval:
     escalation: Escalation | None = None
     step: int = 0
     next_at: datetime | None = None
+    chain: tuple[str, ...] = ()
+    task: str | None = None
+    against: tuple[str, ...] = ()
+
+    @property
+    def recommended(self) -> str:
+        """What Tenure recommends: ``reject``, or nothing."""
+        return REJECT if self.against else ""
+
+    @property
+    def overruled(self) -> bool:
+        """Whether people approved it against the recommendation."""
+        by_people = (self.decided_by or "").startswith(PERSON)
+        return bool(self.against) and by_people and self.state not in (State.PENDING, State.REJECTED)
 
     @property
     def wants(self) -> tuple[Demand, ...]:

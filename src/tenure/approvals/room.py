@@ -12,7 +12,7 @@ ROOM = Room(
     events={
         "approval.granted": "A person approved a held call; data: approval_id, call_id, resource, policies, reason, "
         "answer (the same for all calls that one answer was for), for (whom a stand-in answered for), given (all "
-        "answers, where it took more than one person)",
+        "answers, where it took more than one person), recommended and against (what Tenure recommended, and why)",
         "approval.answered": "One of the people whose approval a held call takes approved it, and it waits for more; "
         "data as approval.granted, and missing",
         "approval.escalated": "Nobody answered a held call, and its ladder asks the next ones; data as "

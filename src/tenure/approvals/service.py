@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tenure.approvals import escalation, standing, store
+from tenure.approvals.advice import ADVICE_LOOKS_BACK, against
 from tenure.approvals.batches import Batch, batch_id, batches
 from tenure.approvals.load import Load, loads
 from tenure.approvals.model import (
@@ -118,7 +119,11 @@ def request(connection: Connection, event: Event) -> None:
         grounds=_text(data.get("grounds")),
         on_behalf_of=_text(data.get("on_behalf_of")) or None,
         demands=_texts(data.get("demands")),
+        chain=_texts(data.get("tenure.chain")),
+        task=_text(data.get("tenure.chain.task")) or None,
     )
+    before = store.rejected(connection, item, item.requested_at - ADVICE_LOOKS_BACK)
+    item = replace(item, against=against(data, before))
     store.insert(connection, escalation.taken(connection, item))
 
 
@@ -154,6 +159,23 @@ def may_answer(conn: Connection, actor: Actor, item: Approval, now: datetime) ->
 def check_may(conn: Connection, actor: Actor, item: Approval, grant: bool, now: datetime) -> None:
     """Raises Refused (403, 409) when ``actor`` cannot give this answer, by whatever right."""
     standing.right_of(conn, actor, item, grant, "", now)
+
+
+def refusal(world: World, actor: Actor, item: Approval) -> str:
+    """Why ``actor`` could not approve this held call as it stands, in words; empty where they could, or where it does
+    not wait any more."""
+    now = world.clock()
+    try:
+        check_pending(item, now)
+    except Refused:
+        return ""
+    try:
+        check_answer(actor, True, "")
+        with world.read() as conn:
+            check_may(conn, actor, item, True, now)
+    except Refused as refused:
+        return f"{refused.message} {refused.fix}".strip()
+    return ""
 
 
 def answerers(conn: Connection, workspace: str, agent: str, resource: str, at: datetime | None) -> list[str]:

@@ -55,6 +55,9 @@ approval = sa.Table(
     sa.Column("escalation", sa.Text),
     sa.Column("step", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_at", UtcTime),
+    sa.Column("chain", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("task", sa.Text),
+    sa.Column("against", sa.Text, nullable=False, server_default="[]"),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
@@ -62,13 +65,13 @@ approval = sa.Table(
     sa.Index("ix_approval_next_at", "state", "next_at"),
 )
 
+_LISTS = ("policies", "notes", "demands", "chain", "against")
+
 
 def _read(row: Any) -> Approval:
     values = dict(row._mapping)
     values["arguments"] = json.loads(row.arguments)
-    values["policies"] = tuple(json.loads(row.policies))
-    values["notes"] = tuple(json.loads(row.notes))
-    values["demands"] = tuple(json.loads(row.demands))
+    values |= {name: tuple(json.loads(values[name])) for name in _LISTS}
     values["given"] = tuple(given_of(one) for one in json.loads(row.given))
     values["state"] = State(row.state)
     values["escalation"] = None if row.escalation is None else ladders.read(json.loads(row.escalation))
@@ -80,9 +83,7 @@ def insert(connection: Connection, item: Approval) -> bool:
     values = {column.name: getattr(item, column.name) for column in approval.columns}
     values |= {
         "arguments": json.dumps(item.arguments),
-        "policies": json.dumps(list(item.policies)),
-        "notes": json.dumps(list(item.notes)),
-        "demands": json.dumps(list(item.demands)),
+        **{name: json.dumps(list(values[name])) for name in _LISTS},
         "given": kept(item.given),
         "escalation": None if item.escalation is None else json.dumps(ladders.as_kept(item.escalation)),
         "state": item.state.value,
@@ -150,6 +151,21 @@ def decided(connection: Connection, workspace: str, since: datetime, limit: int)
             if (f"{PERSON}{one.by}", one.at) != (row.decided_by, row.decided_at)
         ]
     return found
+
+
+def rejected(connection: Connection, item: Approval, since: datetime) -> Approval | None:
+    """The newest no since then to a call that is the same as this one: of its agent, to its resource, by its digest."""
+    of = approval.c
+    query = sa.select(approval).where(
+        of.state == State.REJECTED.value,
+        of.settled_at >= since,
+        of.workspace == item.workspace,
+        of.agent == item.agent,
+        of.resource == item.resource,
+        of.digest == item.digest,
+    )
+    row = connection.execute(query.order_by(of.settled_at.desc()).limit(1)).first()
+    return None if row is None else _read(row)
 
 
 def several(connection: Connection, idents: Sequence[str], workspace: str) -> list[Approval]:

@@ -41,6 +41,7 @@ def event_of(item: Approval, actor: str, now: datetime, *, stands_for: str = "",
             **({"missing": list(item.missing)} if first else {}),
             **({"ladder": item.escalation.ladder} if item.escalation is not None else {}),
             **more,
+            **({"recommended": item.recommended, "against": list(item.against)} if item.against else {}),
             **({"answer": item.answer} if item.answer else {}),
         },
     )

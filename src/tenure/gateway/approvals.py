@@ -184,6 +184,7 @@ class Approvals:
             "demands": demands(verdict),
             **({"on_behalf_of": principal.on_behalf_of} if principal.on_behalf_of else {}),
             **({"notes": notes} if (notes := verdict.notes) else {}),
+            **verdict.known,
             **({"justification": call.justification} if call.justification else {}),
         }
         self._tell("approval.requested", call, principal, verdict, data)

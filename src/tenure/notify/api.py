@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from tenure.approvals.model import Approval
 from tenure.base.http import TheActor, TheWorld
 from tenure.notify import answering, service
 from tenure.notify.model import BUNDLE_S, NAME, Delivery, Destination, Kind, Standing, State
@@ -94,9 +95,12 @@ class AnswerIn(LinkIn):
 
 
 class AnswerOut(BaseModel):
-    """The held call that a link is about, and as whom it answers."""
+    """The held call that a link is about, and as whom it answers. ``against``: why Tenure recommends to reject it; none
+    where it recommends nothing."""
 
     person: str
+    approval: str
+    against: list[str]
     workspace: str
     agent: str
     purpose: str
@@ -182,10 +186,7 @@ def replay(world: TheWorld, actor: TheActor, ident: str) -> DeliveryOut:
 def look(world: TheWorld, body: LinkIn) -> AnswerOut:
     """Shows what a link is about. Looking uses nothing up."""
     shown = answering.look(world, body.link)
-    return AnswerOut.model_validate(
-        {name: getattr(shown.approval, name) for name in AnswerOut.model_fields if name != "person"}
-        | {"person": shown.person, "expires_at": shown.expires_at}
-    )
+    return _answer(shown.approval, shown.person).model_copy(update={"expires_at": shown.expires_at})
 
 
 @router.post("/v1/answers")
@@ -194,6 +195,9 @@ def answer(world: TheWorld, body: AnswerIn) -> AnswerOut:
     403 for a person who may not decide any more, 409 when the call does not wait any more."""
     shown = answering.look(world, body.link)
     decided = answering.answer(world, body.link, body.decision == "approve", body.reason)
-    return AnswerOut.model_validate(
-        {name: getattr(decided, name) for name in AnswerOut.model_fields if name != "person"} | {"person": shown.person}
-    )
+    return _answer(decided, shown.person)
+
+
+def _answer(call: Approval, person: str) -> AnswerOut:
+    told = {name: getattr(call, name) for name in AnswerOut.model_fields if name not in ("person", "approval")}
+    return AnswerOut.model_validate(told | {"person": person, "approval": call.id})

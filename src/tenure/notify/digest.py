@@ -78,4 +78,4 @@ def whole(item: Delivery, parts: Sequence[Delivery], link_for: Callable[[Deliver
     facts: JsonObject = {"workspace": item.workspace, "topic": item.topic, "count": count}
     told_all: JsonObject = {**facts, "items": [part.body["data"] for part in parts]}
     title = f"{count} {_TITLES.get(item.topic, 'messages')}"
-    return replace(item, title=title, body={**item.body, "lines": lines, "data": told_all})
+    return replace(item, title=title, body={**item.body, "path": "/approvals", "lines": lines, "data": told_all})

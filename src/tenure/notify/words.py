@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from tenure.kernel.json import Json
 from tenure.kernel.values import Event
@@ -63,6 +64,7 @@ _CONCERNS = {
     "unconfirmed": "its owner has not confirmed that they answer for it",
     "inactive": "it has done nothing for long",
 }
+_OF_A_CALL = frozenset({"approval", "approval-escalated", "approval-expired"})
 TYPES = frozenset({*_OF_TYPE, "agent.transitioned", "agent.applied", "instance.ended"})
 """The Events that can be something to tell."""
 
@@ -85,8 +87,6 @@ def message_of(event: Event, topic: str) -> Message:
     resource, reason = line(data.get("resource")), line(data.get("reason"))
     title, path = _title(event, topic), f"/agents/{who}" if who else "/"
     named = {
-        "approval": "/approvals",
-        "approval-escalated": "/approvals",
         "breaker": "/breakers",
         "limit": "/limits",
         "tool": "/tools",
@@ -95,6 +95,7 @@ def message_of(event: Event, topic: str) -> Message:
         topic, path
     )
     path = f"/discovery/{line(data.get('finding'))}" if topic == "discovery" else path
+    path = f"/approvals/{quote(str(data.get('approval_id', ''))[:64], safe='')}" if topic in _OF_A_CALL else path
     lines = [
         f"{label}: {text}"
         for label, text in (

@@ -22,6 +22,8 @@ CHOSEN = "call-"
 """Begins the name of a field that chooses a call of a batch; its value is the digest of the call that was shown."""
 MAX_FIELDS = 600
 DECIDED = 50
+ALIKE = 5
+"""How many other calls of the agent to the same resource the page of one shows."""
 
 
 @router.get("/approvals")
@@ -156,11 +158,26 @@ async def answer(request: Request) -> Response:
     return go(request, "/approvals?" + urlencode({"done": decision, "answered": len(chosen) - left, "left": left}))
 
 
+@router.get("/approvals/{ident}")
+async def approval(request: Request, ident: str, done: str = "") -> Response:
+    """One held call: all that who decides must see, and afterwards what became of it."""
+    api = api_of(request)
+    around, one = await asyncio.gather(frame(api), api.get(f"/v1/approvals/{quote(ident, safe='')}"))
+    found, agent = await asyncio.gather(
+        api.get("/v1/approvals", agent=one["agent"]), api.maybe(f"/v1/agents/{quote(one['agent'], safe='')}")
+    )
+    alike = [other for other in items(found) if other["resource"] == one["resource"] and other["id"] != one["id"]]
+    facts: dict[str, Any] = {"one": one, "agent": agent, "alike": alike[:ALIKE], "done": done, "frame": around}
+    return render(request, "_approval_one.html" if is_fragment(request) else "approval.html", **facts)
+
+
 @router.post("/approvals/{ident}")
 async def decide(request: Request, ident: str) -> Response:
-    """Approves or rejects one held call."""
+    """Approves or rejects one held call. A form of its own page (``page``) leads back to it."""
     fields = await form(request)
     decision = decision_of(fields)
     body = {"decision": decision, "reason": fields.get("reason", "").strip()}
     told, _ = await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
-    return go(request, f"/approvals?done={'half' if told['state'] == 'pending' else decision}")
+    said = "half" if told["state"] == "pending" else decision
+    here = f"/approvals/{quote(ident, safe='')}" if fields.get("page") else "/approvals"
+    return go(request, f"{here}?done={said}")

@@ -1,0 +1,66 @@
+"""The page of one held call: what its decider sees, the answer, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from tenure.base.clock import system_clock
+from tests.sim.console import Console, held
+from tests.ui.conftest import until
+from tests.ui.test_pages import text
+
+
+def _held(console: Console, invoice: str, **more: Any) -> str:
+    event = held(system_clock(), {"invoice": invoice, "amount": 7}, agent="clerk")
+    console.send(replace(event, data=event.data | more))
+    ident = str(event.data["approval_id"])
+    until(lambda: [one for one in console.client.get("/v1/approvals", list) if one["id"] == ident])
+    return ident
+
+
+@pytest.mark.req("R070", "R068")
+def test_one_call_has_a_page_with_all_that_its_decider_must_see(console: Console, person: httpx2.Client) -> None:
+    facts = {
+        "justification": "The customer asked for it.",
+        "on_behalf_of": "ada@example.com",
+        "notes": ["amount: stands in what mail/read gave"],
+        "tenure.chain": ["desk", "clerk"],
+        "tenure.chain.task": "T-77",
+        "tenure.risk": {"score": 88, "uncertainty": 0, "reasons": []},
+    }
+    ident = _held(console, "P-1", **facts)
+    assert f'href="/approvals/{ident}"' in person.get("/approvals").text
+    page = text(person.get(f"/approvals/{ident}"))
+    for told in ("P-1", "refunds wait for a person", "refunds-need-a-person", "The customer asked for it.", "T-77"):
+        assert told in page
+    for told in ("ada@example.com", "stands in what mail/read gave", "desk → clerk", "Risk tier", "until"):
+        assert told in page
+    assert "Tenure recommends to reject it : its risk is 88 of 100" in page
+    assert "Approve against the recommendation" in page
+    form = {"page": "1", "decision": "approve", "reason": "known customer"}
+    stranger = person.post(f"/approvals/{ident}", data=form, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (stranger.status_code, "cross_site_request" in stranger.text) == (403, True)
+    where = person.post(f"/approvals/{ident}", data=form).headers["location"]
+    assert where == f"/approvals/{ident}?done=approve"
+    after = text(person.get(where))
+    for told in ("Approved", "It was approved against that.", "known customer", "against the recommendation"):
+        assert told in after
+    assert "Approve against" not in after
+    assert "against the recommendation" in text(person.get("/approvals"))
+    assert person.post(f"/approvals/{ident}", data=form).status_code == 409
+
+
+@pytest.mark.req("R070")
+def test_whoever_cannot_approve_it_is_told_why_and_offered_nothing(console: Console, person: httpx2.Client) -> None:
+    me = str(person.get("/v1/me").json()["name"]).removeprefix("person:")
+    ident = _held(console, "P-2", demands=["approve:2"], on_behalf_of=me)
+    page = text(person.get(f"/approvals/{ident}"))
+    assert "You cannot approve it. The call is made for" in page
+    assert "Waits for 2 different people (it takes 2 different people)" in page
+    no = person.post(f"/approvals/{ident}", data={"page": "1", "decision": "approve"})
+    assert no.status_code == 403
+    assert person.get("/approvals/nothing").status_code == 404

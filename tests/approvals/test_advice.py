@@ -34,7 +34,9 @@ def _told(world: World, kind: str) -> list[Event]:
 
 def test_what_is_known_speaks_against_a_call_and_what_nobody_saw_does_not() -> None:
     assert against({}, None) == ()
-    assert against({"tenure.risk": {"score": RISKY - 1}, "tenure.origin": {"derived": True, "arguments": []}}, None) == ()
+    assert (
+        against({"tenure.risk": {"score": RISKY - 1}, "tenure.origin": {"derived": True, "arguments": []}}, None) == ()
+    )
     said = against({"tenure.risk": {"score": RISKY}, "tenure.origin": {"arguments": ["to", "note.0"]}}, None)
     assert said == ("its risk is 70 of 100", "arguments are taken from what is not trusted: to, note.0")
     many = against({"tenure.origin": {"arguments": [f"a{number}" for number in range(12)]}}, None)
@@ -60,9 +62,7 @@ def test_an_approval_against_the_recommendation_says_who_and_what_it_was(world: 
 
 
 @SQLITE
-def test_a_no_to_the_same_call_speaks_against_it_for_a_while(
-    world: World, operator: Actor, clock: FakeClock
-) -> None:
+def test_a_no_to_the_same_call_speaks_against_it_for_a_while(world: World, operator: Actor, clock: FakeClock) -> None:
     _held(world, "a1")
     service.decide(world, operator, "a1", False, "paid in cash")
     for ident, digest, expected in (("a2", "sha256:d", True), ("a3", "sha256:other", False)):

@@ -44,7 +44,17 @@ _CALL = (
     "tenure.breaker.epoch",
     "error.type",
 )
-_APPROVAL = ("approval_id", "call_id", "resource", "digest", "policies", "policy_version", "claim", "decided_by", "recommended")
+_APPROVAL = (
+    "approval_id",
+    "call_id",
+    "resource",
+    "digest",
+    "policies",
+    "policy_version",
+    "claim",
+    "decided_by",
+    "recommended",
+)
 _DRAFT = ("draft", "kind", "resource", "digest")
 _BREAKER = ("scope", "name", "epoch", "threshold", "window_s", "trials", "limits")
 _TOOL = ("resource", "fingerprint", "before")

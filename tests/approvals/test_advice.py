@@ -46,7 +46,12 @@ def test_what_is_known_speaks_against_a_call_and_what_nobody_saw_does_not() -> N
 
 @pytest.mark.req("R068", "R070")
 def test_an_approval_against_the_recommendation_says_who_and_what_it_was(world: World, operator: Actor) -> None:
-    _held(world, "a1", **{"tenure.risk": {"score": 90}, "tenure.chain": ["desk", "clerk"], "tenure.chain.task": "T-1"})
+    facts: dict[str, Any] = {
+        "tenure.risk": {"score": 90},
+        "tenure.chain": ["desk", "clerk"],
+        "tenure.chain.task": "T-1",
+    }
+    _held(world, "a1", **facts)
     held = service.get(world, "default", "a1")
     assert (held.recommended, held.overruled, held.chain, held.task) == ("reject", False, ("desk", "clerk"), "T-1")
     done = service.decide(world, operator, "a1", True, "the customer is known")
@@ -54,7 +59,7 @@ def test_an_approval_against_the_recommendation_says_who_and_what_it_was(world: 
     (event,) = _told(world, "approval.granted")
     assert (event.actor, event.data["recommended"]) == (operator.name, "reject")
     assert event.data["against"] == ["its risk is 90 of 100"]
-    _held(world, "a2", **{"tenure.risk": {"score": 90}})
+    _held(world, "a2", **facts)
     assert not service.decide(world, operator, "a2", False, "no").overruled
     _held(world, "a3", "sha256:e")
     assert not service.decide(world, operator, "a3", True).overruled

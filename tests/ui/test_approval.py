@@ -16,7 +16,7 @@ from tests.ui.test_pages import text
 
 def _held(console: Console, invoice: str, **more: Any) -> str:
     event = held(system_clock(), {"invoice": invoice, "amount": 7}, agent="clerk")
-    console.send(replace(event, data=event.data | more))
+    console.send(replace(event, data={**event.data, **more}))
     ident = str(event.data["approval_id"])
     until(lambda: [one for one in console.client.get("/v1/approvals", list) if one["id"] == ident])
     return ident

@@ -10,7 +10,7 @@ SETUP  := $(VENV)/.set-up
 # go into compiling the same files again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test lint types bench rivals fuzz fuzz-api docs lock browser conformance screenshots clean
+.PHONY: help demo test peers lint types bench rivals fuzz fuzz-api docs lock browser conformance screenshots clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,10 @@ demo: $(SETUP)  ## Two governed agents, from request to retirement, and the cons
 
 test: $(SETUP) browser conformance  ## All tests
 	@$(RUN) -m pytest -q -n 3 --dist worksteal
+
+peers: $(SETUP)  ## Real CrewAI, AutoGen, Google ADK and Phoenix, each in an environment of its own: make peers PEERS="crewai adk"
+	@nice scripts/peers $(PEERS)
+	@TENURE_PEERS=1 $(RUN) -m pytest -q tests/peers
 
 browser:
 	@scripts/browser
@@ -66,9 +70,11 @@ lock: $(SETUP)  ## Pin every dependency anew (needs uv)
 	    --no-header --group demo --group dev pyproject.toml -o requirements.lock
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --no-header bench/requirements.in -o bench/requirements.lock
+	@for peer in tests/peers/*/requirements.in; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header $$peer -o $${peer%.in}.lock; done
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) .venv-bench .demo
+	rm -rf $(VENV) .venv-bench .demo .peers
 
 screenshots: $(SETUP) browser  ## Make the pictures of the README anew, from the journey in a real browser
 	@TENURE_SCREENSHOTS=docs/screenshots $(RUN) -m pytest -q tests/journeys/test_console.py

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from enum import Enum
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,18 @@ from opentelemetry.semconv._incubating.attributes import enduser_attributes, gen
 from opentelemetry.semconv.attributes import error_attributes
 
 from tenure.telemetry.otlp import conventions
-from tenure.telemetry.otlp.conventions import BEFORE, COST, FIELDS, INFERENCE, KIND, KINDS, LLMETRY, NOW, in_our_words
+from tenure.telemetry.otlp.conventions import (
+    ADK,
+    BEFORE,
+    COST,
+    FIELDS,
+    INFERENCE,
+    KIND,
+    KINDS,
+    LLMETRY,
+    NOW,
+    in_our_words,
+)
 
 
 def _texts(holder: Any) -> Iterator[str]:
@@ -43,7 +57,7 @@ SINCE |= {"create_memory_store", "delete_memory_store"}  # named at the pinned c
 def test_every_name_in_the_table_is_one_of_its_vocabulary() -> None:
     sources = [source for field in FIELDS for source in field.sources]
     below = f"{openllmetry.SpanAttributes.TRACELOOP_ASSOCIATION_PROPERTIES}."  # any name may follow
-    named = [(s.vocabulary, s.attribute) for s in sources if not s.attribute.startswith(below)]
+    named = [(s.vocabulary, s.attribute) for s in sources if not s.attribute.startswith(below) and s.vocabulary != ADK]
     assert [name for who, name in named if name not in PACKAGES[who]] == []
     values = [(who, value) for who, attribute, kinds in KINDS for value in (attribute, *kinds)]
     assert [value for who, value in values if value not in PACKAGES[who] | SINCE] == []
@@ -57,6 +71,11 @@ def test_the_versions_that_are_named_are_those_that_are_installed() -> None:
         (LLMETRY, "opentelemetry-semantic-conventions-ai"),
     ):
         assert f"{package} {version(package)}" in conventions.PINNED[who]
+    lock = (
+        Path(__file__).resolve().parents[1] / "peers" / "adk" / "requirements.lock"
+    )  # it has an environment of its own
+    (pinned,) = re.findall(r"^google-adk==(\S+)", lock.read_text(), re.MULTILINE)
+    assert pinned in conventions.PINNED[ADK]
 
 
 def test_every_kind_of_span_that_openinference_has_is_ours_or_left_out_on_purpose() -> None:
@@ -171,3 +190,45 @@ def test_events_from_before_bring_their_message() -> None:
     result = conventions.of_event("gen_ai.tool.message", {"id": "c1", "content": "done"})["gen_ai.input.messages"][0]
     assert result["parts"] == [{"type": "tool_call_response", "id": "c1", "response": "done"}]
     assert conventions.of_event("gen_ai.choice", "nothing") == {}
+
+
+def test_a_crews_agent_is_its_role_and_calls_alone_are_an_answer() -> None:
+    agent = in_our_words({"openinference.span.kind": "AGENT", "graph.node.id": "clerk"})
+    assert agent["gen_ai.agent.name"] == "clerk"
+    assert "gen_ai.agent.name" not in in_our_words({"openinference.span.kind": "TOOL", "graph.node.id": "clerk"})
+    calls = json.dumps([{"id": "c1", "type": "function", "function": {"name": "refund", "arguments": '{"cents": 5}'}}])
+    said = in_our_words({"openinference.span.kind": "LLM", "output.value": calls})
+    assert said["gen_ai.output.messages"] == [{"role": "assistant", "parts": [_CALL]}]
+    assert "output.value" not in said
+    for other in ("[]", "[1]", '"Done."', '{"function": {}}'):
+        assert in_our_words({"openinference.span.kind": "LLM", "output.value": other})["output.value"] == other
+
+
+def test_what_adk_said_in_geminis_words_is_read_and_stays() -> None:
+    answer = {"function_response": {"id": "c1", "name": "refund", "response": {"result": "done"}}}
+    contents = [
+        {"role": "user", "parts": [{"text": "Refund it."}]},
+        {"role": "model", "parts": [{"function_call": {"id": "c1", "name": "refund", "args": {"cents": 5}}}]},
+        {"role": "user", "parts": [answer]},
+    ]
+    asked = json.dumps({"config": {"system_instruction": "Be careful."}, "contents": contents})
+    thought = {"text": "Let me see.", "thought": True}
+    answered = json.dumps({"content": {"role": "model", "parts": [thought, {"text": "Done."}]}, "partial": False})
+    found = in_our_words({"gcp.vertex.agent.llm_request": asked, "gcp.vertex.agent.llm_response": answered})
+    assert found["gen_ai.system_instructions"] == [{"type": "text", "content": "Be careful."}]
+    told = {"type": "tool_call_response", "id": "c1", "response": {"result": "done"}}
+    assert found["gen_ai.input.messages"] == [
+        *_ASKED,
+        {"role": "assistant", "parts": [_CALL]},
+        {"role": "tool", "parts": [told]},
+    ]
+    parts = [{"type": "reasoning", "content": "Let me see."}, {"type": "text", "content": "Done."}]
+    assert found["gen_ai.output.messages"] == [{"role": "assistant", "parts": parts}]
+    assert found["gcp.vertex.agent.llm_request"] == asked, "it says more than that"
+    for unread in ("{}", "junk", "[]", '{"contents": [{}], "content": {"parts": [1]}}'):
+        kept = {"gcp.vertex.agent.llm_request": unread, "gcp.vertex.agent.llm_response": unread}
+        assert in_our_words(kept) == kept
+    tool = {"openinference.span.kind": "TOOL", "output.value": json.dumps(answer["function_response"])}
+    assert in_our_words(tool)["gen_ai.tool.call.result"] == {"result": "done"}
+    before = {"gen_ai.operation.name": "execute_tool", "gcp.vertex.agent.tool_call_args": '{"cents": 5}'}
+    assert in_our_words(before)["gen_ai.tool.call.arguments"] == {"cents": 5}

@@ -1,4 +1,4 @@
-"""Three vocabularies of what agents do, and what Tenure calls it. Pure; ``docs/conventions.md`` is made of this table.
+"""The vocabularies of what agents do, and what Tenure calls it. Pure; ``docs/conventions.md`` is made of this table.
 
 A span is kept in the words of the OpenTelemetry GenAI conventions at the commit that ``PINNED`` names, whichever it
 came in. What says the same thing twice is kept once; what Tenure has no word for, or cannot read, stays as it came.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tenure.kernel.json import Json
-from tenure.telemetry.otlp import readers
+from tenure.telemetry.otlp import gemini, readers
 from tenure.telemetry.otlp.readers import count, dollars, instructions, messages, name, structured, text
 
 PINNED: Mapping[str, str] = {
@@ -18,27 +18,30 @@ PINNED: Mapping[str, str] = {
     "GenAI before": "open-telemetry/semantic-conventions up to 1.44.0 (opentelemetry-semantic-conventions 0.66b2)",
     "OpenInference": "openinference-semantic-conventions 0.1.42",
     "OpenLLMetry": "opentelemetry-semantic-conventions-ai 0.5.1",
+    "ADK before": "google-adk up to 2.12; 2.13.0 with ADK_TELEMETRY_SCHEMA_VERSION_OPT_IN=1",
 }
 """Where each vocabulary's names are taken from."""
-NOW, BEFORE, INFERENCE, LLMETRY = PINNED
+NOW, BEFORE, INFERENCE, LLMETRY, ADK = PINNED
 KIND = "otlp.step"
 """What kind of step a span says it is; ``tenure.kind`` is what a gateway saw."""
 COST = "client.cost_usd"
 """What the client says that a call cost; what Tenure reckons is ``tenure.cost_usd``."""
 
-_TOOL, _AGENT, _RETRIEVAL = frozenset({"tool"}), frozenset({"agent"}), frozenset({"retrieval"})
+_TOOL, _AGENT, _RETRIEVAL, _LLM = (frozenset({kind}) for kind in ("tool", "agent", "retrieval", "llm"))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a vocabulary says it. ``read`` makes the value ours, or None; ``flat``: ``attribute`` begins the names of
-    many that are one list; ``kinds``: only on spans of these."""
+    many that are one list; ``kinds``: only on spans of these; ``stays``: it says more than this, and is kept as it
+    came."""
 
     vocabulary: str
     attribute: str
     read: Callable[[Json], Json]
     flat: bool = False
     kinds: frozenset[str] = frozenset()
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,10 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "system instructions",
         "gen_ai.system_instructions",
-        (Source(NOW, "gen_ai.system_instructions", instructions),),
+        (
+            Source(NOW, "gen_ai.system_instructions", instructions),
+            Source(ADK, "gcp.vertex.agent.llm_request", gemini.instructions, stays=True),
+        ),
     ),
     Field(
         "input messages",
@@ -164,6 +170,7 @@ FIELDS: tuple[Field, ...] = (
             Source(NOW, "gen_ai.input.messages", messages),
             Source(INFERENCE, "llm.input_messages", readers.openinference_messages, flat=True),
             Source(LLMETRY, "gen_ai.prompt", readers.openllmetry_messages, flat=True),
+            Source(ADK, "gcp.vertex.agent.llm_request", gemini.asked, stays=True),
         ),
     ),
     Field(
@@ -173,6 +180,8 @@ FIELDS: tuple[Field, ...] = (
             Source(NOW, "gen_ai.output.messages", messages),
             Source(INFERENCE, "llm.output_messages", readers.openinference_messages, flat=True),
             Source(LLMETRY, "gen_ai.completion", readers.openllmetry_messages, flat=True),
+            Source(INFERENCE, "output.value", readers.openinference_calls, kinds=_LLM),
+            Source(ADK, "gcp.vertex.agent.llm_response", gemini.answered, stays=True),
         ),
     ),
     Field(
@@ -206,6 +215,7 @@ FIELDS: tuple[Field, ...] = (
             Source(NOW, "gen_ai.tool.call.arguments", readers.input_of_tool),
             Source(INFERENCE, "input.value", structured, kinds=_TOOL),
             Source(LLMETRY, "traceloop.entity.input", readers.input_of_tool, kinds=_TOOL),
+            Source(ADK, "gcp.vertex.agent.tool_call_args", structured, kinds=_TOOL),
         ),
     ),
     Field(
@@ -215,6 +225,7 @@ FIELDS: tuple[Field, ...] = (
             Source(NOW, "gen_ai.tool.call.result", readers.output_of_tool),
             Source(INFERENCE, "output.value", readers.output_of_tool, kinds=_TOOL),
             Source(LLMETRY, "traceloop.entity.output", readers.output_of_tool, kinds=_TOOL),
+            Source(ADK, "gcp.vertex.agent.tool_response", structured, kinds=_TOOL),
         ),
     ),
     Field(
@@ -241,6 +252,7 @@ FIELDS: tuple[Field, ...] = (
         (
             Source(NOW, "gen_ai.agent.name", text),
             Source(INFERENCE, "agent.name", text),
+            Source(INFERENCE, "graph.node.id", text, kinds=_AGENT),
             Source(LLMETRY, "traceloop.entity.name", text, kinds=_AGENT),
         ),
     ),
@@ -252,6 +264,7 @@ FIELDS: tuple[Field, ...] = (
             Source(INFERENCE, "session.id", text),
             Source(LLMETRY, "traceloop.association.properties.session_id", text),
             Source(LLMETRY, "traceloop.association.properties.thread_id", text),
+            Source(ADK, "gcp.vertex.agent.session_id", text),
         ),
     ),
     Field(
@@ -300,7 +313,7 @@ def in_our_words(attributes: Mapping[str, Json]) -> dict[str, Json]:
                 continue
             said = _said(left, source)
             value = source.read(said) if said is not None else None
-            if value is not None and ours.setdefault(field.attribute, value) == value:
+            if value is not None and ours.setdefault(field.attribute, value) == value and not source.stays:
                 _drop(left, source)
         if field.attribute in ours and field.attribute in left:  # it could not be read, and another said it
             left[f"client.{field.attribute}"] = left.pop(field.attribute)
@@ -350,9 +363,10 @@ def page() -> str:
     ]
     lines += ["| vocabulary | names as of |", "|---|---|"]
     lines += [f"| {who} | {where} |" for who, where in PINNED.items()]
-    lines += ["", "| what | kept as | GenAI before | OpenInference | OpenLLMetry |", "|---|---|---|---|---|"]
+    others = (BEFORE, INFERENCE, LLMETRY, ADK)
+    lines += ["", f"| what | kept as | {' | '.join(others)} |", "|---|---|" + "---|" * len(others)]
     for field in FIELDS:
-        columns = [_column(field, who) for who in (BEFORE, INFERENCE, LLMETRY)]
+        columns = [_column(field, who) for who in others]
         lines.append(f"| {field.word} | `{field.attribute}` | {' | '.join(columns)} |")
     lines += ["", "The kind of a step (`otlp.step`) is what the first of these says that is there:", ""]
     lines += ["| vocabulary | attribute | kinds |", "|---|---|---|"]

@@ -113,6 +113,7 @@ def listed(value: Json) -> Json:
 
 
 _WRAPPED = {"inputs", "kwargs", "tags"}
+_GEMINIS = {"id", "name", "response"}
 
 
 def input_of_tool(value: Json) -> Json:
@@ -124,8 +125,10 @@ def input_of_tool(value: Json) -> Json:
 
 
 def output_of_tool(value: Json) -> Json:
-    """A tool's result, without what OpenLLMetry and LangChain wrap around it."""
+    """A tool's result, without what OpenLLMetry, LangChain and Gemini's function responses wrap around it."""
     found = structured(value)
+    if isinstance(found, dict) and found.keys() == _GEMINIS and isinstance(found["response"], dict):
+        return found["response"]
     if isinstance(found, dict) and "output" in found and found.keys() <= {"output", "kwargs"}:
         found = structured(found["output"])
     if isinstance(found, dict):
@@ -171,6 +174,16 @@ def openinference_messages(flat: Json) -> Json:
     return _as_messages([item.get("message") if isinstance(item, dict) else None for item in found])
 
 
+def openinference_calls(value: Json) -> Json:
+    """A model's output that is nothing but tool calls as OpenAI writes them, as a message."""
+    found = structured(value)
+    if not isinstance(found, list) or not found:
+        return None
+    if not all(isinstance(call, dict) and isinstance(call.get("function"), dict) for call in found):
+        return None
+    return messages_from_openai([{"role": "assistant", "content": None, "tool_calls": found}])
+
+
 def openllmetry_messages(flat: Json) -> Json:
     """``gen_ai.prompt.0.role`` and its like as messages."""
     return _as_messages(tree(flat))
@@ -185,6 +198,8 @@ def _as_messages(found: Json) -> Json:
 def _openai(message: dict[str, Any]) -> dict[str, Any]:
     """A message as OpenAI has it, of what both flatten; what has no name there is kept under its own."""
     out = dict(message)
+    if out.get("role") == "model":  # Gemini's word
+        out["role"] = "assistant"
     contents = out.pop("contents", None)
     if isinstance(contents, list):
         parts = [item.get("message_content", item) if isinstance(item, dict) else item for item in contents]

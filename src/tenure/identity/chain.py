@@ -6,6 +6,7 @@ now, and within it, one in the other, who acted before. So a token of an agent t
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from tenure.kernel.values import Principal
 MAX_CHAIN = 32
 _MAX_TEXT = 255
 _AGENT = "/agent/"
+_PLACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 
 
 def spiffe_id(workspace: str, agent: str) -> str:
@@ -33,7 +35,7 @@ def claims_of(principal: Principal) -> dict[str, Any]:
             act = {"sub": spiffe_id(principal.workspace, name)} | ({"act": act} if act else {})
         out |= {"act": act, "obo": principal.on_behalf_of, "epochs": list(principal.chain_epochs)}
     bounds = [list(one) for one in principal.bounds if one != principal.scopes]
-    given = {"bounds": bounds, "scope": " ".join(principal.scopes), "task": principal.task}
+    given = {"bounds": bounds, "scope": " ".join(principal.scopes), "task": principal.task, "by": principal.handed_by}
     return out | {name: value for name, value in given.items() if value}
 
 
@@ -62,12 +64,16 @@ def read(claims: JsonObject, principal: Principal) -> dict[str, Any]:
     scopes = tuple(scope.split())
     if task is not None and (not isinstance(task, str) or len(task) > _MAX_TEXT):
         raise ValueError("claim `task` must be text")
+    by = claims.get("by")
+    if by is not None and (not isinstance(by, str) or not _PLACE.fullmatch(by)):
+        raise ValueError("claim `by` must be a place in a trace")
     found = {
         "chain": before,
         "chain_epochs": tuple(epochs),
         "bounds": (*(tuple(one) for one in bounds), *((scopes,) if scopes else ())),
         "scopes": scopes,
         "task": task,
+        "handed_by": by,
     }
     if claims.get("sub") != subject_of(replace(principal, chain=before)):
         raise ValueError("its subject is not whom it is for")

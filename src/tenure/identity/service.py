@@ -31,7 +31,7 @@ from tenure.identity.model import (
 )
 from tenure.identity.tokens import GATEWAY_TOKEN, PERSON_TOKEN, PREFIX_CHARS, SERVICE_KEY
 from tenure.kernel.errors import Failed, Refused
-from tenure.kernel.ids import new_id, stable_id
+from tenure.kernel.ids import moment_span, new_id, stable_id
 from tenure.kernel.json import JsonObject, canonical
 from tenure.kernel.scopes import joined
 from tenure.kernel.values import PEOPLE, Actor, Event, Principal, Role
@@ -103,6 +103,9 @@ def issue_agent_token(
     private = signing.issuing_key(world, conn)
     now = world.clock()
     expires = now + timedelta(seconds=ttl_s)
+    told = new_id()
+    # Work that was handed on goes on in the trace of whoever handed it on, below the moment at which that was done.
+    trace, above = work.by.split("-")[1:3] if work.by else (None, None)
     principal = Principal(
         workspace=workspace,
         agent=agent,
@@ -118,6 +121,7 @@ def issue_agent_token(
         chain_epochs=work.epochs,
         task=work.task,
         started=started,
+        handed_by=f"00-{trace}-{moment_span(told)}-01" if trace else None,
     )
     jti = new_id()
     iss = issuer(world.config)
@@ -126,7 +130,7 @@ def issue_agent_token(
     # What is signed must also be believed, whatever names the caller was given.
     verified(token, {private["kid"]: private}, iss, (audience,), now.timestamp())
     event = Event(
-        id=new_id(),
+        id=told,
         type="token.issued",
         time=now,
         workspace=workspace,
@@ -135,6 +139,8 @@ def issue_agent_token(
         release=release,
         instance=instance,
         session=session,
+        trace_id=trace,
+        parent_span_id=above,
         data={
             "jti": jti,
             "kid": private["kid"],

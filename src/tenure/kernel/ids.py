@@ -42,6 +42,11 @@ def new_span_id() -> str:
     return span if span != _ZERO16 else new_span_id()
 
 
+def moment_span(event: str) -> str:
+    """The span id of what has none of its own: a moment of a trace that is told by the Event of this id."""
+    return stable_id("span", event)[:16]
+
+
 def session_trace(workspace: str, session: str) -> tuple[str, str]:
     """(trace id, root span id) of a session whose client sent no ``traceparent``: all its calls share one trace."""
     digest = hashlib.sha256(f"{workspace}\x1f{session}".encode()).hexdigest()

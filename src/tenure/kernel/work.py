@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tenure.kernel.errors import Refused
+from tenure.kernel.ids import session_trace
 from tenure.kernel.scopes import Bound, joined
 from tenure.kernel.snapshot import PeerGrant
 from tenure.kernel.values import Autonomy, Principal
@@ -16,12 +17,14 @@ FREE = frozenset({Autonomy.AUTONOMOUS, Autonomy.NOTIFY})
 @dataclass(frozen=True, slots=True)
 class Work:
     """What an agent was given to do. ``chain`` are the agents that handed it on, the first first, ``epochs`` those of
-    their credentials; ``bounds`` must all cover what is done for it; ``task`` names it. All empty: the agent's own."""
+    their credentials; ``bounds`` must all cover what is done for it; ``task`` names it. ``by`` is where it was
+    handed on, as a W3C traceparent. All empty: the agent's own."""
 
     chain: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
     bounds: tuple[Bound, ...] = ()
     task: str | None = None
+    by: str | None = None
 
 
 OWN = Work()
@@ -29,7 +32,7 @@ OWN = Work()
 
 def work_of(principal: Principal) -> Work:
     """What ``principal`` works on."""
-    return Work(principal.chain, principal.chain_epochs, principal.bounds, principal.task)
+    return Work(principal.chain, principal.chain_epochs, principal.bounds, principal.task, principal.handed_by)
 
 
 def handed_on(parent: Principal, grant: PeerGrant, depth: int) -> Work:
@@ -55,4 +58,5 @@ def handed_on(parent: Principal, grant: PeerGrant, depth: int) -> Work:
         epochs=(*parent.chain_epochs, parent.credential_epoch),
         bounds=joined(parent.bounds, grant.bounds),
         task=parent.task,
+        by=parent.handed_by or "00-{}-{}-01".format(*session_trace(parent.workspace, parent.session)),
     )

@@ -124,7 +124,11 @@ def start_instance(
         parent = actor.principal.instance if actor.principal is not None else None
         data: dict[str, Any] = {"expires_at": token.expires_at.isoformat(), "confined": confined, "parent": parent}
         data |= {"on_behalf_of": work.person, "chain": list(work.work.chain), "task": work.work.task}
-        events.append(tx, [_event("instance.started", actor.name, instance, now, data)])
+        begun = _event("instance.started", actor.name, instance, now, data)
+        if work.work.by:  # an agent started it, in a trace
+            _, trace, above, _ = work.work.by.split("-")
+            begun = replace(begun, trace_id=trace, parent_span_id=above)
+        events.append(tx, [begun])
     config = world.config
     env = environment(instance, token.token, control_url=config.control_url, gateway_url=config.gateway_url)
     return Started(instance, token.token, now, config.gateway_url, config.control_url, env)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.kernel.ids import stable_id
+from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
@@ -25,6 +25,9 @@ GATEWAY_TYPES = frozenset(
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})
 """The event types that a person may import."""
+JOINED = "tenure.joined"
+"""The attribute that says, of a moment that belongs to no trace and is shown in one, what it concerns there:
+``request``, ``agent``, ``tool``, ``release``, ``chain`` or ``workspace``."""
 CALL_TYPES = frozenset({"call.completed", "call.refused", "import.call"})
 """The event types that are one Call each."""
 
@@ -32,6 +35,7 @@ __all__ = [
     "CALL_TYPES",
     "GATEWAY_TYPES",
     "IMPORT_TYPES",
+    "JOINED",
     "AgentStats",
     "FeedItem",
     "Heard",
@@ -59,9 +63,6 @@ __all__ = [
     "trace_of",
     "uses_tokens",
 ]
-
-
-# --- outcomes -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class Span:
     agent: str | None = None
     session: str | None = None
     release: str | None = None
+    instance: str | None = None
     policy_version: str | None = None
     memory_snapshot: str | None = None
     events: JsonArray = ()
@@ -186,7 +188,8 @@ class Trace:
     @property
     def duration_us(self) -> int:
         """From the first start to the last end."""
-        return max((placed.offset_us + placed.span.duration_us for placed in self.spans), default=0)
+        ends = (one.offset_us + one.span.duration_us for one in self.spans if JOINED not in one.span.attributes)
+        return max(ends, default=0)
 
 
 def span_of(event: Event) -> Span:
@@ -199,7 +202,7 @@ def span_of(event: Event) -> Span:
     is_span = event.type in CALL_TYPES or event.type == "otlp.span"
     span_id, parent = event.span_id, event.parent_span_id
     if not is_span or not span_id:
-        span_id, parent = stable_id("span", event.id)[:16], event.span_id or event.parent_span_id
+        span_id, parent = moment_span(event.id), event.span_id or event.parent_span_id
     status, message = _span_status(event)
     return Span(
         trace_id=event.trace_id or "",
@@ -219,6 +222,7 @@ def span_of(event: Event) -> Span:
         agent=event.agent,
         session=event.session,
         release=event.release,
+        instance=event.instance,
         policy_version=event.policy_version,
         memory_snapshot=event.memory_snapshot,
         events=data.get("otlp.events") or (),
@@ -255,11 +259,13 @@ def decision_span(span: Span) -> Span | None:
     )
 
 
-def trace_of(trace_id: str, spans: Sequence[Span]) -> Trace:
+def trace_of(trace_id: str, spans: Sequence[Span], beside: Sequence[Span] = ()) -> Trace:
     """The waterfall of ``spans`` (of one trace, in any order), with every Call's decision added as its child. A span
     whose parent is not there is a root; a circle of parents, which only a broken client sends, is cut where it
-    begins."""
-    known = {(span.span_id, span.event): span for span in spans}
+    begins. ``beside``: moments that belong to no trace and have their place in this one (``beside.py``); those from
+    before it began have an offset below zero, and the time it took is not theirs."""
+    began = min((span.start for span in spans), default=None)
+    known = {(span.span_id, span.event): span for span in (*spans, *beside)}
     everything = [*known.values(), *(d for d in map(decision_span, known.values()) if d is not None)]
     everything.sort(key=lambda span: (span.start, span.duration_us == 0, -span.duration_us, span.event))
     ids = {span.span_id for span in everything}
@@ -268,7 +274,7 @@ def trace_of(trace_id: str, spans: Sequence[Span]) -> Trace:
         children.setdefault(span.parent_span_id if span.parent_span_id in ids else None, []).append(span)
     if not everything:
         return Trace(trace_id)
-    first = everything[0].start
+    first = began or everything[0].start
     placed: list[Placed] = []
     seen: set[tuple[str, str]] = set()
     roots = children.pop(None, [])
@@ -334,9 +340,6 @@ def reason_of(event: Event) -> str:
     """Why a Call was decided as it was; empty when the Event holds no decision."""
     decision = event.data.get("tenure.decision")
     return str(decision.get("reason") or "") if isinstance(decision, Mapping) else ""
-
-
-# --- sessions, figures ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

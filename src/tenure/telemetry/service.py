@@ -20,6 +20,8 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
+from tenure.telemetry.around import around
+from tenure.telemetry.beside import joined, run_of
 from tenure.telemetry.keeping import (
     content_under,
     drop,
@@ -283,7 +285,8 @@ def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
 
 
 def trace(world: World, actor: Actor, trace_id: str) -> Trace:
-    """The waterfall of a trace. Raises Refused (404) for one that nothing is known of."""
+    """The waterfall of a trace, with what it began with and what was done meanwhile to what it is about (``beside``).
+    Raises Refused (404) for one that nothing is known of."""
     spans = spans_of_trace(world, actor, trace_id)
     if not spans:
         raise Refused(
@@ -292,7 +295,7 @@ def trace(world: World, actor: Actor, trace_id: str) -> Trace:
             fix="`tenure traces list` shows what there is.",
             status=404,
         )
-    return trace_of(trace_id, spans)
+    return trace_of(trace_id, *joined(spans, around(store_of(world), actor.workspace, run_of(spans))))
 
 
 def list_traces(

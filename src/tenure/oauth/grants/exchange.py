@@ -6,7 +6,7 @@ subject, the grants between agents and the ``scope`` that is asked for; nothing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -125,7 +125,7 @@ def _handle(world: World, conn: Connection, request: TokenRequest) -> Answer:
         audience=request.audience,
         jkt=request.jkt,
         scopes=scopes,
-        work=Work(work.chain, work.epochs, work.bounds, task),
+        work=replace(work, task=task),
         started=same and parent is not None and parent.started,
         how={"grant_type": GRANT_TYPE, "subject": subject.name},
     )
@@ -197,7 +197,7 @@ def _within_own(own: Principal, work: Work, person: str | None) -> tuple[Work, s
         raise _invalid("actor_busy", f"The actor token is for the work that {own.chain[-1]} gave, and for no other.")
     if own.on_behalf_of not in (None, person):
         raise _invalid("actor_for_another", "The actor token is for work on behalf of somebody else.")
-    return Work(work.chain, work.epochs, joined(work.bounds, own.bounds), work.task or own.task), person
+    return replace(work, bounds=joined(work.bounds, own.bounds), task=work.task or own.task), person
 
 
 def _scopes(request: TokenRequest, work: Work, limits: Bound | None) -> Bound:

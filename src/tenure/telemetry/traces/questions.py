@@ -50,9 +50,23 @@ def condition(which: Which) -> tuple[str, list[Any]]:
         "id = ?": which.id,
         "seq > ?": which.after,
         "time_us >= ?": micros(which.since) if which.since is not None else None,
+        "time_us <= ?": micros(which.until) if which.until is not None else None,
+        "actor = ?": which.actor,
     }
-    given = {term: value for term, value in terms.items() if value is not None}
-    return " AND ".join(given) or "1 = 1", list(given.values())
+    given = {term: [value] for term, value in terms.items() if value is not None}
+    if which.types:
+        given[f"type IN {_marks(which.types)}"] = [*which.types]
+    if which.instances:
+        given[f"instance IN {_marks(which.instances)}"] = [*which.instances]
+    if which.about:
+        given[f"(agent IS NULL OR agent IN {_marks(which.about)})"] = [*which.about]
+    if which.untraced:
+        given["trace_id IS NULL"] = []
+    return " AND ".join(given) or "1 = 1", [value for values in given.values() for value in values]
+
+
+def _marks(values: Sequence[str]) -> str:
+    return f"({', '.join('?' * len(values))})"
 
 
 class Questions:

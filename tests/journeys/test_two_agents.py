@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from tests.gateway_a2a.conftest import AgentProcess, message
 from tests.sim.installation import Installation
 from tests.sim.manifests import manifest
 from tests.sim.ports import free_port
+from tests.sim.tool_server import ToolServer, tool
 
 SKILL = {"id": "talk", "name": "Talk", "description": "Does what it is told", "tags": ["test"]}
+PERSON = "operator@localhost"
+PEOPLES = {"person.logged_in", "instance.started", "agent.applied", "approval.granted", "agent.transitioned"}
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +35,38 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield running
 
 
-@pytest.fixture
-def helper(tmp_path: Path) -> Iterator[AgentProcess]:
-    process = AgentProcess("helper", free_port(), {}, tmp_path / "helper.log")
+@pytest.fixture(scope="module")
+def shop() -> Iterator[ToolServer]:
+    with ToolServer([tool("pay")]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def declared(shop: ToolServer) -> dict[str, Any]:
+    """The manifest of the helper: another agent asks it for work, and a person is asked before it pays."""
+    url = f"http://127.0.0.1:{free_port()}"
+    served = {"url": url, "rest_url": f"{url}/rest", "skills": [SKILL], "streaming": True}
+    pays = {"servers": {"shop": {"url": shop.url}}, "tools": [{"name": "shop/pay", "autonomy": "approve"}]}
+    return manifest("helper", "http://127.0.0.1:9/v1", a2a=served, **pays)
+
+
+@pytest.fixture(scope="module")
+def helper(
+    installation: Installation, declared: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentProcess]:
+    installation.employ(declared)
+    port = int(declared["spec"]["a2a"]["url"].rpartition(":")[2])
+    env = {"TENURE_TOKEN": installation.instance("helper")["token"], "TENURE_GATEWAY": installation.gateway}
+    process = AgentProcess("helper", port, env, tmp_path_factory.mktemp("helper") / "helper.log")
+    installation.employ(manifest("asker", "http://127.0.0.1:9/v1", agents=[{"name": "helper"}]))
     yield process
     process.stop()
+
+
+def listed(gateway: str, token: str) -> bool:
+    """Whether an agent can find the helper by now."""
+    card = f"{gateway}/a2a/helper/.well-known/agent-card.json"
+    return httpx.get(card, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False).status_code == 200
 
 
 def keys(url: str) -> dict[str, Any]:
@@ -47,10 +78,8 @@ def keys(url: str) -> dict[str, Any]:
 @pytest.mark.req("R184")
 @pytest.mark.req("R186")
 @pytest.mark.req("R085")
-def test_two_agents_from_their_manifests_to_one_trace(installation: Installation, helper: AgentProcess) -> None:
-    served = {"url": helper.url, "rest_url": f"{helper.url}/rest", "skills": [SKILL], "streaming": True}
-    installation.employ(manifest("helper", "http://127.0.0.1:9/v1", a2a=served))
-    installation.employ(manifest("asker", "http://127.0.0.1:9/v1", agents=[{"name": "helper"}]))
+@pytest.mark.usefixtures("helper")
+def test_two_agents_from_their_manifests_to_one_trace(installation: Installation) -> None:
     started = installation.instance("asker")
     gateway = started["gateway_url"]
     asked: list[str | None] = []
@@ -68,12 +97,7 @@ def test_two_agents_from_their_manifests_to_one_trace(installation: Installation
             )
             return "".join([get_stream_response_text(event) async for event in client.send_message(message("echo hi"))])
 
-    async def known() -> int:
-        headers = {"authorization": f"Bearer {started['token']}"}
-        async with httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
-            return (await http.get(f"{gateway}/a2a/helper/.well-known/agent-card.json")).status_code
-
-    until(lambda: asyncio.run(known()) == 200, "the card to be published")
+    until(lambda: listed(gateway, started["token"]), "the card to be published")
     assert asyncio.run(call()) == "hi"
     assert asked
     with installation.client() as client:
@@ -83,10 +107,90 @@ def test_two_agents_from_their_manifests_to_one_trace(installation: Installation
             return [told["event"] for told in found if told["event"]["type"] == "call.completed"]
 
         until(lambda: bool(calls()), "the call to be recorded")
-        event = calls()[0]
+        event = calls()[-1]
         trace = client.get(f"/v1/traces/{event['trace_id']}", dict[str, Any])
     assert (event["agent"], event["data"]["tenure.resource"]) == ("asker", "helper")
     assert any(span["agent"] == "asker" and span["name"] == "invoke_agent helper" for span in trace["spans"])
+
+
+@pytest.fixture
+def person(installation: Installation) -> Iterator[httpx.Client]:
+    """The browser of somebody who has just logged in."""
+    with installation.client() as client:
+        link = client.post(f"/v1/people/{PERSON}/login-link", dict)
+    headers = {"x-tenure-csrf": "1"}
+    with httpx.Client(base_url=installation.control, headers=headers, timeout=60, trust_env=False) as browser:
+        browser.post("/v1/login", json={"code": link["code"]}).raise_for_status()
+        yield browser
+
+
+def done(answer: httpx.Response) -> Any:
+    """What a request has come to."""
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+@pytest.mark.req("R085", "R082")
+@pytest.mark.usefixtures("helper")
+def test_from_a_persons_request_to_the_side_effect_is_one_chain(
+    installation: Installation, person: httpx.Client, shop: ToolServer, declared: dict[str, Any]
+) -> None:
+    with ThreadPoolExecutor(1) as asking:
+        begun = done(person.post("/v1/agents/asker/instances", json={"on_behalf_of": PERSON}))
+        until(lambda: listed(installation.gateway, begun["token"]), "the card to be published")
+        text = {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": "use shop__pay: 40"}]}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": text}}
+        headers = {"authorization": f"Bearer {begun['token']}", "a2a-version": "1.0"}
+        url = f"{installation.gateway}/a2a/helper"
+        answer = asking.submit(httpx.post, url, json=body, headers=headers, timeout=120, trust_env=False)
+        waiting: list[dict[str, Any]] = []
+        until(
+            lambda: bool(waiting.extend(done(person.get("/v1/approvals?state=pending"))) or waiting or answer.done()),
+            "the payment to wait for a person",
+        )
+        assert waiting, answer.result().text
+        changed = {**declared, "spec": {**declared["spec"], "instructions": "Pay what is due."}}
+        done(person.put("/v1/agents/helper", json=changed))
+        done(person.post(f"/v1/approvals/{waiting[0]['id']}/decision", json={"decision": "approve", "reason": "due"}))
+        assert "pay done" in answer.result(60).text
+        done(person.post("/v1/agents/helper/transitions", json={"to": "suspended", "reason": "enough for today"}))
+        trace_id, found = waiting[0]["trace_id"], dict[str, Any]()
+        # What a gateway and what the control plane tells arrives in two streams.
+        wanted = {"approval.claimed", "release.created", "agent.transitioned", "agent.dependency_stopped"}
+
+        def arrived() -> bool:
+            found.update(done(person.get(f"/v1/traces/{trace_id}")))
+            told = [span["type"] for span in found["spans"]]
+            return wanted <= set(told) and told.count("call.completed") == 2
+
+        until(arrived, "all of it to be in the trace")
+        page = person.get(f"/traces/{trace_id}").text
+    spans = [span for span in found["spans"] if span["type"] not in ("decision", "agent.applied")]
+    assert [(span["depth"], span["type"], span["agent"]) for span in spans] == [
+        (0, "person.logged_in", None),
+        (1, "instance.started", "asker"),
+        (2, "token.issued", "asker"),
+        (3, "call.completed", "asker"),
+        (4, "call.completed", "helper"),
+        (5, "approval.requested", "helper"),
+        (5, "release.created", "helper"),
+        (5, "approval.granted", "helper"),
+        (5, "approval.claimed", "helper"),
+        (5, "agent.transitioned", "helper"),
+        (4, "agent.dependency_stopped", "asker"),
+    ]
+    above = {span["span_id"]: span["parent_span_id"] for span in spans}
+    below = {parent: ident for ident, parent in above.items()}
+    assert len(set(above)) == len(spans)
+    assert below[None] == spans[0]["span_id"], "it begins with the person, and with nothing else"
+    assert {span["actor"] for span in spans if span["type"] in PEOPLES} == {f"person:{PERSON}"}
+    assert found["duration_us"] < 120_000_000, "neither the login nor what came after is the time it took"
+    assert shop.called("pay") == 1
+    rows = ["logged in", "began a run", "was given a credential", "invoke_agent helper", "execute_tool shop/pay"]
+    rows += ["approval of shop/pay requested", "got a new release", f"approved by {PERSON}", "approval used, once"]
+    rows += ["staging → suspended"]
+    places = [page.index(row) for row in rows]
+    assert places == sorted(places)
 
 
 @pytest.mark.req("R184")

@@ -1,8 +1,9 @@
 """An agent on the a2a-sdk, in a process of its own: ``python -m tests.sim.a2a_agent NAME``.
 
 It does what a message tells it: ``echo TEXT``, ``task TEXT`` (a task with an artifact), ``count N`` (an artifact in
-N pieces), ``wait`` (until it is cancelled), ``headers`` (what it was sent), ``fail``, and ``ask PEER: TEXT``: asks
-another agent through the gateway and answers what that one says. ``GET /_seen`` tells what has arrived.
+N pieces), ``wait`` (until it is cancelled), ``headers`` (what it was sent), ``fail``, ``ask PEER: TEXT`` (asks another
+agent through the gateway and answers what that one says), and ``use SERVER__TOOL: TEXT`` (a tool, likewise).
+``GET /_seen`` tells what has arrived.
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ class Executor(AgentExecutor):
             peer, _, text = rest.partition(": ")
             answer = await ask(peer, text, headers)
             await event_queue.enqueue_event(new_text_message(answer, context_id=context.context_id))
+        elif word == "use":
+            name, _, text = rest.partition(": ")
+            answer = await use(name, text, headers)
+            await event_queue.enqueue_event(new_text_message(answer, context_id=context.context_id))
         elif word == "fail":
             raise RuntimeError("told to fail")
         else:
@@ -119,6 +124,15 @@ async def ask(peer: str, text: str, received: dict[str, str]) -> str:
             return "".join([get_stream_response_text(event) async for event in events])
         except Exception as error:  # noqa: BLE001 (whatever went wrong is what the test wants to read)
             return f"refused: {error}"
+
+
+async def use(name: str, text: str, received: dict[str, str]) -> str:
+    """Calls a tool through the gateway, with what keeps the chain whole, and answers what comes back."""
+    headers = {"authorization": f"Bearer {os.environ['TENURE_TOKEN']}", "accept": "application/json"}
+    headers |= {name: received[name] for name in PASSED_ON if name in received}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": {"text": text}}}
+    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+        return (await http.post(f"{os.environ['TENURE_GATEWAY']}/mcp", json=body)).text
 
 
 def card(name: str, url: str) -> AgentCard:

@@ -75,6 +75,7 @@ class SpanOut(BaseModel):
     status_message: str
     type: str
     event: str = Field(description="Id of the Event it was made of")
+    actor: str = Field(description="Who did it: `agent:NAME`, `person:EMAIL` or `system:ROOM`")
     agent: str | None
     session: str | None
     release: str | None

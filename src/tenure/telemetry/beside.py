@@ -16,12 +16,13 @@ from datetime import datetime, timedelta
 
 from tenure.kernel.ids import session_trace
 from tenure.kernel.values import Event
-from tenure.telemetry.model import CALL_TYPES, JOINED, Span, span_of
+from tenure.telemetry.model import JOINED, Span, span_of
 
 BEFORE = timedelta(days=1)
 """How long before its first span a trace may have begun: no token lives longer."""
 AFTER = timedelta(minutes=1)
-"""How long after its last span a change is shown: what stops an agent is often the last that is heard of it."""
+"""How long after its last span a change of what it is about is shown: what stops an agent is often the last that is
+heard of it."""
 
 LOGIN = "person.logged_in"
 REQUESTS = ("login.allowed", "login.begun", "instance.started", "token.issued")
@@ -72,7 +73,7 @@ def run_of(spans: Sequence[Span]) -> Run | None:
 
 
 def _is_work(span: Span) -> bool:
-    return span.type in CALL_TYPES or span.type == "otlp.span"
+    return span.type in ("call.completed", "call.refused", "otlp.span")  # what was imported ran elsewhere
 
 
 def _roots(work: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
@@ -150,7 +151,7 @@ def concerns(run: Run, event: Event) -> str:
     data = event.data
     if event.type.startswith("breaker.") and event.agent is None:
         return _of_scope(run, str(data.get("scope")), str(data.get("name")))
-    why, holds = "workspace", True
+    why, holds = "workspace", event.time <= run.ended
     if event.instance is not None or event.agent is not None:
         why, holds = "agent", event.instance in run.instances if event.instance else event.agent in run.agents
     elif event.type.startswith("tool."):
@@ -163,7 +164,7 @@ def concerns(run: Run, event: Event) -> str:
 
 def _of_scope(run: Run, scope: str, name: str) -> str:
     known = {"agent": run.agents, "tool": run.resources, "release": run.releases, "chain": run.agents}
-    if scope == "workspace":
+    if scope == "workspace":  # a stop of everything
         return scope
     return scope if name in known.get(scope, ()) else ""
 

@@ -158,6 +158,7 @@ class Span:
     session: str | None = None
     release: str | None = None
     instance: str | None = None
+    actor: str = ""
     policy_version: str | None = None
     memory_snapshot: str | None = None
     events: JsonArray = ()
@@ -223,6 +224,7 @@ def span_of(event: Event) -> Span:
         session=event.session,
         release=event.release,
         instance=event.instance,
+        actor=event.actor,
         policy_version=event.policy_version,
         memory_snapshot=event.memory_snapshot,
         events=data.get("otlp.events") or (),

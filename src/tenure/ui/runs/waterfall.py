@@ -17,6 +17,7 @@ from tenure.kernel.values import Status
 from tenure.ui.model import costs, duration, moment, person
 from tenure.ui.runs.axis import WIDTH, Axis, Fold, Interval, axis
 from tenure.ui.runs.details import facts, findings, used
+from tenure.ui.runs.moments import began_it, kind_of, told_of
 from tenure.ui.runs.retries import retried
 from tenure.ui.runs.talk import Message, attributes, conversation, gist, load, said
 
@@ -61,6 +62,8 @@ class Row:
     used: str = ""
     changed: tuple[Difference, ...] = ()
     """Against the arguments of the call that this one tries again."""
+    joined: bool = False
+    """It is of no trace, and has its place in this one."""
 
     @property
     def found(self) -> list[str]:
@@ -117,9 +120,8 @@ def _span(placed: JsonObject) -> _Item | None:
     if end is None:
         end = start + timedelta(microseconds=length if isinstance(length, int | float) else 0)
     operation = str(attributes(raw).get("gen_ai.operation.name") or "")
-    family = str(raw.get("type") or "").partition(".")[0]
-    if family in ("approval", "breaker", "agent", "decision"):
-        return _Item(start, end, raw, family)
+    if moment_kind := kind_of(raw):
+        return _Item(start, end, raw, moment_kind)
     step = attributes(raw).get("otlp.step")
     kind = "tool" if operation == "execute_tool" or step == "tool" else "span"
     kind = "llm" if operation in _OF_MODELS or step == "llm" else kind
@@ -247,22 +249,19 @@ def _moment_row(like: Row, time: datetime, name: str, note: str, drawn: Axis) ->
 
 
 def _happening_row(item: _Item, drawn: Axis, depth: int) -> Row:
-    data = attributes(item.raw)
-    kind = str(item.raw.get("type") or "")
-    name = kind.replace(".", " ")
-    if kind == "agent.transitioned":
-        name = f"{data.get('from', '')} → {data.get('to', '')}"
+    told = told_of(item.raw)
     return Row(
         kind=item.kind,
-        name=f"{name} by {person(item.raw['actor'])}" if item.raw.get("actor") else name,
+        name=told.name,
         status=str(item.raw.get("status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration="",
         depth=depth,
         agent=str(item.raw.get("agent") or ""),
         pieces=(_mark(drawn, item.start),),
-        note=str(data.get("reason") or ""),
-        facts=tuple((key.replace("_", " ").capitalize(), str(value)) for key, value in data.items() if key != "reason"),
+        note=told.note,
+        facts=told.facts,
+        joined=told.joined,
     )
 
 
@@ -300,7 +299,7 @@ def _rows(
     drawn: Axis,
 ) -> tuple[Row, ...]:
     """All rows by time, and with each call what belongs to it: its approval, the trip it caused."""
-    depths = _depths(calls)
+    depths = _depths([*(item for item in others if began_it(item.raw)), *calls])
     numbers = {str(item.raw.get("span_id")): number for number, item in enumerate(calls)}
     timed: list[tuple[datetime, int, int, Row]] = []
     shown: set[str] = set()
@@ -333,9 +332,12 @@ def _rows(
             row = _happening_row(item, drawn, depths[cause] + 1)
             timed.append((calls[numbers[cause]].start, numbers[cause], step, row))
         else:
-            timed.append((item.start, len(calls), step, _happening_row(item, drawn, 0)))
+            row = _happening_row(item, drawn, depths.get(str(item.raw.get("span_id")), 0))
+            timed.append((item.start, -1 if began_it(item.raw) else len(calls), step, row))
     timed += [(end, -1, 0, row) for end, row in _idle_rows(drawn, calls, waits.values())]
-    return tuple(row for *_, row in sorted(timed, key=lambda entry: entry[:3]))
+    # A call, and what is beside it as it came.
+    timed.sort(key=lambda entry: (*entry[:2], entry[3].time if entry[2] else ""))
+    return tuple(row for *_, row in timed)
 
 
 def draw(
@@ -361,12 +363,15 @@ def draw(
         for interval in _own(item, parents, waits.get(str(attributes(item.raw).get("tenure.approval.id") or "")))
     ]
     moments = [end for item in waits.values() for end in (item.start, item.end)]
-    moments += [*(item.start for item in others), *(time for ident, time in claims.items() if ident in waits)]
+    moments += [
+        *(item.start for item in others if not began_it(item.raw)),
+        *(time for ident, time in claims.items() if ident in waits),
+    ]
     busy += [(time, time) for time in moments]
     drawn = axis(busy, min(start for start, _ in busy), max(end for _, end in busy))
     rows = _rows(calls, waits, others, claims, drawn)
     order = (Status.ALLOWED, Status.FLAGGED, Status.ANOMALY, Status.VIOLATION)
-    statuses = [row.status for row in rows if row.status in order]
+    statuses = [row.status for row in rows if row.status in order and not row.joined]
     return Trace(
         trace_id=trace_id,
         agents=tuple(dict.fromkeys(row.agent for row in rows if row.agent)),

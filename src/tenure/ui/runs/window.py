@@ -79,7 +79,9 @@ async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     resets = await asyncio.gather(
         *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS) for agent in agents)
     )
+    shown = {span.get("event") for span in spans}
     told = [entry["event"] for found in resets for entry in items(found, "events")]
+    told = [event for event in told if event.get("id") not in shown]
     # In a thread: 10,000 rows take a second, in which everybody else's pages would wait.
     everything = [*spans, *waterfall.resets_of(spans, told)]
     trace = await asyncio.to_thread(waterfall.draw, trace_id, everything, approvals)

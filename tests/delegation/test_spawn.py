@@ -10,6 +10,7 @@ from tenure.base import events
 from tenure.client import Client
 from tenure.identity.model import LEEWAY_S
 from tenure.kernel.errors import Refused
+from tenure.kernel.ids import moment_span, session_trace
 from tests.delegation.conftest import OPERATOR, Offices
 
 
@@ -43,6 +44,30 @@ def test_a_child_of_a_child_is_as_deep_as_any_chain(offices: Offices) -> None:
     with pytest.raises(Refused) as refused:
         _start(offices, second["token"], "third")
     assert refused.value.code == "delegation_too_deep"
+
+
+def place(offices: Offices, token: str) -> tuple[str, str, str | None]:
+    """The trace of a token's work, the moment below which it is, and what that one is below."""
+    given = offices.read(token).handed_by
+    assert given is not None
+    _, trace, span, _ = given.split("-")
+    told = next(event for event in offices.told("token.issued") if moment_span(event.id) == span)
+    assert told.trace_id == trace
+    return trace, span, told.parent_span_id
+
+
+@pytest.mark.req("R085")
+def test_work_that_is_handed_on_with_a_token_goes_on_in_the_trace_of_whoever_handed_it_on(offices: Offices) -> None:
+    boss = offices.started("boss")
+    of_boss = session_trace("default", offices.read(boss).session)
+    assert offices.read(boss).handed_by is None
+    child = _start(offices, boss, "asker")["token"]
+    assert place(offices, child) == (of_boss[0], place(offices, child)[1], of_boss[1])
+    begun = [one for one in offices.told("instance.started") if one.instance == offices.read(child).instance]
+    assert [(one.trace_id, one.parent_span_id) for one in begun] == [of_boss]
+    exchanged = offices.exchanged("helper", offices.started("helper"), child)
+    trace, _, above = place(offices, exchanged)
+    assert (trace, above) == (of_boss[0], place(offices, child)[1])
 
 
 @pytest.mark.req("R035")

@@ -16,8 +16,8 @@ from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Use
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
     """Which Events are meant: those that meet everything that is given. ``after``: their number is greater; ``since``:
-    they began then or later, ``until``: then or before. ``types``, ``instances``: one of these; ``about``: of one of these
-    agents, or of none. ``untraced``: they name no trace."""
+    they began then or later, ``until``: then or before. ``types``, ``instances``: one of these; ``about``: of one of
+    these agents, or of none. ``untraced``: they name no trace."""
 
     workspace: str | None = None
     agent: str | None = None

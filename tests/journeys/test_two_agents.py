@@ -144,10 +144,12 @@ def test_from_a_persons_request_to_the_side_effect_is_one_chain(
         url = f"{installation.gateway}/a2a/helper"
         answer = asking.submit(httpx.post, url, json=body, headers=headers, timeout=120, trust_env=False)
         waiting: list[dict[str, Any]] = []
-        until(
-            lambda: bool(waiting.extend(done(person.get("/v1/approvals?state=pending"))) or waiting or answer.done()),
-            "the payment to wait for a person",
-        )
+
+        def held() -> bool:
+            waiting[:] = done(person.get("/v1/approvals?state=pending"))
+            return bool(waiting) or answer.done()
+
+        until(held, "the payment to wait for a person")
         assert waiting, answer.result().text
         changed = {**declared, "spec": {**declared["spec"], "instructions": "Pay what is due."}}
         done(person.put("/v1/agents/helper", json=changed))

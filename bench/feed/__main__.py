@@ -1,0 +1,303 @@
+"""How long an action takes to reach an open page: ``python -m bench.feed [--rate 1000] [--seconds 20] [--gateways 1]``.
+
+Real gateways, a real control plane, a model provider that answers at once, agents that call it at a steady rate, and a
+real Chromium with the live page open behind a relay that can break its connections. For every Event: when the gateway
+recorded it, when it was on the gateway's disk, sent, arrived at the control plane, committed, made into a line of the
+feed, received by the page, painted. Each case prints the percentiles of each hop and of the whole way, how many Events
+the page never got or got twice, and whether any agent's came out of order:
+
+- ``quiet``: 20 calls a second; ``steady``: ``--rate``; ``slow store``: as steady, and every batch that the trace store
+  takes is half a second slower; ``reconnects``: as steady, and every connection of the browser is broken every 2 s.
+
+Everything runs on this machine, load and browser included. Writes bench/results/<date>-feed.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from playwright.sync_api import Browser, Page
+
+from bench.gateway.provider import MODEL
+from bench.machine import machine
+from demo.processes import Process, free_port, until
+from tenure.app.server import COOKIE
+from tests.sim.browser import launched
+from tests.sim.installation import Installation
+from tests.sim.manifests import manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOPS = ("recorded", "durable", "sent", "arrived", "committed", "told", "received", "painted")
+AGENTS = 20
+_GOAL_MS = 250.0
+_QUIET_RATE = 20
+_BREAK_S = 2.0
+_SETTLED_S = 5.0
+
+
+class Marked(Installation):
+    """An installation whose control plane and gateways note when Events pass, in ``marks``."""
+
+    def __init__(self, folder: Path, gateways: int, settings: dict[str, str]) -> None:
+        super().__init__(folder, {"PROVIDER_KEY": "k", "TENURE_ENV_CREDENTIALS": "PROVIDER_KEY=127.0.0.1:*", **settings})
+        self.marks = folder / "marks"
+        self.gateways = [self.gateway_port, *(free_port(0) for _ in range(gateways - 1))]
+        self._started: list[Process] = []
+        self.code = ""
+
+    def start(self) -> Process:
+        """Starts them and waits until they are ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.up = self._child("control", self.env)
+        self.code = next(line.split()[-1] for line in self.up.lines if line.startswith("control ready"))
+        for number, port in enumerate(self.gateways):
+            home = self.folder if number == 0 else self.folder.with_name(f"gateway-{number}")
+            if number:
+                home.mkdir()
+                shutil.copy(self.folder / "gateway.token", home / "gateway.token")
+            self._child("gateway", {**self.env, "TENURE_DATA": str(home), "TENURE_GATEWAY_PORT": str(port)})
+        return self.up
+
+    def _child(self, kind: str, env: dict[str, str]) -> Process:
+        child = Process((sys.executable, "-m", "bench.feed.marked", kind, str(self.marks)), env)
+        self._started.append(child)
+        until(lambda: any(f"{kind} ready" in line for line in child.lines) or child.status() is not None, kind, 60)
+        assert child.status() is None, "\n".join(child.lines)
+        return child
+
+    def stop(self) -> None:
+        """Ends them, gateways first."""
+        for child in reversed(self._started):
+            child.stop()
+
+
+class Relay:
+    """A TCP relay to ``port`` whose connections can all be broken off."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        opened = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
+        self.port = int(opened.result().sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            there, back = await asyncio.open_connection("127.0.0.1", self._to)
+            self._writers |= {writer, back}
+            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+            self._writers -= {writer, back}
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+    def cut(self) -> None:
+        """Breaks every connection off."""
+        self._loop.call_soon_threadsafe(lambda: [one.transport.abort() for one in self._writers])
+
+
+@contextmanager
+def installation(folder: Path, gateways: int, settings: dict[str, str]) -> Iterator[tuple[Marked, list[dict[str, Any]]]]:
+    """A running installation and the lines of its load."""
+    with ExitStack() as stack:
+        provider = Process((sys.executable, "-m", "bench.gateway.provider"), dict(os.environ))
+        stack.callback(provider.stop)
+        until(lambda: bool(provider.lines), "the provider")
+        address = f"http://127.0.0.1:{provider.lines[0].split()[1]}/v1"
+        tenure = stack.enter_context(Marked(folder, gateways, settings))
+        model = {"provider": "openai", "name": MODEL, "base_url": address, "credential_env": "PROVIDER_KEY"}
+        lines = []
+        for number in range(AGENTS):
+            tenure.employ(manifest(f"agent-{number:02}", address, model=model))
+            token = tenure.instance(f"agent-{number:02}")["token"]
+            lines.append({"port": tenure.gateways[number % gateways], "token": token})
+        yield tenure, lines
+
+
+def opened(tenure: Marked, browser: Browser, port: int) -> Page:
+    """The live page, connected, for the first operator."""
+    answer = httpx2.post(f"{tenure.control}/v1/login", json={"code": tenure.code}, trust_env=False)
+    url = f"http://127.0.0.1:{port}"
+    context = browser.new_context(viewport={"width": 1360, "height": 900})
+    context.add_cookies([{"name": COOKIE, "value": str(answer.cookies[COOKIE]), "url": url}])
+    page = context.new_page()
+    page.add_init_script(path=Path(__file__).with_name("page.js"))
+    page.goto(f"{url}/live")
+    page.wait_for_function("document.querySelector('#pulse-word').textContent === 'live'")
+    return page
+
+
+def measure(folder: Path, browser: Browser, case: str, rate: float, seconds: float, gateways: int) -> dict[str, Any]:
+    """One case."""
+    settings = {"BENCH_SLOW_STORE": "0.5"} if case == "slow store" else {}
+    with installation(folder / case.replace(" ", "-"), gateways, settings) as (tenure, lines):
+        relay = Relay(tenure.control_port)
+        page = opened(tenure, browser, relay.port)
+        load = subprocess.Popen(
+            [sys.executable, "-m", "bench.feed.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert load.stdin and load.stdout  # noqa: S101 (asked for pipes above)
+        load.stdin.write(json.dumps({"lines": lines, "rate": rate, "seconds": seconds}) + "\n")
+        load.stdin.flush()
+        while load.poll() is None:
+            page.wait_for_timeout(1000 * _BREAK_S)
+            if case == "reconnects":
+                relay.cut()
+        told = json.loads(load.stdout.read())
+        page.wait_for_timeout(1000 * _SETTLED_S)
+        _until_quiet(page)
+        seen = page.evaluate("window.feedSeen")
+        page.context.close()
+    return {"case": case, "rate": rate, "load": told} | summary(tenure.marks, seen)
+
+
+def _until_quiet(page: Page, within: float = 120.0) -> None:
+    """Returns when the page has got nothing new for a while."""
+    end, before = time.monotonic() + within, -1
+    while time.monotonic() < end:
+        count = page.evaluate("window.feedSeen.received.length + window.feedSeen.painted.length")
+        if count == before:
+            return
+        before = count
+        page.wait_for_timeout(2000)
+
+
+def summary(marks: Path, seen: dict[str, Any]) -> dict[str, Any]:
+    """Percentiles of each hop in ms, and what was lost, told twice or out of order."""
+    passed: dict[str, dict[str, float]] = {hop: {} for hop in HOPS}
+    order: list[str] = []
+    for line in marks.read_text().splitlines():
+        hop, at, ident = line.split()
+        if hop == "recorded":
+            order.append(ident)
+        if hop in passed:
+            passed[hop].setdefault(ident, float(at))
+    by_seq = {}
+    agents: dict[str, str] = {}
+    for at, ident, seq, agent in seen["received"]:
+        passed["received"].setdefault(ident, at)
+        by_seq[seq] = ident
+        agents[ident] = agent
+    for at, seq in seen["painted"]:
+        if seq in by_seq:
+            passed["painted"].setdefault(by_seq[seq], at)
+    calls = [ident for ident in order if ident in agents]
+    got = [ident for _, ident, _, _ in seen["received"] if ident in passed["recorded"]]
+    hops = {}
+    for before, hop in zip(HOPS, HOPS[1:], strict=False):
+        hops[hop] = spread([passed[hop][one] - passed[before][one] for one in calls if _both(passed, before, hop, one)])
+    whole = [passed["painted"][one] - passed["recorded"][one] for one in calls if one in passed["painted"]]
+    arrived = [passed["received"][one] - passed["recorded"][one] for one in calls]
+    return {
+        "events": len(order),
+        "lost": len(set(order) - set(got)),
+        "twice": len(got) - len(set(got)),
+        "out_of_order": out_of_order(order, got, agents),
+        "never_painted": len(calls) - len(whole),
+        "ms": {"to the page": spread(arrived), "to the eye": spread(whole), **hops},
+        "long_tasks": len(seen["long"]),
+        "longest_task_ms": round(max(seen["long"], default=0)),
+    }
+
+
+def _both(passed: dict[str, dict[str, float]], before: str, hop: str, one: str) -> bool:
+    return one in passed[before] and one in passed[hop]
+
+
+def out_of_order(told: list[str], got: list[str], agents: dict[str, str]) -> int:
+    """How many Events of an agent came to the page before one that its gateway had recorded earlier."""
+    place = {ident: at for at, ident in enumerate(told)}
+    last: dict[str, int] = {}
+    wrong = 0
+    for ident in dict.fromkeys(got):
+        agent = agents[ident]
+        wrong += place[ident] < last.get(agent, -1)
+        last[agent] = max(place[ident], last.get(agent, -1))
+    return wrong
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """p50, p90, p99 and maximum in milliseconds."""
+    ordered = sorted(seconds) or [float("nan")]
+    at = {f"p{share}": ordered[min(len(ordered) * share // 100, len(ordered) - 1)] for share in (50, 90, 99)}
+    return {name: round(1000 * value, 1) for name, value in {**at, "max": ordered[-1]}.items()}
+
+
+def page_of(report: dict[str, Any]) -> str:
+    """What people read."""
+    parts = [
+        f"# From the action to the eye, {report['date']}\n",
+        f"{report['machine']['model']}, {report['machine']['cores']} cores, load average "
+        f"{report['load_average']:.1f} at the end; load, provider, {report['gateways']} gateway(s), control plane and "
+        f"Chromium all on it. {AGENTS} agents. Goal: {_GOAL_MS:.0f} ms at p99.\n",
+    ]
+    for one in report["cases"]:
+        whole = one["ms"]["to the eye"]
+        goal = "met" if whole["p99"] <= _GOAL_MS else "missed"
+        parts.append(
+            f"## {one['case']}, {one['rate']:g} calls a second: p99 {whole['p99']} ms, {goal}\n\n"
+            f"{one['events']} Events; {one['lost']} lost, {one['twice']} twice, {one['out_of_order']} out of order; "
+            f"{one['never_painted']} were passed over in the picture because newer ones filled it. {one['load']['missed']} "
+            f"calls were not made in time, {one['load']['failed']} failed; a call took {one['load']['call_ms']['p50']} ms "
+            f"(p99 {one['load']['call_ms']['p99']}). {one['long_tasks']} long tasks in the page, the longest "
+            f"{one['longest_task_ms']} ms.\n"
+        )
+        rows = "\n".join(
+            f"| {name} | {row['p50']} | {row['p90']} | {row['p99']} | {row['max']} |" for name, row in one["ms"].items()
+        )
+        parts.append(f"| Milliseconds | p50 | p90 | p99 | max |\n|---|---|---|---|---|\n{rows}\n")
+    return "\n".join(parts) + f"\n`{report['command']}`\n"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.feed", description="From the action to the eye.")
+    parser.add_argument("--rate", type=float, default=1000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument("--only", default="quiet,steady,slow store,reconnects")
+    parser.add_argument("--dry", action="store_true", help="print and write nothing")
+    given = parser.parse_args()
+    cases = []
+    with tempfile.TemporaryDirectory() as folder, launched() as browser:
+        for case in given.only.split(","):
+            rate = min(_QUIET_RATE, given.rate) if case == "quiet" else given.rate
+            cases.append(measure(Path(folder), browser, case, rate, given.seconds, given.gateways))
+            print(json.dumps(cases[-1]), file=sys.stderr, flush=True)
+    report = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "load_average": os.getloadavg()[0],
+        "gateways": given.gateways,
+        "command": f"python -m bench.feed --rate {given.rate:g} --seconds {given.seconds:g} --gateways {given.gateways}",
+        "cases": cases,
+    }
+    print(page_of(report))
+    if not given.dry:
+        name = ROOT / "bench" / "results" / f"{report['date']}-feed"
+        name.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+        name.with_suffix(".md").write_text(page_of(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,9 @@ from tenure.app import server
 from tenure.gateway import __main__ as gateway
 from tenure.gateway.app import Gateway
 from tenure.gateway.spool import Spool
-from tenure.telemetry import api, intake, service
-from tenure.telemetry.store import TraceStore
+from tenure.telemetry import intake, service
+from tenure.telemetry.feed import tail
+from tenure.telemetry.traces.duck import DuckStore
 
 
 class _Named(msgspec.Struct):
@@ -76,7 +77,7 @@ def mark_gateway() -> None:
 
 def mark_control() -> None:
     """Notes: arrived, committed, told."""
-    parse, keep, said, add = intake.parse_events, service._keep, api.feed_item, TraceStore.add  # noqa: SLF001 (as above)
+    parse, keep, said, add = intake.parse_events, service._keep, tail.feed_item, DuckStore.add  # noqa: SLF001 (as above)
     slow = float(os.environ.get("BENCH_SLOW_STORE", "0"))
 
     def parsed(*given: Any) -> Any:
@@ -93,12 +94,12 @@ def mark_control() -> None:
         mark("told", [event.id])
         return said(seq, event)
 
-    def added(self: TraceStore, batch: Any) -> None:
+    def added(self: DuckStore, batch: Any) -> None:
         time.sleep(slow)
         add(self, batch)
 
-    intake.parse_events, service._keep, TraceStore.add = parsed, kept, added  # type: ignore[method-assign,assignment]  # noqa: SLF001 (as above)
-    api.feed_item = told
+    intake.parse_events, service._keep, DuckStore.add = parsed, kept, added  # type: ignore[method-assign,assignment]  # noqa: SLF001 (as above)
+    tail.feed_item = told
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
+from tenure.telemetry.feed import reading
 from tenure.telemetry import intake, service
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
 from tenure.telemetry.traces.duck import DuckStore
@@ -238,7 +239,7 @@ def test_what_a_reader_has_not_passed_is_never_pruned(world: World, clock: FakeC
         assert service.prune(watched) == 29, "the newest stays, so that numbers never go back"
         assert len(service.list_events(world, operator, after=0)) == 50, "the trace store has them all"
         assert service.ingest(world, GATEWAY, sent).accepted == 0, "told again after pruning, still kept once"
-        assert [logged.seq for logged in service.feed_batch(world, operator, 10)] == list(range(11, 51))
+        assert [logged.seq for logged in reading.batch(world, operator, 10)] == list(range(11, 51))
 
 
 def test_a_young_event_is_not_pruned(world: World, clock: FakeClock) -> None:

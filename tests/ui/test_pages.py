@@ -49,8 +49,8 @@ def test_a_violation_is_red_in_the_bars_of_the_fleet_and_of_the_agent(person: ht
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("/live", "was refused files/delete_file the inbox is kept"),
-        ("/live?status=violation", "was refused"),
+        ("/live", "delete_file denied: the inbox is kept files/delete_file · by inbox-is-kept"),
+        ("/live?status=violation", "delete_file denied"),
         ("/traces", "chat gpt-4o"),
         ("/sessions", "not judged"),
         ("/approvals", "asks to use payments/refund"),
@@ -238,7 +238,7 @@ def test_a_tripped_breaker_is_seen_and_reset_here(console: Console, person: http
     fields = start | {"reason": "fixed its prompt", "trials": "0"}
     assert person.post("/breakers/change", data=fields).status_code == 303
     until(lambda: "breaker tripped" not in text(person.get("/")))
-    row = re.search(r"a breaker has tripped.*?</li>", person.get("/live").text, re.DOTALL)
+    row = re.search(r"breaker tripped, every call.*?</li>", person.get("/live").text, re.DOTALL)
     assert row
     link = re.search(r'href="(/traces/[^"?]+)', row[0])
     assert link

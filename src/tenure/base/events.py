@@ -9,7 +9,7 @@ its cursor there, for the same reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,6 +90,17 @@ def read(connection: Connection, after: int, limit: int = 1000) -> list[Logged]:
         .limit(limit)
     )
     return [Logged(row.seq, _decode(row.body)) for row in rows]
+
+
+def newest(connection: Connection, workspace: str, upto: int, window: int) -> Iterator[Logged]:
+    """The Events of a workspace among the ``window`` numbers up to ``upto``, newest first; each is read when it is
+    asked for."""
+    rows = connection.execute(
+        sa.select(event_log.c.seq, event_log.c.body)
+        .where(event_log.c.seq <= upto, event_log.c.seq > upto - window, event_log.c.workspace == workspace)
+        .order_by(event_log.c.seq.desc())
+    )
+    return (Logged(row.seq, _decode(row.body)) for row in rows)
 
 
 def rewrite(connection: Connection, seq: int, event: Event) -> None:

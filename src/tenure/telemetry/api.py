@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
@@ -19,12 +17,9 @@ from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, TraceSummary
 from tenure.telemetry.service import Recording
-from tenure.telemetry.words import feed_item
 
 router = APIRouter(tags=["telemetry"])
 
-_HEARTBEAT_S = 10.0
-_LOOK_S = 0.5
 _EVENTS_BODY = {
     "requestBody": {
         "required": True,
@@ -242,63 +237,3 @@ def get_recording(
 ) -> Recording:
     """How well the record is kept: what the trace store lacks, and what gateways lost and why."""
     return service.recording(world, timedelta(seconds=window))
-
-
-# --- the live feed ----------------------------------------------------------------------------------------------------
-
-
-@router.get("/v1/feed", response_class=EventSourceResponse)
-async def feed(
-    *,
-    world: TheWorld,
-    actor: Reader,
-    agent: str | None = None,
-    status: Status | None = None,
-    type: Annotated[str | None, Query()] = None,  # noqa: A002 (the API's own word)
-    after: Annotated[int | None, Query(ge=0, description="Begin after this number; without it, now")] = None,
-    last: Annotated[int, Query(ge=0, le=200, description="Begin with up to so many that were before")] = 0,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
-) -> AsyncIterator[ServerSentEvent]:
-    """Every Event as it happens, as FeedItem JSON. ``id`` is its number; ``Last-Event-ID`` goes on from there."""
-
-    def wanted(event: Event) -> bool:
-        return (
-            event.workspace == actor.workspace
-            and agent in (None, event.agent)
-            and status in (None, event.status)
-            and type in (None, event.type)
-        )
-
-    flag = world.bell.attach()
-    try:
-        seq = last_event_id if last_event_id is not None else after
-        if seq is None:
-            seq = await asyncio.to_thread(service.newest, world)
-            if last:
-                filters: dict[str, Any] = {"agent": agent, "status": status, "type": type}
-                earlier = await asyncio.to_thread(service.list_events, world, actor, limit=last, **filters)
-                for logged in earlier:
-                    seq = max(seq, logged.seq)
-                    yield _line(logged.seq, logged.event)
-        yield ServerSentEvent(comment="listening")
-        idle = 0.0
-        while True:
-            batch = await asyncio.to_thread(service.feed_batch, world, actor, seq)
-            for logged in batch:
-                seq = logged.seq
-                if wanted(logged.event):
-                    idle = 0.0
-                    yield _line(seq, logged.event)
-            if batch:
-                continue
-            if idle >= _HEARTBEAT_S:
-                idle = 0.0
-                yield ServerSentEvent(comment="alive", id=str(seq))
-            await world.bell.wait(flag, _LOOK_S)
-            idle += _LOOK_S
-    finally:
-        world.bell.detach(flag)
-
-
-def _line(seq: int, event: Event) -> ServerSentEvent:
-    return ServerSentEvent(raw_data=msgspec.json.encode(feed_item(seq, event)).decode(), id=str(seq))

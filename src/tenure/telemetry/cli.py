@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ import typer
 from rich.text import Text
 
 from tenure.base.scan.rules import kinds_of
+from tenure.client import Client
 from tenure.client.cli import connect, console, emit, handle_errors, table
+from tenure.kernel.errors import Failed
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
 
@@ -23,6 +26,7 @@ Agent = Annotated[str | None, typer.Option("--agent", help="Only of this agent."
 
 _COLOURS = {"allowed": "green", "flagged": "yellow", "violation": "red", "anomaly": "magenta"}
 _BAR = 32
+_AGAIN_S = 1.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -38,12 +42,26 @@ def feed(
         client.get("/v1/me", dict[str, Any])  # says now, not after "Listening", that nobody answers or lets us in
         if not as_json:
             console.print("Listening. Calls appear as agents make them; Ctrl-C ends this.", style="dim")
-        for message in client.stream("/v1/feed", agent=agent, status=status, last=last or None):
+        for data in _followed(client, agent=agent, status=status, last=last or None):
             if as_json:
-                sys.stdout.write(message.data + "\n")
+                sys.stdout.write(data + "\n")
                 sys.stdout.flush()
             else:
-                console.print(_feed_line(json.loads(message.data)), soft_wrap=True)
+                console.print(_feed_line(json.loads(data)), soft_wrap=True)
+
+
+def _followed(client: Client, **asked: Any) -> Iterator[str]:
+    """The items of the feed, for ever: a stream that ends is taken up again after the last one."""
+    after: dict[str, Any] = {}
+    while True:
+        try:
+            for message in client.stream("/v1/feed", **asked, **after):
+                after = {"after": message.id} if message.id else after
+                if message.event == "message":
+                    yield message.data
+        except Failed as error:
+            console.print(f"{error.message} Trying again.", style="dim")
+            time.sleep(_AGAIN_S)
 
 
 def _feed_line(item: Mapping[str, Any]) -> Text:

@@ -445,3 +445,4 @@ class FeedItem:
     duration_us: int | None = None
     id: str = ""
     actor: str = ""
+    span_id: str | None = None

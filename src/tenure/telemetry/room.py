@@ -5,10 +5,12 @@ from __future__ import annotations
 from tenure.base.room import Room
 from tenure.telemetry import service
 from tenure.telemetry.api import router
+from tenure.telemetry.feed import routes
 from tenure.telemetry.flow import PRUNE
 from tenure.telemetry.otlp import over_grpc, over_http
 
 router.include_router(over_http.router)
+router.include_router(routes.router)
 
 ROOM = Room(
     name="telemetry",

@@ -130,7 +130,7 @@ def pump(world: World) -> int:
     return len(batch)
 
 
-def _current(world: World) -> TraceStore:
+def current(world: World) -> TraceStore:
     """The trace store with all in it that was in the event log when this was asked, so that what a caller was told is
     kept is also what it reads."""
     target = store_of(world)
@@ -236,13 +236,13 @@ def list_events(
 ) -> list[Logged]:
     """Events of the actor's workspace, by number: those after ``after``, or the newest ones."""
     which = Which(workspace=actor.workspace, agent=agent, status=status, session=session, type=type, after=after)
-    target = _current(world)
+    target = current(world)
     return target.newest(which, limit)[::-1] if after is None else target.events(which, limit)
 
 
 def recorded_calls(world: World, workspace: str, since: datetime, agent: str | None = None) -> Iterator[RecordedCall]:
     """Every call that was decided in a workspace since a time, oldest first, read in pieces."""
-    target, after = _current(world), -1
+    target, after = current(world), -1
     while True:
         which = Which(workspace=workspace, agent=agent, since=since, after=after)
         batch = target.calls(which, CALLS_BATCH)
@@ -254,33 +254,13 @@ def recorded_calls(world: World, workspace: str, since: datetime, agent: str | N
 
 def recorded_call(world: World, workspace: str, call_id: str) -> RecordedCall | None:
     """A call by its id, if it is kept and of that workspace."""
-    found = _current(world).calls(Which(workspace=workspace, id=call_id), 1)
+    found = current(world).calls(Which(workspace=workspace, id=call_id), 1)
     return found[0] if found else None
-
-
-def newest(world: World) -> int:
-    """The number of the newest Event."""
-    with world.read() as connection:
-        return log.head(connection)
-
-
-def feed_batch(world: World, actor: Actor, after: int, limit: int = 500) -> list[Logged]:
-    """The next Events after ``after`` of every workspace, from the row buffer, or from the trace store for a feed that
-    goes on where the row buffer no longer reaches."""
-    with world.read() as connection:
-        batch = log.read(connection, after, limit)
-        if batch and batch[0].seq == after + 1:
-            return batch
-        oldest = log.oldest(connection)
-    if after + 1 >= oldest > 0 or store_of(world).cursor <= after:
-        return batch
-    which = Which(workspace=actor.workspace, after=after)
-    return store_of(world).events(which, limit) or batch
 
 
 def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
     """Every span of a trace of the actor's workspace, by the order in which it was told."""
-    found = _current(world).events(Which(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
+    found = current(world).events(Which(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
     return [span_of(logged.event) for logged in found]
 
 
@@ -309,7 +289,7 @@ def list_traces(
 ) -> list[TraceSummary]:
     """Traces, the one with the newest Event first; ``after`` goes on after the ``last_seq`` of another."""
     which = Which(workspace=actor.workspace, agent=agent, session=session)
-    return _current(world).traces(actor.workspace, which, after, limit)
+    return current(world).traces(actor.workspace, which, after, limit)
 
 
 def list_sessions(
@@ -323,17 +303,17 @@ def list_sessions(
 ) -> list[Session]:
     """Sessions with their outcome, the one with the newest Event first; ``after`` as in ``list_traces``."""
     which = Which(workspace=actor.workspace, agent=agent, source=source)
-    return _current(world).sessions(actor.workspace, which, after, limit)
+    return current(world).sessions(actor.workspace, which, after, limit)
 
 
 def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outcome]:
     """How every session ended that somebody judged, of one source or of all."""
-    return _current(world).outcomes(Which(workspace=actor.workspace, source=source))
+    return current(world).outcomes(Which(workspace=actor.workspace, source=source))
 
 
 def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
     """Each agent's calls in the last ``window``, in figures."""
-    return _current(world).stats(Which(workspace=actor.workspace, since=world.clock() - window))
+    return current(world).stats(Which(workspace=actor.workspace, since=world.clock() - window))
 
 
 def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:

@@ -11,6 +11,7 @@ from tenure.telemetry.model import FeedItem, reason_of, span_name
 
 def feed_item(seq: int, event: Event) -> FeedItem:
     """The feed's line for an Event with its number in the log."""
+    title = _title(event)
     return FeedItem(
         seq=seq,
         time=event.time,
@@ -19,11 +20,12 @@ def feed_item(seq: int, event: Event) -> FeedItem:
         trace_id=event.trace_id,
         type=event.type,
         status=event.status,
-        title=_title(event),
-        detail=_detail(event),
+        title=title,
+        detail=_detail(event, title),
         duration_us=event.duration_us,
         id=event.id,
         actor=event.actor,
+        span_id=event.span_id,
     )
 
 
@@ -308,9 +310,10 @@ def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
             return _PLAIN.get(event.type) or event.type.replace(".", " ").replace("_", " ")
 
 
-def _detail(event: Event) -> str:
+def _detail(event: Event, title: str) -> str:
     data = event.data
-    parts = [str(data.get("tenure.resource") or data.get("resource") or "")]
+    resource = str(data.get("tenure.resource") or data.get("resource") or "")
+    parts = [] if resource in title else [resource]
     tokens = data.get("gen_ai.usage.input_tokens"), data.get("gen_ai.usage.output_tokens")
     if any(count is not None for count in tokens):
         parts.append(f"{tokens[0] or 0} tokens in, {tokens[1] or 0} out")

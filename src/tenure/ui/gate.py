@@ -26,7 +26,7 @@ FORM_MAX_BYTES = 64 * 1024
 PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
 """Addresses that answer programs, never with a page."""
 
-BACKGROUND = frozenset({"/waiting", "/waiting/tools", "/attention", "/live/rows", "/v1/feed"})
+BACKGROUND = frozenset({"/waiting", "/waiting/tools", "/attention", "/v1/feed"})
 """What an open page asks for by itself: it does not keep a session alive that nobody uses."""
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}

@@ -25,24 +25,14 @@ async def live(request: Request, agent: str = "", status: str = "") -> Response:
     wanted = status if status in set(Status) else ""
     around, feed, agents = await asyncio.gather(
         frame(api),
-        api.get("/v1/events", agent=agent or None, status=wanted or None, limit=FEED_ROWS),
+        api.get("/v1/feed/recent", agent=agent or None, status=wanted or None, limit=FEED_ROWS),
         api.maybe("/v1/agents"),
     )
     names = sorted(str(record.get("name")) for record in items(agents, "agents"))
-    rows = newest_first(items(feed, "events", "items"))[:FEED_ROWS]
+    rows = newest_first(items(feed, "items"))
     facts: dict[str, Any] = {"rows": rows, "agent": agent, "status": wanted, "names": names}
+    facts["blanks"] = newest_first({"status": one, "agent": "a", "trace_id": "t", "title": "t"} for one in Status)
     return render(request, "live.html", frame=around, **facts)
-
-
-@router.get("/live/rows")
-async def live_rows(request: Request, after: int = 0, agent: str = "", status: str = "") -> Response:
-    """The rows after number ``after``: what the page asks for when the feed says that there is news."""
-    wanted = status if status in set(Status) else ""
-    feed = await api_of(request).get(
-        "/v1/events", after=after, agent=agent or None, status=wanted or None, limit=FEED_ROWS
-    )
-    rows = newest_first(items(feed, "events", "items"))
-    return render(request, "_rows.html", rows=rows)
 
 
 @router.get("/sessions")

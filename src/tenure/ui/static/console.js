@@ -71,24 +71,26 @@ function help() {
   htmx.ajax("GET", "/keys", { target: "#dialog-body", swap: "innerHTML" });
 }
 
-/* News: one connection, only while the page is seen (a browser allows six per site, over all tabs). */
-function listen(filter, onNews, onState) {
+/* The feed: one connection, only while the page is seen (a browser allows six per site, over all tabs). The browser
+   itself goes on after the last number when a connection breaks; ``query`` says where to begin one that it gave up. */
+function listen(query, hear, onState = () => {}) {
   let source = null;
+  let pause = 250;
   const open = () => {
     if (source || document.hidden) return;
-    const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
-    source = new EventSource(`/v1/feed?${query}`);
+    const asked = new URLSearchParams(Object.entries(query()).filter(([, value]) => value));
+    source = new EventSource(`/v1/feed?${asked}`);
     source.onopen = () => {
+      pause = 250;
       onState("on");
-      onNews();
     };
-    source.onmessage = onNews;
-    for (const name of ["event", "call", "item", "feed"]) source.addEventListener(name, onNews);
+    for (const name of ["message", "at"]) source.addEventListener(name, hear);
     source.onerror = () => {
       onState("off");
-      if (source.readyState === EventSource.CLOSED) {
+      if (source?.readyState === EventSource.CLOSED) {
         close();
-        setTimeout(open, 3000);
+        setTimeout(open, pause);
+        pause = Math.min(2 * pause, 5000);
       }
     };
   };
@@ -102,27 +104,14 @@ function listen(filter, onNews, onState) {
   open();
 }
 
-function atMostEvery(milliseconds, work) {
-  let waiting = null;
-  let last = 0;
-  return () => {
-    if (waiting) return;
-    waiting = setTimeout(() => {
-      waiting = null;
-      last = Date.now();
-      work();
-    }, Math.max(0, last + milliseconds - Date.now()));
-  };
-}
-
 const isBusy = () => dialog.open || Boolean(document.activeElement?.closest("[data-approval] form, .filters select"));
 
 if ("news" in document.body.dataset) {
   let first = true;
-  listen({}, atMostEvery(1000, () => {
+  listen(() => ({ news: "true" }), () => {
     if (first) first = false;
     else if (!isBusy()) htmx.trigger(document.body, "tenure:news");
-  }), () => {});
+  });
 }
 
 /* What waits for a person: asked for anew every few seconds on every page, while the page is seen. */
@@ -145,99 +134,6 @@ setInterval(renewAll, RENEW_MS);
 document.addEventListener("visibilitychange", renewAll);
 document.body.addEventListener("tenure:news", renewAll);
 
-/* The live feed */
-const feed = $("[data-live]");
-if (feed) {
-  const word = $("#pulse-word");
-  const dot = $("#pulse .dot");
-  const pauseButton = $("#pause");
-  const heldButton = $("#held");
-  const KEEP = 300;
-  let after = Number(feed.dataset.after);
-  let paused = false;
-  let connected = "";
-  let asking = false;
-  let again = false;
-  let held = [];
-
-  const tell = () => {
-    dot.className = `dot ${paused ? "paused" : connected}`;
-    word.textContent = paused ? "paused" : connected === "on" ? "live" : connected === "off" ? "connection lost, trying again" : "connecting";
-  };
-  const show = (rows) => {
-    const anchor = scrollY > 200 ? $(".row", feed) : null;
-    const before = anchor?.getBoundingClientRect().top;
-    for (const row of rows) {
-      row.classList.add("fresh");
-      feed.prepend(row);
-    }
-    tellTimes(feed);
-    $("#feed-empty").hidden = Boolean(feed.children.length);
-    while (feed.children.length > KEEP) feed.lastElementChild.remove();
-    if (anchor) scrollBy(0, anchor.getBoundingClientRect().top - before);
-  };
-  const tellHeld = () => {
-    heldButton.hidden = held.length === 0;
-    heldButton.textContent = `${held.length} new, show`;
-  };
-  const ask = async () => {
-    if (asking) {
-      again = true;
-      return;
-    }
-    asking = true;
-    try {
-      do {
-        again = false;
-        const query = new URLSearchParams({ after, agent: feed.dataset.agent, status: feed.dataset.status });
-        const answer = await fetch(`/live/rows?${query}`, { headers: { "HX-Request": "true" } });
-        if (answer.status === 401) return location.reload();
-        if (!answer.ok) break;
-        const box = document.createElement("ol");
-        box.innerHTML = await answer.text();
-        const rows = $$(".row", box).reverse().filter((row) => Number(row.dataset.seq) > after);
-        if (rows.length === 0) break;
-        after = Math.max(...rows.map((row) => Number(row.dataset.seq)));
-        if (paused) {
-          held = [...held, ...rows].slice(-KEEP);
-          tellHeld();
-        } else {
-          show(rows);
-        }
-        again = again || rows.length >= 60;
-      } while (again);
-    } catch (error) {
-      connected = "off"; // the stream tells when it is back, and then asks for what was missed
-      tell();
-    } finally {
-      asking = false;
-    }
-  };
-  const pause = () => {
-    paused = !paused;
-    pauseButton.setAttribute("aria-pressed", String(paused));
-    pauseButton.textContent = paused ? "Go on" : "Pause";
-    if (!paused) {
-      show(held);
-      held = [];
-      tellHeld();
-    }
-    tell();
-  };
-  pauseButton.addEventListener("click", pause);
-  heldButton.addEventListener("click", () => {
-    show(held);
-    held = [];
-    tellHeld();
-  });
-  window.tenurePause = pause;
-  listen({ agent: feed.dataset.agent, status: feed.dataset.status }, atMostEvery(250, ask), (state) => {
-    connected = state;
-    tell();
-  });
-  tell();
-}
-$("#live-filter")?.addEventListener("change", (event) => event.currentTarget.requestSubmit());
 for (const select of $$("[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 
 /* Approvals: a and r choose what Enter will do; nothing is decided by one key. */

@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ class Marked(Installation):
     """An installation whose control plane and gateways note when Events pass, in ``marks``."""
 
     def __init__(self, folder: Path, gateways: int, settings: dict[str, str]) -> None:
-        super().__init__(folder, {"PROVIDER_KEY": "k", "TENURE_ENV_CREDENTIALS": "PROVIDER_KEY=127.0.0.1:*", **settings})
+        super().__init__(
+            folder, {"PROVIDER_KEY": "k", "TENURE_ENV_CREDENTIALS": "PROVIDER_KEY=127.0.0.1:*", **settings}
+        )
         self.marks = folder / "marks"
         self.gateways = [self.gateway_port, *(free_port(0) for _ in range(gateways - 1))]
         self._started: list[Process] = []
@@ -113,11 +116,17 @@ class Relay:
 
     def cut(self) -> None:
         """Breaks every connection off."""
-        self._loop.call_soon_threadsafe(lambda: [one.transport.abort() for one in self._writers])
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        for one in self._writers:
+            one.transport.abort()
 
 
 @contextmanager
-def installation(folder: Path, gateways: int, settings: dict[str, str]) -> Iterator[tuple[Marked, list[dict[str, Any]]]]:
+def installation(
+    folder: Path, gateways: int, settings: dict[str, str]
+) -> Iterator[tuple[Marked, list[dict[str, Any]]]]:
     """A running installation and the lines of its load."""
     with ExitStack() as stack:
         provider = Process((sys.executable, "-m", "bench.gateway.provider"), dict(os.environ))
@@ -143,12 +152,13 @@ def opened(tenure: Marked, browser: Browser, port: int) -> Page:
     page = context.new_page()
     page.add_init_script(path=Path(__file__).with_name("page.js"))
     page.goto(f"{url}/live")
-    page.wait_for_function("document.querySelector('#pulse-word').textContent === 'live'")
+    page.locator("#pulse-word:text-is('live')").wait_for()
     return page
 
 
-def measure(folder: Path, browser: Browser, case: str, rate: float, seconds: float, gateways: int) -> dict[str, Any]:
+def measure(folder: Path, browser: Browser, case: str, given: argparse.Namespace) -> dict[str, Any]:
     """One case."""
+    rate, gateways = min(_QUIET_RATE, given.rate) if case == "quiet" else given.rate, given.gateways
     settings = {"BENCH_SLOW_STORE": "0.5"} if case == "slow store" else {}
     with installation(folder / case.replace(" ", "-"), gateways, settings) as (tenure, lines):
         relay = Relay(tenure.control_port)
@@ -156,8 +166,9 @@ def measure(folder: Path, browser: Browser, case: str, rate: float, seconds: flo
         load = subprocess.Popen(
             [sys.executable, "-m", "bench.feed.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert load.stdin and load.stdout  # noqa: S101 (asked for pipes above)
-        load.stdin.write(json.dumps({"lines": lines, "rate": rate, "seconds": seconds}) + "\n")
+        assert load.stdin is not None
+        assert load.stdout is not None
+        load.stdin.write(json.dumps({"lines": lines, "rate": rate, "seconds": given.seconds}) + "\n")
         load.stdin.flush()
         while load.poll() is None:
             page.wait_for_timeout(1000 * _BREAK_S)
@@ -204,7 +215,7 @@ def summary(marks: Path, seen: dict[str, Any]) -> dict[str, Any]:
     calls = [ident for ident in order if ident in agents]
     got = [ident for _, ident, _, _ in seen["received"] if ident in passed["recorded"]]
     hops = {}
-    for before, hop in zip(HOPS, HOPS[1:], strict=False):
+    for before, hop in pairwise(HOPS):
         hops[hop] = spread([passed[hop][one] - passed[before][one] for one in calls if _both(passed, before, hop, one)])
     whole = [passed["painted"][one] - passed["recorded"][one] for one in calls if one in passed["painted"]]
     arrived = [passed["received"][one] - passed["recorded"][one] for one in calls]
@@ -247,19 +258,21 @@ def page_of(report: dict[str, Any]) -> str:
     """What people read."""
     parts = [
         f"# From the action to the eye, {report['date']}\n",
-        f"{report['machine']['model']}, {report['machine']['cores']} cores, load average "
-        f"{report['load_average']:.1f} at the end; load, provider, {report['gateways']} gateway(s), control plane and "
-        f"Chromium all on it. {AGENTS} agents. Goal: {_GOAL_MS:.0f} ms at p99.\n",
+        (
+            f"{report['machine']['model']}, {report['machine']['cores']} cores, load average "
+            f"{report['load_average']:.1f} at the end; load, provider, {report['gateways']} gateway(s), control plane "
+            f"and Chromium all on it. {AGENTS} agents. Goal: {_GOAL_MS:.0f} ms at p99.\n"
+        ),
     ]
     for one in report["cases"]:
-        whole = one["ms"]["to the eye"]
+        whole, load = one["ms"]["to the eye"], one["load"]
         goal = "met" if whole["p99"] <= _GOAL_MS else "missed"
         parts.append(
             f"## {one['case']}, {one['rate']:g} calls a second: p99 {whole['p99']} ms, {goal}\n\n"
             f"{one['events']} Events; {one['lost']} lost, {one['twice']} twice, {one['out_of_order']} out of order; "
-            f"{one['never_painted']} were passed over in the picture because newer ones filled it. {one['load']['missed']} "
-            f"calls were not made in time, {one['load']['failed']} failed; a call took {one['load']['call_ms']['p50']} ms "
-            f"(p99 {one['load']['call_ms']['p99']}). {one['long_tasks']} long tasks in the page, the longest "
+            f"{one['never_painted']} were passed over in the picture because newer ones filled it. {load['missed']} "
+            f"calls were not made in time, {load['failed']} failed; a call took {load['call_ms']['p50']} ms "
+            f"(p99 {load['call_ms']['p99']}). {one['long_tasks']} long tasks in the page, the longest "
             f"{one['longest_task_ms']} ms.\n"
         )
         rows = "\n".join(
@@ -281,15 +294,15 @@ def main() -> None:
     cases = []
     with tempfile.TemporaryDirectory() as folder, launched() as browser:
         for case in given.only.split(","):
-            rate = min(_QUIET_RATE, given.rate) if case == "quiet" else given.rate
-            cases.append(measure(Path(folder), browser, case, rate, given.seconds, given.gateways))
+            cases.append(measure(Path(folder), browser, case, given))
             print(json.dumps(cases[-1]), file=sys.stderr, flush=True)
     report = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "load_average": os.getloadavg()[0],
         "gateways": given.gateways,
-        "command": f"python -m bench.feed --rate {given.rate:g} --seconds {given.seconds:g} --gateways {given.gateways}",
+        "command": f"python -m bench.feed --rate {given.rate:g} --seconds {given.seconds:g} "
+        f"--gateways {given.gateways}",
         "cases": cases,
     }
     print(page_of(report))

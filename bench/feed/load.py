@@ -1,7 +1,7 @@
 """Calls at a steady rate, in a process of their own, until stdin ends: ``python -m bench.feed.load``.
 
-One JSON object on stdin: ``lines`` (each a ``port`` and a ``token``: one agent, one kept-alive connection, one call at a
-time), ``rate`` (calls a second of all together), ``seconds``. A line whose answer is late makes its next call at once
+One JSON object on stdin: ``lines`` (each a ``port`` and a ``token``: one agent, one kept-alive connection, one call at
+a time), ``rate`` (calls a second of all together), ``seconds``. A line whose answer is late makes its next call at once
 and is not behind for ever: what was due meanwhile is counted as ``missed``. Prints one JSON object: calls, missed,
 failed, and how long they took in ms.
 """

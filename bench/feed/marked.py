@@ -1,7 +1,7 @@
 """The control plane or a gateway, started as always, that notes when each Event passed where.
 
-``python -m bench.feed.marked control|gateway FILE`` serves until it is told to stop and appends ``hop time id`` lines to
-FILE (time: seconds since 1970; the clock of the machine, which all processes and the browser share). With
+``python -m bench.feed.marked control|gateway FILE`` serves until it is told to stop and appends ``hop time id`` lines
+to FILE (time: seconds since 1970; the clock of the machine, which all processes and the browser share). With
 ``BENCH_SLOW_STORE`` seconds in the environment, every batch that the trace store takes is so much slower.
 """
 
@@ -55,7 +55,7 @@ def _write(path: Path) -> None:
 
 def mark_gateway() -> None:
     """Notes: recorded, durable, sent, acknowledged."""
-    append, written, ship = Spool.append, Spool._written, Gateway._ship  # noqa: SLF001 (what is measured lies inside)
+    append, written, ship = Spool.append, Spool._written, Gateway._ship
 
     def appended(self: Spool, event: Any, **more: Any) -> None:
         mark("recorded", [event.id])
@@ -72,12 +72,12 @@ def mark_gateway() -> None:
         mark("acknowledged", ids)
         return status
 
-    Spool.append, Spool._written, Gateway._ship = appended, on_disk, shipped  # type: ignore[method-assign,assignment]  # noqa: SLF001 (as above)
+    Spool.append, Spool._written, Gateway._ship = appended, on_disk, shipped  # type: ignore[method-assign,assignment]
 
 
 def mark_control() -> None:
     """Notes: arrived, committed, told."""
-    parse, keep, said, add = intake.parse_events, service._keep, tail.feed_item, DuckStore.add  # noqa: SLF001 (as above)
+    parse, keep, said, add = intake.parse_events, service._keep, tail.line, DuckStore.add
     slow = float(os.environ.get("BENCH_SLOW_STORE", "0"))
 
     def parsed(*given: Any) -> Any:
@@ -90,16 +90,16 @@ def mark_control() -> None:
         mark("committed", [event.id for event in events])
         return taken
 
-    def told(seq: int, event: Any) -> Any:
-        mark("told", [event.id])
-        return said(seq, event)
+    def told(logged: Any) -> Any:
+        mark("told", [logged.event.id])
+        return said(logged)
 
     def added(self: DuckStore, batch: Any) -> None:
         time.sleep(slow)
         add(self, batch)
 
-    intake.parse_events, service._keep, DuckStore.add = parsed, kept, added  # type: ignore[method-assign,assignment]  # noqa: SLF001 (as above)
-    tail.feed_item = told
+    intake.parse_events, service._keep, DuckStore.add = parsed, kept, added  # type: ignore[method-assign,assignment]
+    tail.line = told
 
 
 def main() -> int:

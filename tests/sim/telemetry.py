@@ -98,8 +98,8 @@ def opened(world: World) -> Iterator[World]:
 
 
 @contextmanager
-def served(world: World, who: Callable[[str], Actor | None]) -> Iterator[str]:
-    """The telemetry routes and its pump on a real port; yields the URL. ``who`` tells the actor of a bearer token."""
+def served(world: World, who: Callable[[str], Actor | None], port: int = 0) -> Iterator[str]:
+    """The telemetry routes on a real port; yields the URL. ``who`` tells the actor of a bearer token."""
     app = FastAPI()
     app.state.world = world
     install_errors(app)
@@ -112,7 +112,7 @@ def served(world: World, who: Callable[[str], Actor | None]) -> Iterator[str]:
         return await call_next(request)
 
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="off")
     )
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()

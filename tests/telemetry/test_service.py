@@ -26,8 +26,8 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry.feed import reading
 from tenure.telemetry import intake, service
+from tenure.telemetry.feed import reading
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.interface import Which

@@ -252,6 +252,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._tenure_app = app
 
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._tenure_app.state.world.bell.close()  # streams end now; nothing waits for a page that somebody left open
+        await super().shutdown(sockets)
+
     async def startup(self, sockets: Any = None) -> None:
         uvicorn_log = logging.getLogger("uvicorn.error")
         uvicorn_log.disabled = True  # it would tell a refusal as a traceback; main() tells it in a line

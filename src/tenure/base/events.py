@@ -200,6 +200,13 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self.closed = False
+        """Whether the process is about to end: whoever tells news for ever must come to an end."""
+
+    def close(self) -> None:
+        """Says so, to every waiter."""
+        self.closed = True
+        self.ring()
 
     def ring(self) -> None:
         """Wakes every waiter."""

@@ -42,8 +42,8 @@ class FeedList(BaseModel):
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-sent events: each a FeedItem as JSON, with its number as `id`. `at` events carry no item: "
-        "their data is the number up to which all was told",
+        "description": "Server-sent events: each a FeedItem as JSON, with its number as `id`. `at` events carry no "
+        "item: their data is the number up to which all was told",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -98,7 +98,7 @@ async def _told(world: World, actor: Actor, wanted: Wanted, seq: int | None, las
                 for logged in await asyncio.to_thread(reading.recent, world, wanted, last, seq):
                     yield line(logged).text
         end, spoke, beat = now() + _LIFE_S, seq, now() + _BEAT_S
-        while now() < end:
+        while now() < end and not world.bell.closed:
             flag.clear()
             lines = await _after(world, actor, tail, seq)
             for start in range(0, len(lines), _PIECE):
@@ -128,7 +128,7 @@ async def _news(world: World, wanted: Wanted) -> AsyncIterator[bytes]:
     async with tail.listening() as flag:
         yield b"retry: %d\n: listening\n\n" % _RETRY_MS
         seq, end = tail.upto, now() + _LIFE_S
-        while now() < end:
+        while now() < end and not world.bell.closed:
             flag.clear()
             lines = tail.after(seq)
             heard = lines is None or any(wanted.has(one) for one in lines)

@@ -129,7 +129,7 @@ class Tail:
         try:
             self._from = self._upto = await loop.run_in_executor(thread, self._head)
             self._ready.set()
-            while True:
+            while not self.world.bell.closed:
                 try:
                     fresh = await loop.run_in_executor(thread, self._read)
                 except Exception as error:  # noqa: BLE001 (a database that is away comes back; who listens waits)
@@ -140,6 +140,9 @@ class Tail:
                 if len(fresh) < BATCH:
                     await self.world.bell.wait(flag, _LOOK_S)
         finally:
+            self._ready.set()
+            for one in self._wake:
+                one.set()
             self.world.bell.detach(flag)
             thread.shutdown(wait=False)
 

@@ -107,10 +107,11 @@ function listen(query, hear, onState = () => {}) {
 const isBusy = () => dialog.open || Boolean(document.activeElement?.closest("[data-approval] form, .filters select"));
 
 if ("news" in document.body.dataset) {
-  let first = true;
-  listen(() => ({ news: "true" }), () => {
-    if (first) first = false;
-    else if (!isBusy()) htmx.trigger(document.body, "tenure:news");
+  const news = () => isBusy() || htmx.trigger(document.body, "tenure:news");
+  let lost = false; // what came meanwhile was not heard
+  listen(() => ({ news: "true" }), news, (state) => {
+    if (lost && state === "on") news();
+    lost = state === "off";
   });
 }
 

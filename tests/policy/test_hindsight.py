@@ -23,10 +23,14 @@ from tenure.gateway.spool import Spool
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact, Snapshot, ToolFact
 from tenure.kernel.values import Actor, Autonomy, CallKind, Effect, Event, LifecycleState, Role
-from tenure.policy import hindsight, service
+from tenure.policy import service
 from tenure.policy.api import router
 from tenure.policy.model import compile_bundle
-from tenure.policy.replay import decide_again, read_past
+from tenure.policy.past import hindsight
+from tenure.policy.past.api import router as past_router
+from tenure.policy.past.replay import decide_again, read_past
+from tenure.policy.store import How, policy_version
+from tenure.policy.words import SCHEMA
 from tenure.telemetry import service as telemetry
 from tests.sim.api import Api
 from tests.sim.policy import PERMIT, a_principal, an_agent
@@ -43,6 +47,8 @@ unless { context has on_behalf_of && context.on_behalf_of == "ann@example.com" }
 @id("leak") forbid(principal, action, resource == Tool::"shop/list") when { context.findings.contains("secret") };
 """
 FILES = (("p.cedar", PERMIT + LIMIT),)
+OLDER = (Path(__file__).parent / "schemas" / "older.cedarschema").read_text()
+"""The words of an earlier Tenure, as it wrote them."""
 SECRET = "AKIAQ3EGWDKZ5YTRB2NV"
 
 
@@ -56,12 +62,12 @@ class Gateway:
         spool, seen = Spool(folder, 1 << 20, "test"), FirstUse(folder / "seen")
         self.pipeline = Pipeline(self.facts, spool, seen, lambda: self.now)
 
-    def know(self, agent: AgentFact, files: tuple[tuple[str, str], ...] = FILES) -> None:
+    def know(self, agent: AgentFact, files: tuple[tuple[str, str], ...] = FILES, schema: str = SCHEMA) -> None:
         """Facts as they come down, kept first as the publisher does."""
         service.keep_facts(self.world, [agent])
         now = self.world.clock()
         snapshot = Snapshot(version=1, issued_at=now, agents={f"{agent.workspace}/{agent.name}": agent})
-        self.facts.replace(snapshot, {"default": compile_bundle(files)})
+        self.facts.replace(snapshot, {"default": compile_bundle(files, schema)})
         self.facts.good_from(self.facts.now())
 
     def call(self, resource: str, arguments: dict[str, Any], agent: AgentFact, approved: str = "", **who: Any) -> Event:
@@ -186,6 +192,77 @@ def test_nothing_unknown_is_guessed(gateway: Gateway) -> None:
             hindsight.replay_candidate(gateway.world, "default", FILES, days)
 
 
+def _published_then(gateway: Gateway, operator: Actor, text: str, schema: str) -> str:
+    """Policies as a Tenure with these words published them, and a gateway of that time."""
+    files = (("p.cedar", text),)
+    checked = service.Checked(files, compile_bundle(files, schema), ())
+    version = service._run(gateway.world, operator, "default", checked, how=How.PUBLISH, reason="before").version
+    gateway.know(an_agent(), files, schema)
+    return version
+
+
+@pytest.mark.req("R076")
+def test_a_decision_of_before_an_upgrade_is_made_again_with_the_same_result(gateway: Gateway, operator: Actor) -> None:
+    agent, world = an_agent(), gateway.world
+    version = _published_then(gateway, operator, PERMIT + LIMIT, OLDER)
+    calls = [
+        gateway.call(resource, given, agent, **who)
+        for resource, given, who in (
+            ("shop/refund", {"amount": 500}, {}),
+            ("shop/refund", {"amount": 50}, {}),
+            ("shop/list", {"q": SECRET}, {}),
+            ("files/delete", {}, {"on_behalf_of": "ann@example.com"}),
+            ("files/delete", {}, {}),
+        )
+    ]
+    service.refresh(world, operator)  # the newer program starts
+    newest = service.history(world, "default")[0]
+    assert (newest.how, newest.before, newest.version != version) == (How.UPGRADE, version, True)
+    assert service.version_schema(world, "default", version) == OLDER
+    assert service.version_schema(world, "default", newest.version) == SCHEMA
+    gateway.know(agent, FILES)
+    after = gateway.call("shop/refund", {"amount": 500}, agent)
+    explained = [hindsight.explain(world, "default", event.id) for event in calls]
+    assert [(one.same, one.words, one.missing.partition(":")[0]) for one in explained] == [
+        (True, "kept", "its arguments are not whole any more" if index == 2 else "") for index in range(5)
+    ]
+    assert {one.again.policy_version for one in explained if one.again} == {version}
+    assert {one.again.effect for one in explained if one.again} == set(Effect)
+    assert hindsight.explain(world, "default", after.id).words == "current"
+    replayed = hindsight.replay_candidate(world, "default", FILES, 1).found
+    assert (replayed.calls, replayed.changed, replayed.unknown) == (6, 0, 0)
+    api = Api(world, router, past_router)
+    api.actor = operator
+    assert api("GET", f"/v1/decisions/{calls[0].id}")[1]["words"] == "kept"
+    assert api("GET", f"/v1/policies/versions/{version}/schema")[1]["cedar"] == OLDER.strip() + "\n"
+    with world.begin() as tx:  # as it was kept before words were
+        tx.execute(policy_version.update().values(schema=""))
+    assert hindsight.explain(world, "default", calls[0].id).missing.startswith("its policies are not kept")
+
+
+@pytest.mark.req("R076")
+def test_what_looks_at_something_that_is_not_known_any_more_is_not_guessed(gateway: Gateway, operator: Actor) -> None:
+    other = OLDER.replace("spent_usd: Long", "spent_usd: String").replace(
+        "owner: String,", "owner: String,\n  team: String,"
+    )
+    assert other.count("team: String") == 1
+    rules = '@id("team") forbid(principal, action, resource == Tool::"shop/list") when { principal.team == "a" };'
+    rules += '@id("rich") forbid(principal, action, resource == Model::"gpt") when { context.spent_usd == "a" };'
+    _published_then(gateway, operator, PERMIT + rules, other)
+    free = gateway.call("files/delete", {}, an_agent())
+    calls = [  # which that program could decide
+        replace(free, id=name * 32, data={**free.data, "tenure.resource": resource, "tenure.kind": kind})
+        for name, resource, kind in (("a", "shop/list", "tool"), ("b", "gpt", "llm"))
+    ]
+    telemetry.ingest(gateway.world, GATEWAY, calls)
+    service.refresh(gateway.world, operator)
+    first, second, third = (hindsight.explain(gateway.world, "default", event.id) for event in (*calls, free))
+    assert (first.again, second.again) == (None, None)
+    assert "look at principal.team, which this Tenure does not know" in first.missing
+    assert "look at context.spent_usd, which this Tenure does not know" in second.missing
+    assert (third.same, third.words) == (True, "kept")
+
+
 @pytest.mark.req("R076")
 def test_an_explanation_names_the_link_and_its_template(gateway: Gateway, operator: Actor) -> None:
     limit = '@id("cap") forbid(principal == ?principal, action, resource == Tool::"shop/list");'
@@ -195,7 +272,7 @@ def test_an_explanation_names_the_link_and_its_template(gateway: Gateway, operat
     agent = an_agent()
     gateway.know(agent, files)
     denied = gateway.call("shop/list", {}, agent)
-    api = Api(gateway.world, router)
+    api = Api(gateway.world, router, past_router)
     api.actor = operator
     status, explained = api("GET", f"/v1/decisions/{denied.id}")
     assert (status, explained["same"], explained["decided"]["policies"]) == (200, True, ["clerk-cap"])
@@ -209,7 +286,7 @@ def test_over_http(gateway: Gateway, operator: Actor) -> None:
     agent = an_agent()
     gateway.know(agent)
     event = gateway.call("shop/refund", {"amount": 500}, agent)
-    api = Api(gateway.world, router)
+    api = Api(gateway.world, router, past_router)
     assert api("GET", f"/v1/decisions/{event.id}")[0] == 401
     api.actor = operator
     status, explained = api("GET", f"/v1/decisions/{event.id}")

@@ -9,7 +9,7 @@ import pytest
 from tenure.kernel.values import Call, CallKind, Decision, Effect
 from tenure.policy.cases import read_cases
 from tenure.policy.model import Found, compile_bundle
-from tenure.policy.replay import Past, replay
+from tenure.policy.past.replay import Past, replay
 
 PERMIT = ("all.cedar", '@id("all") permit (principal, action, resource);')
 RULES = """

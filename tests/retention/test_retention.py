@@ -28,7 +28,7 @@ from tenure.graph.model import Kind, key
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Role, Status
-from tenure.policy.replay import Past, read_past
+from tenure.policy.past.replay import Past, read_past
 from tenure.retention import service
 from tenure.retention.model import periods_of
 from tenure.secrets import rewrap

@@ -382,5 +382,7 @@ def _explained(found: dict[str, Any]) -> None:
     if found["same"] is not None:
         word = "the same" if found["same"] else f"another decision: {found['again']['effect']}"
         console.print(f"Decided again from the same facts: {word}.", markup=False)
+    if found["words"] == "kept":
+        console.print("Its policies were written for an older Tenure: decided in its words, which were kept.")
     if found["missing"]:
         console.print(f"Note: {found['missing']}.", markup=False)

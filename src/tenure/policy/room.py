@@ -8,11 +8,13 @@ from tenure.base.room import Flow, Room
 from tenure.policy import api
 from tenure.policy.diff import api as diff_api
 from tenure.policy.flow import Watch
+from tenure.policy.past import api as past_api
 
 _watch = Watch()
 _router = APIRouter()
 _router.include_router(api.router)
 _router.include_router(diff_api.router)
+_router.include_router(past_api.router)
 
 ROOM = Room(
     name="policy",

@@ -27,6 +27,7 @@ from tenure.policy.cases import SUFFIX, TAILS, Report, is_test, read_cases, run_
 from tenure.policy.links import SUFFIX as LINKS
 from tenure.policy.model import Bundle, compile_bundle
 from tenure.policy.store import How, Load
+from tenure.policy.words import SCHEMA
 from tenure.sequences.model import SUFFIX as SEQUENCES
 
 _MAX_REASON = 2_000
@@ -252,7 +253,8 @@ def _run(
                 status=409,
             )
         if state is None or state.version != bundle.version or state.files != checked.files:
-            store.save_version(tx, workspace, bundle.version, checked.files, now=now, actor=actor.name)
+            kept = store.Version(checked.files, bundle.words.schema)
+            store.save_version(tx, workspace, bundle.version, kept, now=now, actor=actor.name)
         if running != bundle.version:
             store.add_load(tx, Load(new_id(), workspace, bundle.version, running, how, actor.name, reason, now))
             data: dict[str, Any] = {"version": bundle.version, "files": names, "before": running, "how": how.value}
@@ -364,11 +366,27 @@ def show(world: World, workspace: str) -> Policies:
 
 def version_files(world: World, workspace: str, version: str) -> tuple[tuple[str, str], ...]:
     """The files of any version that ever ran (Events carry its name). Raises Refused 404 for an unknown one."""
+    return _version(world, workspace, version).files
+
+
+def version_schema(world: World, workspace: str, version: str) -> str:
+    """The Cedar schema that a version was written in. Raises Refused 404 for an unknown one."""
+    return _version(world, workspace, version).schema or SCHEMA
+
+
+def version_bundle(world: World, workspace: str, version: str) -> Bundle:
+    """A version that ran, compiled in the words that it was written in: it has the same name, and decides as it did.
+    Raises Refused 404 for an unknown one, ``policy_invalid`` for one that does not compile."""
+    kept = _version(world, workspace, version)
+    return compile_bundle(policies_of(kept.files), kept.schema or SCHEMA)
+
+
+def _version(world: World, workspace: str, version: str) -> store.Version:
     with world.read() as connection:
-        files = store.version_files(connection, workspace, version)
-    if files is None:
+        kept = store.version(connection, workspace, version)
+    if kept is None:
         raise Refused("unknown_policy_version", f"No policies of version {version} ever ran here.", status=404)
-    return files
+    return kept
 
 
 def workspace_facts(world: World) -> dict[str, WorkspaceFact]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import AgentFact
 
 Files = tuple[tuple[str, str], ...]
@@ -24,8 +24,18 @@ policy_version = sa.Table(
     sa.Column("workspace", sa.String(63), primary_key=True),
     sa.Column("version", sa.String(71), primary_key=True),
     sa.Column("files", sa.Text, nullable=False),
+    sa.Column("schema", sa.String(71), nullable=False, server_default=""),  # its digest; "" where it is not kept
     sa.Column("loaded_at", UtcTime, nullable=False),
     sa.Column("actor", sa.String(255), nullable=False),
+)
+
+policy_schema = sa.Table(
+    "policy_schema",
+    metadata,
+    sa.Column("workspace", sa.String(63), primary_key=True),
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
 )
 
 policy_state = sa.Table(
@@ -133,12 +143,26 @@ def _files(text: str | None) -> Files:
     return tuple((name, content) for name, content in json.loads(text)) if text else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as it is kept. ``schema``: the text of the words that it is written in, "" where that is not kept."""
+
+    files: Files
+    schema: str
+
+
 def save_version(
-    connection: Connection, workspace: str, version: str, files: Sequence[tuple[str, str]], *, now: datetime, actor: str
+    connection: Connection, workspace: str, version: str, kept: Version, *, now: datetime, actor: str
 ) -> None:
-    """Keeps a version for ever. One that comes back has the same policies (it is their digest) and takes the new
-    time, actor and tests."""
-    newer = {"files": json.dumps(list(files)), "loaded_at": now, "actor": actor}
+    """Keeps a version for ever, and the words that it is written in. One that comes back has the same policies (it is
+    their digest) and takes the new time, actor and tests."""
+    words = digest(kept.schema)
+    connection.execute(
+        insert(connection, policy_schema)
+        .values(workspace=workspace, digest=words, text=kept.schema, at=now)
+        .on_conflict_do_nothing(index_elements=["workspace", "digest"])
+    )
+    newer = {"files": json.dumps(list(kept.files)), "schema": words, "loaded_at": now, "actor": actor}
     connection.execute(
         insert(connection, policy_version)
         .values(workspace=workspace, version=version, **newer)
@@ -175,14 +199,19 @@ def save_state(
     )
 
 
-def version_files(connection: Connection, workspace: str, version: str) -> Files | None:
-    """The files of a version that ran at some time."""
+def version(connection: Connection, workspace: str, name: str) -> Version | None:
+    """A version that ran at some time."""
+    joined = policy_version.outerjoin(
+        policy_schema,
+        sa.and_(
+            policy_version.c.workspace == policy_schema.c.workspace, policy_version.c.schema == policy_schema.c.digest
+        ),
+    )
+    query = sa.select(policy_version.c.files, policy_schema.c.text).select_from(joined)
     row = connection.execute(
-        sa.select(policy_version.c.files).where(
-            policy_version.c.workspace == workspace, policy_version.c.version == version
-        )
+        query.where(policy_version.c.workspace == workspace, policy_version.c.version == name)
     ).first()
-    return None if row is None else _files(row.files)
+    return None if row is None else Version(_files(row.files), row.text or "")
 
 
 def keep_facts(connection: Connection, facts: Mapping[str, AgentFact], now: datetime) -> None:

@@ -12,6 +12,7 @@ from tenure.policy import service
 from tenure.policy.diff.changes import Comparison, compare
 from tenure.policy.diff.sequels import RuleChange, changed_rules
 from tenure.policy.model import Bundle, Rule, compile_bundle
+from tenure.policy.words import lost
 from tenure.registry import service as registry
 
 What = Literal["added", "removed", "rewritten", ""]
@@ -112,7 +113,10 @@ def _what(before: object, after: object) -> What:
 
 def _bundle(world: World, workspace: str, side: Side) -> Bundle:
     if side.version is not None:
-        files = service.version_files(world, workspace, side.version)
+        bundle = service.version_bundle(world, workspace, side.version)
+        if not lost(bundle.words, bundle.rules):
+            return bundle
+        files = bundle.files  # then in today's words, as it would run if it were taken back
     else:
         files = side.files or service.show(world, workspace).files
     return compile_bundle(service.policies_of(files))

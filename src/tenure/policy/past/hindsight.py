@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
@@ -15,8 +16,9 @@ from tenure.kernel.values import Decision
 from tenure.policy import store
 from tenure.policy.followed import Followed
 from tenure.policy.model import Bundle, Rule, compile_bundle, in_reach, in_scope
-from tenure.policy.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
-from tenure.policy.service import policies_of, version_files
+from tenure.policy.past.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
+from tenure.policy.service import policies_of, version_bundle
+from tenure.policy.words import lost
 from tenure.telemetry import service as telemetry
 from tenure.telemetry.model import RecordedCall
 
@@ -40,13 +42,15 @@ class Replayed:
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One decision, made again. ``rules``: every policy in its scope, and whether its conditions held. ``agent`` and
-    what follows it are missing where too little was kept to decide again; ``missing`` says what."""
+    what follows it are missing where too little was kept to decide again; ``missing`` says what. ``words``: whether its
+    policies were written in the words of this program or in those of one before it, which were kept with them."""
 
     past: Past
     agent: AgentFact | None
     again: Decision | None
     rules: tuple[tuple[Rule, bool], ...]
     missing: str
+    words: Literal["current", "kept", ""] = ""
 
     @property
     def same(self) -> bool | None:
@@ -95,6 +99,14 @@ def explain(world: World, workspace: str, call_id: str) -> Explained:
     bundle = _bundle(world, workspace, past.decided.policy_version)
     if bundle is None:
         return Explained(past, agent, None, (), "its policies are not kept, or no longer compile")
+    found = _again(world, workspace, past, agent, bundle)
+    return replace(found, words="current" if bundle.words.current else "kept")
+
+
+def _again(world: World, workspace: str, past: Past, agent: AgentFact, bundle: Bundle) -> Explained:
+    if unknown := lost(bundle.words, in_reach(past.call, agent, bundle)):
+        why = f"policies in its scope look at {', '.join(unknown)}, which this Tenure does not know as it was then"
+        return Explained(past, agent, None, (), why)
     if past.gone and (read := _read(past, agent, bundle)):
         return Explained(past, agent, None, (), f"its arguments are not kept, and policies in its scope read {read}")
     try:
@@ -150,7 +162,7 @@ def _past(call: RecordedCall) -> Past | None:
 
 def _bundle(world: World, workspace: str, version: str) -> Bundle | None:
     try:
-        bundle = compile_bundle(policies_of(version_files(world, workspace, version)))
+        bundle = version_bundle(world, workspace, version)
     except Refused:
         return None
     return bundle if bundle.version == version else None

@@ -1,0 +1,1 @@
+"""Past calls decided again: by what decided them, and by policies that do not run yet."""

@@ -14,6 +14,8 @@ import httpx2
 import pytest
 
 from demo.processes import free_port, listening, until
+from tenure.app.doctor import examine
+from tenure.base.config import Config
 from tests.sim.installation import COMMAND, Installation
 
 
@@ -88,6 +90,17 @@ def test_a_damaged_trace_store_is_one_clear_line(tmp_path: Path) -> None:
     told = _refused(tenure)
     assert told.startswith("error: ")
     assert "move it away" in told
+
+
+def test_doctor_looks_for_the_trace_store_where_the_settings_say_it_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        config = Config(traces=f"clickhouse://me@127.0.0.1:{port}/t", traces_key="NOT_SET_FOR_SURE")
+        listens, unset = (one for one in reversed(list(examine(config))) if one.check == "trace store")
+        assert (listens.level, unset.level) == ("ok", "note")
+        assert "NOT_SET_FOR_SURE" in unset.found
+    gone = [one.found for one in examine(config) if one.level == "problem" and one.check == "trace store"]
+    assert gone == [f"nothing listens at 127.0.0.1:{port}"]
 
 
 def test_two_on_one_folder_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tenure.base import config as configuration
 from tenure.base.box import bubblewrap, confined
@@ -48,6 +50,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _sandbox(config)
     yield _confinement()
     yield from _folder(config)
+    yield from _traces(config)
     yield from _processes(config)
     yield from _trace_store(config)
     yield from _notifications(config)
@@ -105,11 +108,30 @@ def _folder(config: Config) -> Iterator[Finding]:
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding(name, "problem", "others on this machine can read it", f"chmod 600 {path}")
     yield from _schema(config)
-    traces = folder / "traces.duckdb"
-    if traces.exists() and _head(traces)[8:12] != b"DUCK":
-        yield Finding(
-            "trace store", "problem", f"{traces} is damaged", "Restore it from a backup, or move it away to begin anew."
-        )
+
+
+def _traces(config: Config) -> Iterator[Finding]:
+    """Where traces are kept, as far as it can be told without opening it."""
+    file = config.traces_file
+    if file is not None:
+        if file.is_file() and _head(file)[8:12] != b"DUCK":
+            fix = "Restore it from a backup, or move it away to begin anew."
+            yield Finding("trace store", "problem", f"{file} is damaged", fix)
+        return
+    if importlib.util.find_spec("clickhouse_connect") is None:
+        found = "TENURE_TRACES names ClickHouse, and its client is not installed"
+        yield Finding("trace store", "problem", found, "pip install 'tenure[clickhouse]'")
+    if config.traces_key and config.traces_key not in os.environ:
+        found = f"TENURE_TRACES_KEY names the variable {config.traces_key}, which is not set here"
+        yield Finding("trace store", "note", found, "It must be set for the control plane.")
+    parts = urlsplit(config.traces)
+    if parts.scheme != "chdb":
+        host, port = parts.hostname or "localhost", parts.port or (8443 if parts.scheme == "clickhouses" else 8123)
+        if _taken(host, port):
+            yield Finding("trace store", "ok", f"ClickHouse, {host}:{port} listens")
+        else:
+            fix = "Start ClickHouse, or correct TENURE_TRACES. Calls go on, and Events wait in the event log."
+            yield Finding("trace store", "problem", f"nothing listens at {host}:{port}", fix)
 
 
 def _head(file: Path) -> bytes:
@@ -198,7 +220,9 @@ def _trace_store(config: Config) -> Iterator[Finding]:
         return
     if record["problem"]:
         found = f"{record['problem']} {record['behind']} Events wait in the event log."
-        yield Finding("trace store", "problem", found, "Make room in the data folder, or see its disk.")
+        embedded = config.traces_file is not None
+        fix = "Make room in the data folder, or see its disk." if embedded else "See whether ClickHouse answers."
+        yield Finding("trace store", "problem", found, fix)
     elif record["lost"]:
         yield Finding("record", "note", f"{record['lost']} Events lost in the last day", "See /recording.")
 
@@ -257,4 +281,7 @@ def unowned(config: Config) -> Iterator[Finding]:
 def _taken(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((host, port)) == 0
+        try:
+            return probe.connect_ex((host, port)) == 0
+        except OSError:  # a name that leads nowhere
+            return False

@@ -16,6 +16,8 @@ from tenure.kernel.errors import Refused
 
 CLIENT_WAYS = ("documents", "registration", "loopback")
 """How programs may be known that people log in with, besides those that an operator registers."""
+TRACE_SCHEMES = ("clickhouse", "clickhouses", "chdb")
+"""How the address of a trace store begins that is no file: ClickHouse, over TLS, or in this process."""
 _KEY_SOURCE = r"file|env:[A-Za-z_][A-Za-z0-9_]{0,127}|transit:[A-Za-z0-9_./-]{1,128}/[A-Za-z0-9_.-]{1,64}"
 
 
@@ -34,6 +36,17 @@ class _KeySource(Container[str]):
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and re.fullmatch(_KEY_SOURCE, text) is not None
+
+
+class _Place(Container[str]):
+    """Texts that say where traces are kept, without a password."""
+
+    def __contains__(self, text: object) -> bool:
+        scheme, found, rest = str(text).partition("://")
+        if not found:
+            return True
+        who, at, _ = rest.partition("/")[0].rpartition("@")
+        return scheme in TRACE_SCHEMES and bool(rest) and not (at and ":" in who)
 
 
 class _Periods(Container[str]):
@@ -71,6 +84,7 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "door_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "env_credentials": (Variables(), "a list as KEY=api.example.com, OTHER=exec:npx -y server"),
     "secrets_key": (_KeySource(), "file, env:VARIABLE or transit:MOUNT/KEY"),
+    "traces": (_Place(), "a file, clickhouse://USER@HOST:PORT/DATABASE or clickhouses://..., without a password"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
     "keep_content": (_Periods(), "days as 90, or with those of classes of data as 90, health=7"),
@@ -243,7 +257,20 @@ class Config:
     secrets_key: str = _setting(
         "file", "TENURE_SECRETS_KEY", "Key that secrets are kept under: file, env:VARIABLE or transit:MOUNT/KEY"
     )
-    traces_memory_mb: int = _setting(512, "TENURE_TRACES_MEMORY", "Memory that the trace store may take, in MB")
+    traces: str = _setting(
+        "",
+        "TENURE_TRACES",
+        "Where traces are kept: a DuckDB file (empty: `traces.duckdb` in the data folder), or ClickHouse as "
+        "clickhouse://USER@HOST:PORT/DATABASE (clickhouses:// over TLS); never with a password",
+    )
+    traces_key: str = _setting(
+        "",
+        "TENURE_TRACES_KEY",
+        "Name of the variable of the control plane's environment that holds the password for ClickHouse",
+    )
+    traces_memory_mb: int = _setting(
+        512, "TENURE_TRACES_MEMORY", "Memory that the embedded trace store may take, in MB"
+    )
     keep_content: str = _setting(
         "90",
         "TENURE_KEEP_CONTENT",
@@ -302,6 +329,13 @@ class Config:
     def policies(self) -> Path:
         """The folder of Cedar files."""
         return Path(self.policy_dir) if self.policy_dir else self.data_dir / "policies"
+
+    @property
+    def traces_file(self) -> Path | None:
+        """The file of the embedded trace store; None when it is kept elsewhere."""
+        if self.traces.partition("://")[0] in TRACE_SCHEMES:
+            return None
+        return Path(self.traces) if self.traces else self.data_dir / "traces.duckdb"
 
     @property
     def control_url(self) -> str:

@@ -49,8 +49,7 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
-from tenure.telemetry.traces import shelf
-from tenure.telemetry.traces.duck import DuckStore
+from tenure.telemetry.traces import engines, shelf
 from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of
 
@@ -77,22 +76,25 @@ def open_store(world: World) -> None:
     store is damaged, in use, from a newer version, or was filled from another control database, and when there are
     prices of one's own that cannot be read."""
     prices = _own_prices(world.config.prices)
-    keyring = Keyring(world.db, world.config)
-    path = world.config.data_dir / "traces.duckdb"
-    opened = DuckStore(path, keyring, memory_mb=world.config.traces_memory_mb)
-    with world.read() as connection:
-        newest = log.head(connection)
-    if opened.cursor > newest:
-        passed = opened.cursor
+    opened = engines.open_engine(world.config, Keyring(world.db, world.config))
+    try:
+        with world.read() as connection:
+            _is_ours(opened, log.head(connection))
+    except BaseException:
         opened.close()
-        raise Refused(
-            "trace_store_of_another",
-            f"{opened.place} has read up to Event {passed}, but the control database ends at {newest}.",
-            fix="Restore the control database that belongs to it, or move the file away to begin an empty one.",
-            status=409,
-        )
+        raise
     shelf.put(world, opened)
     _prices[world.config.data_dir.resolve()] = prices
+
+
+def _is_ours(target: TraceStore, newest: int) -> None:
+    if target.cursor > newest:
+        raise Refused(
+            "trace_store_of_another",
+            f"{target.place} has read up to Event {target.cursor}, but the control database ends at {newest}.",
+            fix="Restore the control database that belongs to it, or name another trace store to begin an empty one.",
+            status=409,
+        )
 
 
 def price(world: World, provider: str, model: str) -> PriceFact | None:
@@ -125,6 +127,7 @@ def pump(world: World) -> int:
     target = store_of(world)
     with world.read() as connection:
         batch = log.read(connection, target.cursor, PUMP_BATCH)
+        _is_ours(target, batch[-1].seq if batch else log.head(connection))  # a server may have come since it was opened
     if batch:
         target.add(batch)
     return len(batch)

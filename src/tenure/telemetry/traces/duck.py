@@ -21,9 +21,8 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
-from tenure.telemetry.traces.rows import COLUMNS, micros, rows_of
+from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
 
-SCHEMA_VERSION = 3
 AT_ONCE = 20_000
 """Events that are let go, or whose content is, in one transaction."""
 _OF_AGENTS = "workspace || '/' || agent IN (SELECT unnest(?::VARCHAR[]))"

@@ -85,6 +85,8 @@ def stats_of(row: tuple[Any, ...]) -> AgentStats:
 
 # --- Events ---------------------------------------------------------------------------------------------------------
 
+SCHEMA_VERSION = 3
+"""Of the rows, for every engine; a store says in which its own are."""
 _BIGGEST = 2**63 - 1
 COLUMNS: Mapping[str, str] = {
     "seq": "BIGINT NOT NULL",

@@ -107,7 +107,9 @@ def _history(clock: FakeClock) -> list[Logged]:
         chat(at, data={"nested": {"a": [1, None, "ü\x00'\"\\?%s{p0:Int64}"]}} | used),
         tool_call(at, session="s2", trace_id="a" * 32, data={"enduser.id": "ann"}),
         tool_call(at + HOUR, "files/write", session="s2", trace_id="a" * 32, data={"error.type": "timeout"}),
-        refused(at, session="s3", trace_id="b" * 32, data={"tenure.kind": "agent", "tenure.approval.id": "a1"}),
+        refused(
+            at, session="s3", trace_id="b" * 32, data={"tenure.kind": "agent", "tenure.approval.id": "a1", "said": "x"}
+        ),
         tool_call(at, type="otlp.span", data=span, session="s2"),
         *[chat(at, duration_us=micros, agent="b", session=None) for micros in (5, 7, 9, 11)],
         Event(id=new_id(), type="request.refused", status=Status.VIOLATION, data=stranger, **facts),

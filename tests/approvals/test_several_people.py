@@ -375,3 +375,21 @@ def test_what_there_was_is_kept_for_auditors(team: World, clock: FakeClock) -> N
     with team.read() as conn:
         assert standin_store.find(conn, "default", clock(), 10) == []
         assert [one.id for one in standin_store.find(conn, "default", None, 10)] == [made.id]
+
+
+@pytest.mark.req("R063", "R067")
+def test_only_whoever_can_approve_their_own_call_alone_is_shown_its_page_by_their_client(team: World) -> None:
+    cases: list[tuple[str, str, Sequence[str], str]] = [
+        ("alone", "person:Ann@example.com", (), "person:Ann@example.com"),
+        ("viewer", "dan@example.com", (), ""),
+        ("nobody", "", (), ""),
+        ("gone", "zoe@example.com", (), ""),
+        ("other-role", "ann@example.com", ("approve:operator",), ""),
+        ("own-role", "ben@example.com", ("approve:operator",), "ben@example.com"),
+        ("four-eyes", "ann@example.com", ("approve:2",), ""),
+    ]
+    for ident, person, demands, expected in cases:
+        _held(team, ident, demands, on_behalf_of=person)
+        assert _fact(team, ident).person == expected, ident
+    assert _code(team, "ann", ident="four-eyes") == "own_call"
+    assert _say(team, "ann", "alone").state is State.GRANTED

@@ -70,12 +70,13 @@ def token(
 
 class Site:
     """A gateway and what it is told. ``events`` is all that it has sent upward; ``auto`` is the decision on every
-    approval that is asked for, None to leave them pending."""
+    approval that is asked for, None to leave them pending; ``deciders`` may approve a call that is made for them."""
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self.folder = folder
         self.events: list[Event] = []
         self.auto: str | None = None
+        self.deciders: frozenset[str] = frozenset()
         self.port = 0
         self.http: httpx2.AsyncClient | None = None
         self.facts = Facts(credentials=Keychain(variables("DB_TOKEN=127.0.0.1:*")))
@@ -194,6 +195,7 @@ class Site:
                     event.data["digest"],
                     event.data["grounds"],
                     "pending",
+                    person=self._person(event.data),
                 )
                 self._replace(approvals={**self._snapshot.approvals, fact.id: fact})
                 if self.auto is not None:
@@ -208,6 +210,10 @@ class Site:
                     claimed = replace(known, state="claimed", claim=event.data["claim"])
                     self._replace(approvals={**self._snapshot.approvals, known.id: claimed})
         return 200
+
+    def _person(self, data: Mapping[str, Any]) -> str:
+        person = str(data.get("on_behalf_of", ""))
+        return person if person in self.deciders and not data["demands"] else ""
 
     async def start(self) -> None:
         """Listens."""

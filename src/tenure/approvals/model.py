@@ -82,7 +82,8 @@ class Approval:
     ``escalation``: the ladder that it took when it was held, ``step`` how many of its steps were taken, ``next_at``
     when the next one is due. ``chain``: the agents that handed the work on, first the one where it began, last this
     one; ``task``: the work that the credential is for. ``against``: what speaks against approving it
-    (``approvals.advice``); where anything does, Tenure recommends to reject it.
+    (``approvals.advice``); where anything does, Tenure recommends to reject it. ``invited``: the person for whom it is
+    made could approve it alone when it was held, so that a gateway may show them its page.
     """
 
     id: str
@@ -124,6 +125,7 @@ class Approval:
     chain: tuple[str, ...] = ()
     task: str | None = None
     against: tuple[str, ...] = ()
+    invited: bool = False
 
     @property
     def recommended(self) -> str:
@@ -178,6 +180,7 @@ def fact(approval: Approval) -> ApprovalFact:
         decided_by=approval.decided_by,
         reason=approval.reason,
         claim=approval.claim,
+        person=(approval.on_behalf_of or "") if approval.invited else "",
     )
 
 

@@ -24,6 +24,7 @@ from tenure.approvals.model import (
     Given,
     Right,
     State,
+    address,
     check_answer,
     check_pending,
     complete,
@@ -32,6 +33,7 @@ from tenure.approvals.model import (
 from tenure.approvals.telling import event_of
 from tenure.base import events, log
 from tenure.base.room import World
+from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.snapshot import ApprovalFact
@@ -123,8 +125,16 @@ def request(connection: Connection, event: Event) -> None:
         task=_text(data.get("tenure.chain.task")) or None,
     )
     before = store.rejected(connection, item, item.requested_at - ADVICE_LOOKS_BACK)
-    item = replace(item, against=against(data, before))
+    item = replace(item, against=against(data, before), invited=_may_alone(connection, item))
     store.insert(connection, escalation.taken(connection, item))
+
+
+def _may_alone(conn: Connection, item: Approval) -> bool:
+    """Whether the person for whom a call is made could approve it, and nobody else would be needed."""
+    if not item.on_behalf_of or item.takes > 1:
+        return False
+    who = identity.person_actor(conn, item.workspace, address(item.on_behalf_of))
+    return who is not None and may_answer(conn, who, item, item.requested_at)
 
 
 def _text(value: Any) -> str:

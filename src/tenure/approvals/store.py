@@ -58,6 +58,7 @@ approval = sa.Table(
     sa.Column("chain", sa.Text, nullable=False, server_default="[]"),
     sa.Column("task", sa.Text),
     sa.Column("against", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("invited", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -34,6 +34,10 @@ _SHOWN_BYTES = 256 << 10
 _BINDING = 16  # hex digits of an approval's id that are computed from what it covers
 
 
+Invite: TypeAlias = Callable[[ApprovalFact], bool]
+"""Told of the approval that a call waits for, at each look; says whether to wait no longer."""
+
+
 class Judge(Protocol):
     """``Pipeline.judge``."""
 
@@ -48,6 +52,7 @@ class _Wait:
     asked: str | None = None  # the approval it waits for
     seen: bool = False  # that approval has been seen as a fact
     claimed: str | None = None  # the approval it has sent a claim for
+    invite: Invite | None = None
 
 
 class Approvals:
@@ -62,8 +67,14 @@ class Approvals:
         self._asked: dict[str, tuple[str, float]] = {}  # binding -> approval id, when
         self._unused: dict[str, str] = {}  # approval id -> claim whose call gave up before it could act
 
-    async def settle(
-        self, call: Call, principal: Principal, verdict: Verdict, wait_s: float, content: bytes
+    async def settle(  # noqa: PLR0917 (one held call: what, whose, how decided, for how long, of what, who is told)
+        self,
+        call: Call,
+        principal: Principal,
+        verdict: Verdict,
+        wait_s: float,
+        content: bytes,
+        invite: Invite | None = None,
     ) -> Verdict:
         """Turns a held call into an allowed, a denied, or a still pending one, within ``wait_s`` seconds. Facts that
         change meanwhile (a suspension, a new policy, a breaker) are decided on afresh at every change."""
@@ -73,7 +84,7 @@ class Approvals:
         except ValueError as error:
             reason = f"The arguments cannot be bound to an approval: {error}"
             return replace(verdict, decision=_denied(verdict.decision, reason), counts=False)
-        state = _Wait(begun + wait_s)
+        state = _Wait(begun + wait_s, invite=invite)
         try:
             while True:
                 changed = self._facts.bell()  # taken before the look, so that no change falls between
@@ -128,6 +139,8 @@ class Approvals:
         if fact.state == "granted" and state.claimed != fact.id:
             state.claimed = fact.id
             self._tell("approval.claimed", call, principal, verdict, {"approval_id": fact.id, "claim": call.id})
+        elif state.invite is not None and fact.state == "pending" and state.invite(fact):
+            state.until = 0.0
         return replace(verdict, approval_id=fact.id)
 
     def _lapsed(self, state: _Wait, binding: str) -> bool:
@@ -225,7 +238,11 @@ def _shown(call: Call) -> JsonObject:
 
 
 def _binding(principal: Principal, resource: str, exact: str, grounds: str) -> str:
-    parts = (principal.workspace, principal.agent, principal.release, resource, exact, grounds)
+    """What an approval is for; the person, the chain and the task are those that were shown to whoever decided."""
+    parts = [principal.workspace, principal.agent, principal.release, resource, exact, grounds]
+    if principal.on_behalf_of or principal.chain or principal.task:
+        work: JsonObject = {"chain": list(principal.chain), "person": principal.on_behalf_of, "task": principal.task}
+        parts.append(digest(work))
     return stable_id("approval", *parts)[:_BINDING]
 
 

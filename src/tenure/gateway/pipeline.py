@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from tenure.gateway import delegation
-from tenure.gateway.approvals import Approvals
+from tenure.gateway.approvals import Approvals, Invite
 from tenure.gateway.breakers import Breakers, Standing, half_open_denial
 from tenure.gateway.confidence import HEADER as CONFIDENCE
 from tenure.gateway.confidence import percent, stated_of
@@ -305,6 +305,7 @@ class Pipeline:
         content: bytes = b"",
         approved: bool = False,
         by: str = "",
+        invite: Invite | None = None,
     ) -> Verdict:
         """The decision on one Call, with everything that belongs to it: a held call waits for its approval, and a
         violation counts toward the breaker, which trips here and at once.
@@ -312,7 +313,8 @@ class Pipeline:
         ``prefer_wait``: seconds the client is willing to wait for a person (None: the agent's ``hold_timeout_s``);
         ``max_wait`` bounds either. ``content`` is bound into the approval besides the arguments: the exact bytes, where
         the arguments are only facts about them. ``approved``: what would need a person's word has it already, by a
-        call that this one follows. ``by``: as of ``judge``. When the Verdict is a hold, the approval is still pending.
+        call that this one follows. ``by``: as of ``judge``. ``invite`` is told of the approval that a held call waits
+        for. When the Verdict is a hold, the approval is still pending.
         """
         verdict = self.judge(call, principal, approved=approved, by=by)
         if verdict.risk is not None:
@@ -331,7 +333,7 @@ class Pipeline:
             verdict = await self._enter(watched, call, principal, verdict, approved=approved)
         if verdict.pending:
             wait = prefer_wait if prefer_wait is not None else agent.hold_timeout_s if agent else 0.0
-            verdict = await self._settle(call, principal, verdict, min(wait, max_wait), content)
+            verdict = await self._settle(call, principal, verdict, min(wait, max_wait), content, invite)
             if watched is not None and verdict.allowed:
                 verdict = await self._enter(watched, call, principal, verdict, approved=True)
         if verdict.half_open:
@@ -345,15 +347,15 @@ class Pipeline:
             self._breakers.count(call, principal, verdict)
         return verdict
 
-    async def _settle(
-        self, call: Call, principal: Principal, verdict: Verdict, wait_s: float, content: bytes
+    async def _settle(  # noqa: PLR0917 (as Approvals.settle)
+        self, call: Call, principal: Principal, verdict: Verdict, wait: float, content: bytes, invite: Invite | None
     ) -> Verdict:
         """What becomes of a call that waits for a person; what it reserved is kept only when it goes on."""
         if verdict.spent is not None:
             call = dataclasses.replace(call, spent=verdict.spent)  # which does not count its own reservation
         try:
             with self.leases.kept(verdict.charge) as keep:
-                settled = await self._approvals.settle(call, principal, verdict, wait_s, content)
+                settled = await self._approvals.settle(call, principal, verdict, wait, content, invite)
                 return replace(settled, charge=keep()) if settled.allowed else settled
         finally:
             self.histories.settled(call)

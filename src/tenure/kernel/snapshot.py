@@ -238,7 +238,8 @@ class AgentFact:
 class ApprovalFact:
     """An approval as the gateway needs it. ``state`` is pending, granted, rejected, expired or claimed; ``claim`` is
     the id of the one Call that may use it. It covers exactly (agent, release, resource, digest, grounds); the grounds
-    are the policies that hold the call, word for word (``policy.grounds``)."""
+    are the policies that hold the call, word for word (``policy.grounds``). ``person``: for whom the call is made,
+    where they may approve it themselves and alone."""
 
     id: str
     workspace: str
@@ -250,6 +251,7 @@ class ApprovalFact:
     decided_by: str | None = None
     reason: str = ""
     claim: str | None = None
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tenure.gateway.confidence import META as CONFIDENCE
 from tenure.gateway.confidence import with_stated
 from tenure.gateway.justification import META, justification
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.asking import Asking, Invitation
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
 from tenure.gateway.mcp.line import Line
@@ -43,7 +44,8 @@ _OWN_PARAMS = ("name", "arguments", "uri", "ref", "argument", "_meta")
 class Attempt:
     """``name`` is the server's own: of a tool, or of what else is asked for. ``asked`` lists what the server asked of
     the client meanwhile. ``prefer`` is how many seconds the client would wait for a person, ``returned`` what the Event
-    tells of a decision on what came back. ``draft``: the prepared call that ``by``, a person, makes with it."""
+    tells of a decision on what came back. ``draft``: the prepared call that ``by``, a person, makes with it.
+    ``invitation``: what a client is asked that opens pages for the person in front of it."""
 
     message: Message
     principal: Principal
@@ -58,6 +60,7 @@ class Attempt:
     returned: JsonObject = field(default_factory=dict)
     draft: str = ""
     by: str = ""
+    invitation: Invitation | None = None
 
 
 class Attempts:
@@ -66,6 +69,7 @@ class Attempts:
     def __init__(self, pipeline: Pipeline, servers: Servers, limits: Limits, console: str = "") -> None:
         """``console``: where people reach the control plane."""
         self.console = console
+        self.asking = Asking(console, limits.ask_s)
         self.pipeline = pipeline
         self._servers = servers
         self._limits = limits
@@ -124,16 +128,23 @@ class Attempts:
             if plain.pending and (wanted := demands(plain)):
                 attempt.verdict = more_than_one(plain, wanted)
                 return attempt.verdict
-        attempt.verdict = await self.pipeline.decide(
-            attempt.call,
-            attempt.principal,
-            prefer_wait=attempt.prefer,
-            max_wait=MAX_WAIT_S,
-            content=msgspec.json.encode(extra, order="sorted") if extra else b"",
-            approved=bool(attempt.by),
-            by=attempt.by,
-        )
-        return attempt.verdict
+        invitation = attempt.invitation
+        verdict = None
+        try:
+            verdict = attempt.verdict = await self.pipeline.decide(
+                attempt.call,
+                attempt.principal,
+                prefer_wait=attempt.prefer,
+                max_wait=MAX_WAIT_S,
+                content=msgspec.json.encode(extra, order="sorted") if extra else b"",
+                approved=bool(attempt.by),
+                by=attempt.by,
+                invite=invitation,
+            )
+        finally:
+            if invitation is not None:
+                await invitation.end(decided=verdict is not None and not verdict.pending)
+        return verdict
 
     async def send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
         """The server's response message. A client of a revision with sessions is asked on its stream for what an
@@ -236,6 +247,7 @@ class Attempts:
             "jsonrpc.request.id": str(message.id),
             **({"tenure.tool.fingerprint": definition.digest} if definition is not None else {}),
             **({"tenure.draft.id": attempt.draft} if attempt.draft else {}),
+            **({"tenure.approval.invited": said} if (i := attempt.invitation) is not None and (said := i.said) else {}),
             **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
             **data,
             **attempt.returned,

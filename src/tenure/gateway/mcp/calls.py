@@ -13,6 +13,7 @@ import msgspec
 from tenure.gateway.justification import ARGUMENT, listed, parted
 from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.aside import set_aside
+from tenure.gateway.mcp.asking import restored
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.codec import Message
@@ -123,7 +124,9 @@ class ToolCalls:
         agent = self._attempts.agent(principal)
         fact = self._granted(agent).get(name) if agent is not None else None
         server_name, tool_name = (fact.server, fact.name) if fact is not None else _as_resource(name)
+        message, returned = restored(message)
         attempt = self._attempts.begin(message, principal, headers, server_name, tool_name, arguments)
+        attempt.invitation = self._attempts.asking.of(message, principal, line, returned)
         try:
             if agent is None or fact is None:
                 return await self._unknown(attempt, name, agent)
@@ -298,6 +301,9 @@ class ToolCalls:
     def _not_allowed(attempt: Attempt, verdict: Verdict) -> bytes:
         decision = verdict.decision
         if verdict.pending and verdict.approval_id is not None:
+            invitation = attempt.invitation
+            if invitation is not None and (asked := invitation.answer(attempt.call.resource)) is not None:
+                return asked
             result = codec.pending_result(attempt.call.resource, verdict.approval_id, decision.reason)
         elif verdict.mode:
             result = set_aside(attempt.call, verdict, {})

@@ -2,7 +2,7 @@
 
 The client is given an address and nothing else. What it answers says that the address was opened or not, by nobody can
 say whom, and decides nothing: the person logs in on the page and decides there, and the call goes on by that alone
-(docs/decisions/0030-who-answers-an-elicitation.md). Up to 2025-11-25 the client is asked on the stream of the call,
+(docs/decisions/0031-who-answers-an-elicitation.md). Up to 2025-11-25 the client is asked on the stream of the call,
 which waits meanwhile, or refused with -32042 where there is no stream; in 2026-07-28 the question is the answer to the
 call, which the client then makes again (https://modelcontextprotocol.io/specification/2026-07-28/client/elicitation).
 """

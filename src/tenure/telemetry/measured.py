@@ -1,0 +1,66 @@
+"""What an agent did over a time, counted: what rules over figures are made of. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One agent's figures over a time. ``calls``: that a gateway decided; of them ``refused``, out of the ordinary
+    (``anomalies``), ``held`` for a person, and ``errors`` of those that went out. ``overridden``: what a person
+    rejected or corrected. ``runs``: sessions (or traces, without one) that had calls. ``judged`` runs have an outcome,
+    ``solved`` ones a good one. ``p95_us``: microseconds, None without calls that went out."""
+
+    agent: str
+    calls: int = 0
+    refused: int = 0
+    errors: int = 0
+    anomalies: int = 0
+    held: int = 0
+    overridden: int = 0
+    runs: int = 0
+    judged: int = 0
+    solved: int = 0
+    tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    p95_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A share of an agent's calls: to one ``resource``, ending in one ``error`` (None for those that went well), how
+    many, what they cost, and the trace of the newest."""
+
+    resource: str
+    error: str | None
+    calls: int
+    cost_usd: Decimal
+    trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that somebody changed: the type of its Event, when, by whom, of which agent, and its name."""
+
+    type: str
+    time: datetime
+    actor: str
+    agent: str | None
+    name: str
+
+
+OVERRIDES = ("approval.rejected", "call.corrected", "draft.discarded")
+"""Events by which a person said that an agent decided wrongly."""
+CHANGES = (
+    "agent.applied",
+    "agent.transitioned",
+    "policy.loaded",
+    "tool.changed",
+    "autonomy.accepted",
+    "precedent.published",
+    "breaker.limited",
+)
+"""Events by which something changed that agents' figures may follow."""

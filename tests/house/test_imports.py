@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison", "corrections", "exports"}
+        | {"precedents", "comparison", "corrections", "exports", "alerts"}
     ),
     frozenset({"releases", "certification", "retention"}),
     frozenset({"gateway", "ui"}),

@@ -32,6 +32,7 @@ from tenure.policy.past.replay import Past, read_past
 from tenure.retention import service
 from tenure.retention.model import periods_of
 from tenure.secrets import rewrap
+from tenure.telemetry import recording
 from tenure.telemetry import service as telemetry
 from tests.sim.clock import FakeClock
 from tests.sim.telemetry import GATEWAY, opened, refused, tool_call
@@ -321,11 +322,11 @@ def test_without_the_key_above_nothing_is_lost_and_nothing_kept_in_clear(
         telemetry.ingest(world, GATEWAY, [tool_call(clock.now, data=ANN | SAID)])
         with pytest.raises(Failed, match="no key"):
             telemetry.pump(world)
-        told = telemetry.recording(world, timedelta(days=1))
+        told = recording.recording(world, timedelta(days=1))
         assert (told.behind, "no key" in told.problem) == (1, True)
         path.write_bytes(key)
         assert _told(world, operator)[0].data["gen_ai.tool.call.result"] == CANARY
-        assert telemetry.recording(world, timedelta(days=1)).problem == ""
+        assert recording.recording(world, timedelta(days=1)).problem == ""
 
 
 def test_content_that_was_moved_to_another_event_does_not_open(world: World, clock: FakeClock, operator: Actor) -> None:

@@ -21,6 +21,8 @@ import msgspec
 import sqlalchemy as sa
 from joserfc.jwk import ECKey
 
+from tenure.alerts import store as alerts_store
+from tenure.alerts.model import Alert, Severity
 from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
 from tenure.base.db import metadata
@@ -208,10 +210,23 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         hook = {"kind": "webhook", "url": f"https://{MARK}.example/", "secret": f"{MARK}-sign", "topics": ["record"]}
         client.put(f"/v1/notify/destinations/{MARK}-hook", dict, hook)
         client.put(f"/v1/exports/{MARK}-export", dict, {"kind": "otlp", "url": "http://127.0.0.1:9"})
+        client.put(f"/v1/alerts/rules/{MARK}-alarm", dict, {"measure": "cost", "way": "above", "bound": 1})
         message = hashlib.sha256(f"{MARK}-message".encode()).hexdigest()[:32]
         with console.app.state.world.begin() as conn:
             body = {"lines": [MARK], "path": "/", "data": {}}
             about = (message, FULL, f"{MARK}-hook", "", "record", "gateway.dropped", agent, "", "", MARK, body)
+            alarm = (
+                hashlib.sha256(f"{MARK}-alert".encode()).hexdigest()[:32],
+                FULL,
+                f"{MARK}-alarm",
+                agent,
+                Severity.WARNING,
+                MARK,
+                1.0,
+                now,
+                now,
+            )
+            alerts_store.save(conn, Alert(*alarm, over_at=now, note=MARK))
             notify_store.add(conn, Delivery(*about, created_at=now, state=DeliveryState.DEAD, problem=MARK))
         until_then = (system_clock() + timedelta(days=1)).isoformat()
         away = {"stand_in": f"ann@{MARK}.example", "ends_at": until_then, "reason": f"{MARK} is away"}
@@ -267,6 +282,8 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "destination": f"{MARK}-hook",
         "export": f"{MARK}-export",
         "delivery": message,
+        "alert": alarm[0],
+        "alarm": f"{MARK}-alarm",
         "passkey": passkey,
         "stand-in": stand_in,
         "ladder": f"{MARK}-ladder",

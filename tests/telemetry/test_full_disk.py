@@ -15,7 +15,7 @@ from tenure.base.room import World
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Event
-from tenure.telemetry import service
+from tenure.telemetry import recording, service
 from tenure.telemetry.traces.duck import DuckStore
 from tests.sim.disks import small_disk
 from tests.sim.telemetry import GATEWAY, many, opened
@@ -74,9 +74,9 @@ def test_events_are_taken_and_losses_told_while_the_trace_store_takes_nothing(tm
             assert service.ingest(world, GATEWAY, many(300, now)).accepted == 300
             with pytest.raises(Failed):
                 _pump(world)
-            record = service.recording(world, timedelta(days=1))
+            record = recording.recording(world, timedelta(days=1))
             assert ("No space left" in record.problem, record.behind, record.lost) == (True, 300, 7)
             assert record.losses[0].reasons == told["reasons"]
             disk.clear()
             _pump(world)
-            assert service.recording(world, timedelta(days=1)).behind == 0
+            assert recording.recording(world, timedelta(days=1)).behind == 0

@@ -42,6 +42,8 @@ AFTER = {
     "destinations": "destination",
     "notify": "destination",
     "exports": "export",
+    "alerts": "alert",
+    "rules": "alarm",
     "instances": "instance",
     "limits": "limit",
     "people": "email",
@@ -125,6 +127,8 @@ WHOLE = {  # bodies that are no listed fields, or say more than they must
     "post /v1/breakers/reset": _BREAKER,
     "post /v1/breakers/limits/drop": _BREAKER,
     "put /v1/notify/destinations/{name}": {"kind": "webhook", "topics": ["nothing"]},  # as below
+    "put /v1/alerts/rules/{name}": {"measure": "nothing"},  # as below
+    "post /v1/alerts/rules/{name}/try": {"measure": "nothing"},
     "put /v1/exports/{name}": {"kind": "weave", "project": "nobody"},  # as below
     "post /v1/autonomy/earned/decision": {
         "agent": "{agent}",
@@ -219,7 +223,7 @@ def _alike(answer: httpx2.Response, asked: dict[str, str]) -> tuple[int, str]:
     for kind, value in sorted(asked.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"<{kind}>").replace(httpx2.URL(f"http://x/{value}").path[1:], f"<{kind}>")
     text = re.sub(r'"(size|seq|next|oldest)": ?\d+', r'"\1":0', text)
-    text = re.sub(r'"(since|took_s)": ?("[^"]*"|[\d.e-]+)', r'"\1":0', text)
+    text = re.sub(r'"(since|until|took_s)": ?("[^"]*"|[\d.e-]+)', r'"\1":0', text)
     return answer.status_code, re.sub(r"(>|\")(just now|\d+ \w+ ago)", r"\1", text)
 
 

@@ -9,9 +9,21 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from tenure.alerts import report, service
-from tenure.alerts.model import MAX_NOTE, NAME, Alert, Each, Finding, Measure, Rule, Severity, Way, condition
+from tenure.alerts.model import (
+    MAX_NOTE,
+    NAME,
+    Alert,
+    Each,
+    Finding,
+    Measure,
+    Rule,
+    Severity,
+    Way,
+    condition,
+    short,
+    span,
+)
 from tenure.alerts.model import sentence as words_of
-from tenure.alerts.model import short, span
 from tenure.base.http import TheActor, TheWorld
 
 router = APIRouter(tags=["alerts"])
@@ -20,8 +32,8 @@ Ident = Annotated[str, Path(max_length=64, description="The alert's id")]
 
 
 class RuleIn(BaseModel):
-    """A rule: ``measure`` over the last ``over`` is ``way`` the ``bound``; for ``rises`` and ``falls`` as a share of what
-    it was in ``against`` before that (0.5: half as much again). Nothing is said of fewer than ``at_least``."""
+    """A rule: ``measure`` over the last ``over`` is ``way`` the ``bound``; for ``rises`` and ``falls`` as a share of
+    what it was in ``against`` before that (0.5: half as much again). Nothing is said of fewer than ``at_least``."""
 
     measure: Measure
     way: Way
@@ -111,8 +123,8 @@ class EvidenceOut(BaseModel):
 
 
 class AlertOut(BaseModel):
-    """A rule that holds, or held, for ``agent`` (empty: the whole workspace). ``words``: the figures in a sentence as of
-    ``met_at``; ``about``: what the rule means. It is over since ``over_at``; ``seen_by`` looks after it."""
+    """A rule that holds, or held, for ``agent`` (empty: the whole workspace). ``words``: the figures in a sentence as
+    of ``met_at``; ``about``: what the rule means. It is over since ``over_at``; ``seen_by`` looks after it."""
 
     id: str
     rule: str
@@ -171,7 +183,7 @@ def _found(at: datetime, found: Finding) -> FoundOut:
 # The fixed words come before the names: an alert has an id, never the name "rules".
 @router.get("/v1/alerts/rules")
 def list_rules(world: TheWorld, actor: TheActor) -> RuleList:
-    """What is looked at once a minute: the workspace's own rules, and the standard ones that it has none in place of."""
+    """What is looked at once a minute: the workspace's own rules, and standard ones that it has none in place of."""
     return RuleList(rules=[_rule(rule) for rule in service.rules(world, actor)])
 
 

@@ -13,12 +13,14 @@ from tenure.client.cli import connect, console, emit, handle_errors, table
 from tenure.kernel.errors import Refused
 
 commands = typer.Typer(
-    name="alerts", help="Rules over what agents did: list, show, see, rules, put, try, off, remove.", no_args_is_help=True
+    name="alerts",
+    help="Rules over what agents did: list, show, see, rules, put, try, off, remove.",
+    no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="The rule's name.")]
 Ident = Annotated[str, typer.Argument(help="The alert's id, as list shows it.")]
-File = Annotated[Path, typer.Argument(help="A rule as YAML: name, measure, way, bound; and over, against, at_least ...")]
+File = Annotated[Path, typer.Argument(help="A rule as YAML: name, measure, way, bound, over, against, at_least ...")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +48,15 @@ def list_(
             return
         columns = ("id", "severity", "rule", "agent", "raised", "state", "words")
         rows = [
-            [one["id"], one["severity"], one["rule"], one["agent"] or "all", one["raised_at"], _state(one), one["words"]]
+            [
+                one["id"],
+                one["severity"],
+                one["rule"],
+                one["agent"] or "all",
+                one["raised_at"],
+                _state(one),
+                one["words"],
+            ]
             for one in found
         ]
         table(columns, rows)
@@ -161,9 +171,7 @@ def try_(
         if not found["found"]:
             console.print(f"It would have raised nothing in the last {days} days (looked at {found['looks']} times).")
             return
-        table(
-            ("when", "agent", "what"), [[one["time"], one["agent"] or "all", one["words"]] for one in found["found"]]
-        )
+        table(("when", "agent", "what"), [[one["time"], one["agent"] or "all", one["words"]] for one in found["found"]])
 
     emit(found, as_json, show)
 
@@ -176,7 +184,9 @@ def off(name: Name) -> None:
         found = client.get("/v1/alerts/rules", dict[str, Any])["rules"]
         one = next((one for one in found if one["name"] == name), None)
         if one is None:
-            raise Refused("unknown_rule", f"There is no rule {name!r}.", fix="`tenure alerts rules` shows what there is.")
+            raise Refused(
+                "unknown_rule", f"There is no rule {name!r}.", fix="`tenure alerts rules` shows what there is."
+            )
         extra = ("name", "condition", "standard", "set_by", "set_at")
         body = {key: value for key, value in one.items() if key not in extra} | {"off": True}
         client.put(f"/v1/alerts/rules/{quote(name, safe='')}", dict[str, Any], body)
@@ -190,7 +200,9 @@ def remove(name: Name) -> None:
     with connect() as client:
         found = client.delete(f"/v1/alerts/rules/{quote(name, safe='')}", dict[str, Any])
     standard = found["standard"]
-    console.print(f"{name} is gone." + (f" The standard rule holds again: {standard['condition']}." if standard else ""))
+    console.print(
+        f"{name} is gone." + (f" The standard rule holds again: {standard['condition']}." if standard else "")
+    )
 
 
 @handle_errors

@@ -12,7 +12,7 @@ from enum import StrEnum
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.naming import uri_matches
-from tenure.telemetry.measured import Measured
+from tenure.telemetry.model import Measured
 
 NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 MAX_RULES = 100
@@ -35,9 +35,9 @@ class Measure(StrEnum):
     """What a rule is about, each over a window of time.
 
     Rates are shares from 0 to 1: ``error_rate`` of calls that went out, ``refused_rate``, ``held_rate`` (handed to a
-    person), ``override_rate`` (a person rejected or corrected it) and ``anomaly_rate`` of all calls, ``success_rate`` of
-    judged runs. Totals: ``calls``, ``cost`` (dollars). Per run: ``steps_per_run``, ``tokens_per_run``, ``cost_per_run``;
-    ``cost_per_success`` is of judged runs. ``p95_ms``: how long calls take.
+    person), ``override_rate`` (a person rejected or corrected it) and ``anomaly_rate`` of all calls,
+    ``success_rate`` of judged runs. Totals: ``calls``, ``cost`` (dollars). Per run: ``steps_per_run``,
+    ``tokens_per_run``, ``cost_per_run``; ``cost_per_success`` is of judged runs. ``p95_ms``: how long calls take.
     """
 
     ERROR_RATE = "error_rate"
@@ -86,8 +86,8 @@ TOTALS = frozenset({Measure.CALLS, Measure.COST})
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: ``measure`` over the last ``over`` is ``way`` the ``bound``; for rises and falls, as a share of what it
-    was in ``against`` before that (0.5: half as much again). Nothing is said of fewer than ``at_least`` things that were
-    counted, in either time. ``agents``: patterns, none for all."""
+    was in ``against`` before that (0.5: half as much again). Nothing is said of fewer than ``at_least`` things that
+    were counted, in either time. ``agents``: patterns, none for all."""
 
     name: str
     measure: Measure
@@ -256,11 +256,8 @@ def _found(rule: Rule, agent: str, now: Measured | None, before: Measured | None
     few = min(current.n, was.n) < rule.at_least and not (rule.measure in TOTALS and was.n >= rule.at_least)
     if current.value is None or was.value is None or few:
         return Finding(rule, agent, None, current, was)
-    step = rule.bound if rule.way is Way.RISES else -rule.bound
-    if rule.way is Way.RISES:
-        met = current.value > was.value * (1 + step)
-    else:
-        met = current.value < was.value * (1 + step)
+    rises = rule.way is Way.RISES
+    met = current.value > was.value * (1 + rule.bound) if rises else current.value < was.value * (1 - rule.bound)
     if met and rule.measure in RATES:
         met = abs(_z(current, was)) > SURE
     return Finding(rule, agent, met, current, was)
@@ -348,10 +345,10 @@ def condition(rule: Rule) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """That a rule holds, or held, for an agent (or ``WHOLE``). ``words``: the figures in a sentence, as they were when it
-    was last met; ``evidence``: where it comes from (``causes``: resource, error, count, share and trace; ``changes``:
-    what was changed shortly before; ``traces``). ``seen_by``: who looks after it. No further alert of this rule and
-    agent is raised until ``quiet_until``."""
+    """That a rule holds, or held, for an agent (or ``WHOLE``). ``words``: the figures in a sentence, as they were when
+    it was last met; ``evidence``: where it comes from (``causes``: resource, error, calls, share and a trace) and what
+    was changed shortly before (``changes``: type, time, by, agent, name). ``seen_by``: who looks after it. No further
+    alert of this rule and agent is raised until ``quiet_until``."""
 
     id: str
     workspace: str

@@ -12,7 +12,7 @@ from tenure.base.access import permit
 from tenure.base.room import World
 from tenure.kernel.values import Actor
 from tenure.telemetry import service as telemetry
-from tenure.telemetry.measured import Changed, Measured
+from tenure.telemetry.model import Changed, Measured
 
 _AGENTS, _ALERTS, _CHANGES = 10, 50, 50
 _BETTER: dict[Measure, bool | None] = {
@@ -93,8 +93,9 @@ def make(world: World, actor: Actor, days: int) -> Report:
 def _line(measure: Measure, now: Measured, before: Measured) -> Line:
     one, other = figure(measure, now).value, figure(measure, before).value
     wanted = _BETTER[measure]
-    changed = one is not None and other is not None and one != other
-    better = (one > other) == wanted if changed and wanted is not None and one is not None and other is not None else None
+    better = None
+    if wanted is not None and one is not None and other is not None and one != other:
+        better = (one > other) == wanted
     return Line(measure.value, one, other, amount(measure, one), amount(measure, other), better)
 
 
@@ -112,10 +113,8 @@ def _summary(
         return [f"No agent made a call in the last {period}."]
     all_now, all_before = together(now), together(before)
     agents = f"{len(now)} agent{'s' if len(now) > 1 else ''}"
-    lines = [
-        f"In the last {period} {agents} made {all_now.calls:,} calls in {all_now.runs:,} runs for "
-        f"{amount(Measure.COST, float(all_now.cost_usd))}."
-    ]
+    cost = amount(Measure.COST, float(all_now.cost_usd))
+    lines = [f"In the last {period} {agents} made {all_now.calls:,} calls in {all_now.runs:,} runs for {cost}."]
     for measure, words in (
         (Measure.SUCCESS_RATE, "{now} of the judged runs solved what they were for{was}."),
         (Measure.ERROR_RATE, "{now} of the calls that went out failed{was}."),

@@ -36,7 +36,7 @@ from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
 from tenure.telemetry import service as telemetry
-from tenure.telemetry.measured import Measured
+from tenure.telemetry.model import Measured
 
 _SELF = "system:alerts"
 _AT_WORK = (LifecycleState.STAGING, LifecycleState.PRODUCTION)
@@ -146,7 +146,9 @@ def see(world: World, actor: Actor, ident: str, note: str, quiet: timedelta | No
     found = replace(found, quiet_until=now + quiet) if quiet else found
     with world.begin() as tx:
         store.save(tx, found)
-    XX        events.append(tx, [_event("alert.seen", actor.name, actor.workspace, now, told, agent=found.agent)])
+        until = found.quiet_until.isoformat() if found.quiet_until else ""
+        told = {"alert": ident, "rule": found.rule, "note": found.note, "quiet_until": until}
+        events.append(tx, [_event("alert.seen", actor.name, actor.workspace, now, told, agent=found.agent)])
     return found
 
 
@@ -207,7 +209,8 @@ def _look(world: World, workspace: str, held: list[Rule], now: datetime) -> list
             active = tuple(agent.name for agent in registry.list_agents(conn, workspace, _AT_WORK))
     found: list[Finding] = []
     for rule in held:
-        current, before = measured((now - rule.over, now)), {}
+        current: Mapping[str, Measured] = measured((now - rule.over, now))
+        before: Mapping[str, Measured] = {}
         # How it was before is only counted where enough happened now to say anything: it is the longer look.
         enough = rule.measure in TOTALS or sum(figure(rule.measure, one).n for one in current.values()) >= rule.at_least
         if rule.compares and enough:
@@ -244,9 +247,9 @@ def _evidence(world: World, workspace: str, found: Finding, now: datetime) -> Js
     by_cost = found.rule.measure in (Measure.COST, Measure.COST_PER_RUN, Measure.COST_PER_SUCCESS)
     wrong = {Measure.ERROR_RATE, Measure.REFUSED_RATE, Measure.ANOMALY_RATE}
     chosen = [row for row in rows if row.error] if found.rule.measure in wrong else rows
-    weight = (lambda row: float(row.cost_usd)) if by_cost else (lambda row: float(row.calls))
-    total = sum(weight(row) for row in chosen) or 1.0
-    chosen = sorted(chosen, key=lambda row: (-weight(row), row.resource, row.error or ""))[:_CAUSES]
+    weights = [(float(row.cost_usd if by_cost else row.calls), row) for row in chosen]
+    total = sum(weight for weight, _ in weights) or 1.0
+    weights.sort(key=lambda one: (-one[0], one[1].resource, one[1].error or ""))
     changes = telemetry.changes(world, workspace, since - _LOOK_BACK, now, agent)[:_CHANGES]
     return {
         "causes": [
@@ -254,13 +257,19 @@ def _evidence(world: World, workspace: str, found: Finding, now: datetime) -> Js
                 "resource": row.resource,
                 "error": row.error or "",
                 "calls": row.calls,
-                "share": round(weight(row) / total, 4),
+                "share": round(weight / total, 4),
                 "trace": row.trace_id or "",
             }
-            for row in chosen
+            for weight, row in weights[:_CAUSES]
         ],
         "changes": [
-            {"type": one.type, "time": one.time.isoformat(), "by": one.actor, "agent": one.agent or "", "name": one.name}
+            {
+                "type": one.type,
+                "time": one.time.isoformat(),
+                "by": one.actor,
+                "agent": one.agent or "",
+                "name": one.name,
+            }
             for one in changes
         ],
     }

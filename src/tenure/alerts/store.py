@@ -159,5 +159,3 @@ def save(connection: Connection, alert: Alert) -> None:
 def forget(connection: Connection, before: datetime) -> int:
     """Forgets alerts that were over before a time."""
     return connection.execute(sa.delete(alert_table).where(_A.over_at < before)).rowcount
-
-

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import typer
 
+from tenure.alerts import cli as alerts
 from tenure.approvals import cli as approvals
 from tenure.attribution import cli as attribution
 from tenure.audit import cli as audit
@@ -59,6 +60,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     secrets.register,
     policy.register,
     telemetry.register,
+    alerts.register,
     exports.register,
     attribution.register,
     comparison.register,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenure.alerts.room import ROOM as ALERTS
 from tenure.approvals.room import ROOM as APPROVALS
 from tenure.attribution.room import ROOM as ATTRIBUTION
 from tenure.audit.room import ROOM as AUDIT
@@ -64,6 +65,7 @@ ROOMS: tuple[Room, ...] = (
     TELEMETRY,
     RETENTION,
     EXPORTS,
+    ALERTS,
     EVALUATION,
     ATTRIBUTION,
     COMPARISON,

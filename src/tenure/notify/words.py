@@ -30,6 +30,7 @@ TOPICS: Mapping[str, str] = {
     "record": "Events of a gateway were lost",
     "policy": "other policies run, or a change of them was refused",
     "credentials": "credentials were revoked",
+    "alert": "a rule over what agents did holds, or holds no more",
     "discovery": "an agent was found that nobody registered",
 }
 """What a destination may be told of, in words."""
@@ -52,6 +53,8 @@ _OF_TYPE = {
     "policy.rejected": "policy",
     "credentials.revoked": "credentials",
     "discovery.found": "discovery",
+    "alert.raised": "alert",
+    "alert.over": "alert",
 }
 _OF_STATE = {
     "requested": "agent-requested",  # asked for again
@@ -94,6 +97,7 @@ def message_of(event: Event, topic: str) -> Message:
     path = {"record": "/recording", "policy": "/policies", "connector": "/connectors", "owner": "/owners", **named}.get(
         topic, path
     )
+    path = f"/alerts/{line(data.get('alert'))}" if topic == "alert" else path
     path = f"/discovery/{line(data.get('finding'))}" if topic == "discovery" else path
     path = f"/approvals/{quote(str(data.get('approval_id', ''))[:64], safe='')}" if topic in _OF_A_CALL else path
     lines = [
@@ -101,6 +105,8 @@ def message_of(event: Event, topic: str) -> Message:
         for label, text in (
             ("Agent", who),
             ("Call", resource),
+            ("What", line(data.get("words")) if topic == "alert" else ""),
+            ("Most of it", line(data.get("cause"))),
             ("Where", line(data.get("where"))),
             ("Why", reason),
             ("Owner", line(data.get("owner")) if topic == "owner" else ""),
@@ -127,6 +133,11 @@ def message_of(event: Event, topic: str) -> Message:
         "step",
         "ask",
         "until",
+        "alert",
+        "rule",
+        "severity",
+        "words",
+        "cause",
     )
     facts: dict[str, Json] = {"workspace": event.workspace, "event": event.id, "actor": event.actor, "topic": topic}
     facts |= {"agent": who} if who else {}
@@ -164,6 +175,8 @@ def _title(event: Event, topic: str) -> str:
         "limits.reached": f"{percent} % used: {line(data.get('account'))}",
         "agent.transitioned": f"{who} is {state}",
         "discovery.found": f"At work, and registered by nobody: {name} ({line(data.get('confidence'))} % sure)",
+        "alert.raised": f"{line(data.get('severity')).capitalize()}: {line(data.get('rule'))}, {who or 'all agents'}",
+        "alert.over": f"Over: {line(data.get('rule'))}, {who or 'all agents'}",
         "agent.applied": f"{who} is asked for" if new else f"{who} has a release that waits",
     }
     return said.get(event.type) or f"{who or event.workspace}: {TOPICS[topic]}" + (f" ({what})" if what else "")

@@ -14,9 +14,9 @@ from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld, body_of
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry import intake, service
+from tenure.telemetry import intake, recording, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, TraceSummary
-from tenure.telemetry.service import Recording
+from tenure.telemetry.recording import Recording
 
 router = APIRouter(tags=["telemetry"])
 
@@ -236,4 +236,4 @@ def get_recording(
     window: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds to look back")] = 86400,
 ) -> Recording:
     """How well the record is kept: what the trace store lacks, and what gateways lost and why."""
-    return service.recording(world, timedelta(seconds=window))
+    return recording.recording(world, timedelta(seconds=window))

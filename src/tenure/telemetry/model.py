@@ -15,6 +15,7 @@ from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
+from tenure.telemetry.measured import Cause, Changed, Measured
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
@@ -37,9 +38,12 @@ __all__ = [
     "IMPORT_TYPES",
     "JOINED",
     "AgentStats",
+    "Cause",
+    "Changed",
     "FeedItem",
     "Heard",
     "Introduced",
+    "Measured",
     "Outcome",
     "Placed",
     "Session",

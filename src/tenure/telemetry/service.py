@@ -14,14 +14,14 @@ from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
 from tenure.base.subjects import Keyring
 from tenure.kernel.budgets import PriceFact
-from tenure.kernel.errors import Failed, Refused
+from tenure.kernel.errors import Refused
 from tenure.kernel.ids import stable_id
-from tenure.kernel.json import JsonObject
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.around import around
 from tenure.telemetry.beside import joined, run_of
+from tenure.telemetry.figures import causes, changes, measured
 from tenure.telemetry.keeping import (
     content_under,
     drop,
@@ -53,15 +53,26 @@ from tenure.telemetry.traces import engines, shelf
 from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of
 
-__all__ = ["content_under", "drop", "expire", "expire_others", "held_under", "kept_upto", "scrub", "thin", "told_under"]
+__all__ = [
+    "causes",
+    "changes",
+    "content_under",
+    "drop",
+    "expire",
+    "expire_others",
+    "held_under",
+    "kept_upto",
+    "measured",
+    "scrub",
+    "thin",
+    "told_under",
+]
 """What other modules do for this one; all that is defined here is for others as well."""
 
 KEEP = timedelta(hours=24)
 """How long an Event stays in the event log (the row buffer) after it began, once every reader has passed it."""
 PUMP_BATCH = 2000
 CALLS_BATCH = 5000
-MAX_LOSSES = 200
-"""The most losses that are listed."""
 MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""
 
@@ -362,51 +373,6 @@ def used(world: World, after: int) -> tuple[list[Used], int, bool]:
         known = subjects.names(connection, {number for number, _ in rows if number is not None})
     people = {number: name.removeprefix("person:") for number, name in known.items() if name.startswith("person:")}
     return [replace(one, person=people.get(number or 0, "")) for number, one in rows], upto, upto < target.cursor
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Events that a gateway could not keep. ``reasons``: spool_full, disk, damaged, refused or not_json -> how many."""
-
-    gateway: str
-    count: int
-    since: datetime
-    until: datetime
-    reasons: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """How well the record is kept. ``behind`` Events are durable and not in the trace store yet; ``problem`` says why
-    when it takes none. ``losses`` are those told within the window, the newest first, ``lost`` all of them together."""
-
-    behind: int
-    problem: str
-    lost: int
-    losses: tuple[Loss, ...]
-
-
-def recording(world: World, window: timedelta) -> Recording:
-    """How well the record is kept, of the whole installation. Answers also while the trace store does not."""
-    target = store_of(world)
-    with world.read() as connection:
-        behind = max(0, log.head(connection) - target.cursor)
-    which = Which(type="gateway.dropped", since=world.clock() - window)
-    problem = target.problem
-    try:
-        told = [logged.event for logged in target.newest(which, MAX_LOSSES)]
-    except Failed as error:
-        told, problem = [], problem or error.message
-    losses = tuple(_loss(event) for event in told)
-    return Recording(behind, problem, sum(loss.count for loss in losses), losses)
-
-
-def _loss(event: Event) -> Loss:
-    until = event.time + timedelta(microseconds=event.duration_us or 0)
-    name, reasons = event.actor.removeprefix("gateway:"), event.data.get("reasons")
-    count = event.data.get("count")
-    known = reasons if isinstance(reasons, dict) else {}
-    return Loss(name, count if isinstance(count, int) else 0, event.time, until, known)
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------

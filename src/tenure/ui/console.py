@@ -38,11 +38,11 @@ from tenure.ui.oversight import (
     precedents,
     tools,
 )
-from tenure.ui.runs import exports, live, record, retention, traces
+from tenure.ui.runs import alerts, exports, live, record, retention, traces
 
 AGENTS = (fleet, actions, owners, externals, discovery, graph)
 OVERSIGHT = (approvals, drafts, corrections, precedents, autonomy, breakers, policies, limits, tools, notify)
-RUNS = (live, traces, record, retention, exports)
+RUNS = (live, traces, alerts, record, retention, exports)
 IDENTITY = (account, people, consent, services, credentials, revocations, signing)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -64,7 +64,7 @@ async def tools_waiting(request: Request) -> Response:
 async def attention(request: Request) -> Response:
     """What wants attention first, in a line that renews itself."""
     api = api_of(request)
-    held, definitions, agents, stopped, kept, told, answering_for = await asyncio.gather(
+    held, definitions, agents, stopped, kept, told, answering_for, alarms = await asyncio.gather(
         waiting_calls(api),
         waiting_tools(api),
         api.get("/v1/agents"),
@@ -72,11 +72,12 @@ async def attention(request: Request) -> Response:
         api.maybe("/v1/recording"),
         told_calls(api),
         owners.wanted(api),
+        api.maybe("/v1/alerts", state="open", limit=1),
     )
     tripped = sum(bool(one.get("tripped")) for one in items(stopped, "breakers"))
     requested = sum(one.get("state") == LifecycleState.REQUESTED for one in items(agents, "agents"))
     facts = {"waiting": held, "waiting_tools": definitions, "tripped": tripped, "requested": requested}
-    facts |= {"record": kept or {}, "told": told}
+    facts |= {"record": kept or {}, "told": told, "alerts": (alarms or {}).get("open", 0)}
     return render(request, "_attention.html", **facts, **answering_for)
 
 

@@ -128,6 +128,11 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "credentials.replaced": ("retired the credentials from before a rotation", "they are dead from now on"),
     "credentials.revoked": ("revoked credentials", ""),
     "credentials.rotated": ("rotated credentials", "those before are good for a while"),
+    "alert.over": ("is as it was again: an alert is over", ""),
+    "alert.raised": ("raised an alert", ""),
+    "alert.seen": ("looks after an alert", ""),
+    "alerts.rule_removed": ("removed a rule that raises alerts", ""),
+    "alerts.rule_set": ("set a rule that raises alerts", ""),
     "discovery.blocked": ("blocked an agent that was found", ""),
     "discovery.claimed": ("answers for an agent that was found", ""),
     "discovery.found": ("found an agent that nobody registered", ""),
@@ -285,7 +290,7 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
         case _:
             kind = f"{kind}/{data['tenure.mode']}" if f"{kind}/{data.get('tenure.mode')}" in _PLAIN else kind
             verb, note = _PLAIN.get(kind, (kind.replace(".", " ").replace("_", " "), ""))
-            because = _reason(data) or note
+            because = _reason(data) or str(data.get("words") or "") or note
             return Said(verb, resource, _by(by, because) if kind in _BY_A_PERSON else because)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tenure.base.events import Logged
 from tenure.kernel.values import Status
+from tenure.telemetry.measured import Cause, Changed, Measured
 from tenure.telemetry.model import AgentStats, Outcome, RecordedCall, Session, ToolUse, TraceSummary
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
 
@@ -116,6 +117,16 @@ class TraceStore(Protocol):
     def tool_uses(self, workspace: str, since: datetime, operation: str = "execute_tool") -> list[ToolUse]:
         """Every tool that every agent of a workspace has called, with how often since a time; or, by another
         ``operation``, whatever else they have."""
+
+    def measured(self, workspace: str, since: datetime, until: datetime) -> list[Measured]:
+        """Each agent's figures from one time up to another, by name. A run that was judged twice counts once, as solved
+        if either said so."""
+
+    def causes(self, workspace: str, since: datetime, until: datetime, agent: str | None) -> list[Cause]:
+        """What calls (of one agent, or of all) were made to and how they ended, the most frequent first."""
+
+    def changes(self, workspace: str, since: datetime, until: datetime, agent: str | None) -> list[Changed]:
+        """What was changed (of one agent and of what is no agent's, or all), the newest first."""
 
     def content_under(self, numbers: Sequence[int]) -> dict[int, tuple[int, datetime]]:
         """How many Events have content under each of these keys, and the time of the oldest."""

@@ -21,6 +21,7 @@ from tenure.telemetry.model import (
 )
 from tenure.telemetry.traces import spent
 from tenure.telemetry.traces.dialect import Dialect
+from tenure.telemetry.traces.figures import Figures
 from tenure.telemetry.traces.interface import Which
 from tenure.telemetry.traces.rows import (
     EVENT_COLUMNS,
@@ -69,7 +70,7 @@ def _marks(values: Sequence[str]) -> str:
     return f"({', '.join('?' * len(values))})"
 
 
-class Questions:
+class Questions(Figures):
     """Those of ``TraceStore`` that read; an engine adds its ``dialect`` and ``_all``."""
 
     dialect: Dialect

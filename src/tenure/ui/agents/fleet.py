@@ -28,7 +28,7 @@ def _keyed(answer: Json, key: str, *names: str) -> dict[str, JsonObject]:
 async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", breaker: str = "") -> Response:
     """Every agent, with what wants attention first."""
     api = api_of(request)
-    around, answering_for, agents, breakers, stats, record, told = await asyncio.gather(
+    around, answering_for, agents, breakers, stats, record, told, alarms = await asyncio.gather(
         frame(api),
         owners.wanted(api),
         api.get("/v1/agents"),
@@ -36,6 +36,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
         api.maybe("/v1/stats", window=86400),
         api.maybe("/v1/recording"),
         told_calls(api),
+        api.maybe("/v1/alerts", state="open", limit=1),
     )
     wanted = FleetFilter(q.strip(), state, tier, breaker)
     rows = agent_rows(
@@ -46,6 +47,7 @@ async def fleet(request: Request, q: str = "", state: str = "", tier: str = "", 
     shown = [row for row in rows if matches(row, wanted)]
     facts: dict[str, Any] = {"rows": shown, "all_rows": rows, "wanted": wanted, "counted": stats is not None}
     facts |= {"states": list(LifecycleState), "frame": around, "record": record or {}, "told": told, **answering_for}
+    facts["alerts"] = (alarms or {}).get("open", 0)
     return render(request, "_fleet.html" if is_fragment(request) else "fleet.html", **facts)
 
 

@@ -46,7 +46,7 @@ def test_a_rule_is_set_and_what_it_finds_is_looked_after(browser: Browser, conso
         expect(page.get_by_role("table").get_by_text("puffin-fails")).to_be_visible()
         page.get_by_role("row").filter(has_text="puffin-fails").get_by_role("link").click()
         expect(page.get_by_text("crm/find")).to_be_visible()
-        expect(page.get_by_role("link", name="its trace")).to_be_visible()
+        expect(page.get_by_role("link", name="its trace", exact=True)).to_be_visible()
         page.get_by_label("What you do about it").fill("the CRM is down")
         page.get_by_role("button", name="I look after it").click()
         expect(page.get_by_text("the CRM is down").first).to_be_visible()

@@ -1,10 +1,46 @@
-"""What an agent did over a time, counted: what rules over figures are made of. Pure."""
+"""What agents did over a time, counted. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStats:
+    """One agent over a window: its calls by feed status, errors, latency in microseconds (None without calls), tokens
+    and cost, as in ``Session``. ``error_rate`` is errors over calls, 0.0 without calls."""
+
+    workspace: str
+    agent: str
+    calls: int
+    allowed: int
+    flagged: int
+    violation: int
+    anomaly: int
+    errors: int
+    error_rate: float
+    p50_us: int | None
+    p95_us: int | None
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_usd: str
+    unpriced: int
+    tools: int
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """How an agent used a tool: ``recent`` calls within the window that was asked for, and the last one ever."""
+
+    agent: str
+    resource: str
+    recent: int
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
-from tenure.telemetry.measured import Cause, Changed, Measured
+from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, ToolUse
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
@@ -392,42 +392,6 @@ class TraceSummary:
     errors: int
     status: Status
     last_seq: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AgentStats:
-    """One agent over a window: its calls by feed status, errors, latency in microseconds (None without calls), tokens
-    and cost, as in ``Session``. ``error_rate`` is errors over calls, 0.0 without calls."""
-
-    workspace: str
-    agent: str
-    calls: int
-    allowed: int
-    flagged: int
-    violation: int
-    anomaly: int
-    errors: int
-    error_rate: float
-    p50_us: int | None
-    p95_us: int | None
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    reasoning_tokens: int
-    cost_usd: str
-    unpriced: int
-    tools: int
-    last: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUse:
-    """How an agent used a tool: ``recent`` calls within the window that was asked for, and the last one ever."""
-
-    agent: str
-    resource: str
-    recent: int
-    last: datetime
 
 
 # --- the live feed --------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ async def put(request: Request) -> Response:
     path = f"/v1/alerts/rules/{quote(name, safe='')}"
     api = api_of(request)
     if fields.get("do") == "try":
-        tried = await api.post(f"{path}/try?days={_TRY_DAYS}", wanted)
+        tried, _ = await api.post(f"{path}/try?days={_TRY_DAYS}", wanted)
         return await _rules(request, written=wanted | {"name": name}, tried=tried)
     await api.put(path, wanted)
     return go(request, "/alerts/rules?done=put")

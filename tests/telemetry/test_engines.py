@@ -26,7 +26,7 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
-from tenure.telemetry import service
+from tenure.telemetry import recording, service
 from tenure.telemetry.model import outcome_data
 from tenure.telemetry.traces import clickhouse
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
@@ -223,13 +223,13 @@ def test_a_server_that_is_away_keeps_nobody_waiting_and_is_found_when_it_is_back
         assert service.ingest(world, GATEWAY, many(30, clock.now)).accepted == 30
         with pytest.raises(Failed, match="nobody answers"):
             service.pump(world)
-        told = service.recording(world, HOUR)
+        told = recording.recording(world, HOUR)
         assert (told.behind, told.problem) == (30, "nobody answers")
         with pytest.raises(Failed):
             service.list_events(world, operator)
         ways.append("there")
         assert len(service.list_events(world, operator)) == 30
-        assert service.recording(world, HOUR).problem == ""
+        assert recording.recording(world, HOUR).problem == ""
 
 
 _VICTIM = """
@@ -241,7 +241,7 @@ from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
 from tenure.base.room import World
-from tenure.telemetry import service
+from tenure.telemetry import recording, service
 from tenure.telemetry.traces.interface import Which
 from tenure.telemetry.traces.shelf import store_of
 world = World(Database(sys.argv[2]), system_clock, Config(data_dir=Path(sys.argv[3]), traces=sys.argv[4]), Bell())

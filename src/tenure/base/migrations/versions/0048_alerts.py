@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0046"
-down_revision = "0045"
+revision = "0048"
+down_revision = "0047"
 
 END_OF_STATEMENT = "\n;;\n"
 

@@ -152,4 +152,4 @@ def test_the_traces_of_two_releases_part_where_policy_said_no(two_runs: World, o
 def test_a_message_of_a_recording_is_a_step_by_its_speaker(clock: FakeClock) -> None:
     message = {"role": "user", "name": "planner", "parts": [{"type": "text", "content": "Go."}]}
     event = tool_call(clock.now, type="import.message", data={"tenure.message": message})
-    assert [(step.kind, step.name) for step in steps_of([span_of(event)])] == [("message", "planner")]
+    assert [(step.kind, step.name) for step, _ in steps_of([span_of(event)])] == [("message", "planner")]

@@ -8,14 +8,20 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.processes import until
+from tenure.client.http import Client
+from tenure.kernel.errors import Refused
 from tenure.kernel.ids import session_trace
+from tests.sim import shopkeeper
+from tests.sim.gateway import ProviderProcess
 from tests.sim.installation import COMMAND, Installation
+from tests.sim.tool_server import ToolServer
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +147,160 @@ def test_a_replay_that_is_not_allowed_a_tool_says_where_and_exits_with_1(
     assert "no-sums" in verdict["problem"]
     assert found["decisions"]["deny"] == 1
     assert tenure.state(found["agent"]) == "retired"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """An agent that has run once: its run, the server of its tools, and its models."""
+
+    trace: str
+    tools: ToolServer
+    models: ProviderProcess
+    client: Client
+
+    def fork(self, step: int, **otherwise: Any) -> dict[str, Any]:
+        """A fork of the run, when it has ended."""
+        return _ended(self.client, self.trace, {"step": step, **otherwise})
+
+
+def _ended(client: Client, trace: str, body: dict[str, Any]) -> dict[str, Any]:
+    made = client.post(f"/v1/traces/{trace}/forks", dict[str, Any], body)
+    states: list[dict[str, Any]] = []
+
+    def over() -> bool:
+        states.append(client.get(f"/v1/forks/{made['id']}", dict[str, Any]))
+        return bool(states[-1]["state"] != "running")
+
+    until(over, "the fork to end")
+    return states[-1]
+
+
+@pytest.fixture(scope="module")
+def shop(tenure: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """What is forked."""
+    rules = shopkeeper.rules(tmp_path_factory.mktemp("shop") / "rules.json")
+    with ToolServer(shopkeeper.TOOLS) as server, ProviderProcess(rules) as provider, tenure.client() as client:
+        shopkeeper.employ(tenure, provider.url, server.url)
+        assert shopkeeper.run(tenure, "recorded") == 5
+
+        def runs() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get("/v1/traces", dict[str, Any], session="recorded")["traces"]
+            return found
+
+        until(lambda: [one["calls"] for one in runs()] == [5], "the run to be told")
+        yield Shop(runs()[0]["trace_id"], server, provider, client)
+
+
+@pytest.mark.req("R084")
+def test_a_run_is_played_again_with_the_same_model_and_comes_out_the_same_with_nothing_done(
+    tenure: Installation, shop: Shop
+) -> None:
+    figures = shop.client.get("/v1/stats", dict[str, Any])["agents"]
+    found = _run(tenure, "runs", "fork", shop.trace, "--from-step", "1")
+    assert (found["state"], found["turns"], found["agent"]) == ("finished", 3, shopkeeper.NAME), found
+    compared = shop.client.get(f"/v1/traces/{shop.trace}/against/{found['trace_id']}", dict[str, Any])
+    assert compared["parting"] is None, compared["because"]
+    assert len(compared["pairs"]) == 5
+    assert shop.client.get("/v1/stats", dict[str, Any])["agents"] == figures, "a fork is no work of the agent's"
+    [session] = shop.client.get("/v1/sessions", dict[str, Any], agent=shopkeeper.NAME, limit=1)["sessions"]
+    assert session["session"] == f"fork-{found['id']}"
+    assert session["input_tokens"] > 0, "what it cost is told as the fork's"
+    assert len(shop.tools.calls) == 2
+    assert [one["id"] for one in shop.client.get("/v1/forks", list[dict[str, Any]], trace=shop.trace)] == [found["id"]]
+
+
+@pytest.mark.req("R084")
+def test_another_model_or_prompt_parts_from_the_record_and_what_it_does_not_hold_is_never_called(shop: Shop) -> None:
+    slow = shop.fork(1, model=shopkeeper.MODELS[1])
+    assert (slow["state"], slow["turns"], slow["changed"]) == ("finished", 2, ["model"])
+    compared = shop.client.get(f"/v1/traces/{shop.trace}/against/{slow['trace_id']}", dict[str, Any])
+    assert compared["parting"] == 2, "both look the order up, one pays it back"
+    assert "The model answered the same question otherwise." in compared["because"]
+
+    later = shop.fork(3, model=shopkeeper.MODELS[1])
+    assert later["turns"] == 1, "what was before step 3 is the record's"
+    assert shop.client.get(f"/v1/traces/{shop.trace}/against/{later['trace_id']}", dict[str, Any])["parting"] == 2
+
+    other = shop.fork(1, prompt="another order")
+    assert (other["state"], other["turns"]) == ("diverged", 1)
+    assert "no answer for shop__look_up" in other["detail"]
+    assert "Policy says allow to shop/look_up" in other["detail"]
+    made_up = shop.fork(1, prompt="another order", stand_in="It was paid yesterday.")
+    assert (made_up["state"], made_up["turns"]) == ("finished", 3)
+    told = shop.client.get(f"/v1/traces/{made_up['trace_id']}", dict[str, Any])["spans"]
+    answers = [one["attributes"] for one in told if one["type"] == "fork.answered"]
+    assert [one["tenure.fork.answered"] for one in answers] == ["stand-in", "record"]
+    assert len(shop.tools.calls) == 2
+
+
+_NO_REFUNDS = """
+@id("no-refunds") @reason("Refunds have ended.")
+forbid (principal, action == Action::"call_tool", resource == Tool::"shop/refund");
+@id("all-else") permit (principal, action, resource);
+"""
+
+
+@pytest.mark.req("R084")
+def test_with_another_policy_alone_no_model_is_called_and_the_run_ends_where_it_says_no(shop: Shop) -> None:
+    before = shop.models.seen()["requests"]
+    files = [{"name": "mine.cedar", "text": _NO_REFUNDS}]
+    denied = shop.fork(1, policy=files)
+    assert (denied["state"], denied["turns"]) == ("refused", 0)
+    assert "Refunds have ended. (no-refunds)" in denied["detail"]
+    assert shop.models.seen()["requests"] == before
+    compared = shop.client.get(f"/v1/traces/{shop.trace}/against/{denied['trace_id']}", dict[str, Any])
+    assert (compared["parting"], len(compared["pairs"])) == (3, 5)
+    assert compared["because"][0].startswith("It was decided otherwise (allow")
+    same = shop.fork(1, policy=[{"name": "mine.cedar", "text": '@id("all") permit (principal, action, resource);'}])
+    assert (same["state"], same["detail"]) == ("finished", "Every call of the record is decided as it was.")
+
+    both = shop.fork(1, policy=files, model=shopkeeper.MODELS[0])
+    assert (both["state"], both["turns"]) == ("refused", 2), "the model asks for what policy then denies"
+    assert len(shop.tools.calls) == 2
+
+
+@pytest.mark.req("R084")
+def test_an_imported_run_is_played_again_on_the_model_of_an_agent_that_is_named(
+    tenure: Installation, shop: Shop, shared_data: Path, tmp_path: Path
+) -> None:
+    records = json.loads(lzma.decompress((shared_data / "tau-bench" / "gpt-4o-airline.json.xz").read_bytes()))
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(records[:1]))
+    _run(tenure, "import", "tau-bench", str(path))
+    [session] = [
+        one
+        for one in shop.client.get("/v1/sessions", dict[str, Any], source="tau-bench", limit=1)["sessions"]
+        if one["calls"]
+    ]
+    trace = session["trace_id"]
+    steps = shop.client.get(f"/v1/traces/{trace}/steps", list[dict[str, Any]])
+    at = [one["number"] for one in steps if one["kind"] == "chat"][2]
+    with pytest.raises(Refused, match="imported"):
+        shop.client.post(f"/v1/traces/{trace}/forks", dict[str, Any], {"step": at})
+    named = {"agent": shopkeeper.NAME, "system": "Say nothing of value."}
+    found = _ended(shop.client, trace, {"step": at, **named})
+    assert (found["state"], found["turns"], found["model"]) == ("finished", 1, shopkeeper.MODELS[0]), found
+    compared = shop.client.get(f"/v1/traces/{trace}/against/{found['trace_id']}", dict[str, Any])
+    assert compared["parting"] == at - 1
+    assert compared["because"][0].startswith("It was given something else (messages[0]")
+    decided = _ended(shop.client, trace, {"step": 1, "agent": shopkeeper.NAME, "policy": [_PERMIT_ALL]})
+    assert decided["state"] == "refused", "that agent was granted none of the tools"
+    assert "was not granted" in decided["detail"]
+
+
+_PERMIT_ALL = {"name": "all.cedar", "text": '@id("all") permit (principal, action, resource);'}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"step": 2}, "no model is called in it"),
+        ({"step": 9}, "has 5 steps"),
+        ({"step": 1, "model": "gpt-nobody"}, "may not call gpt-nobody"),
+        ({"step": 1, "agent": "nobody"}, "nobody"),
+        ({"step": 1, "policy": [{"name": "a.cedar", "text": "permit ("}]}, "a.cedar line 1"),
+    ],
+)
+def test_what_cannot_be_played_again_is_refused_with_the_reason(shop: Shop, body: dict[str, Any], says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        shop.client.post(f"/v1/traces/{shop.trace}/forks", dict[str, Any], body)

@@ -36,7 +36,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
         | {"precedents", "comparison", "corrections", "exports", "alerts"}
     ),
-    frozenset({"releases", "certification", "retention"}),
+    frozenset({"releases", "certification", "retention", "forks"}),
     frozenset({"gateway", "ui"}),
     frozenset({"app"}),
 )

@@ -259,6 +259,9 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         until(lambda: any(e["type"] == "breaker.tripped" for e in client.get("/v1/audit", dict)["entries"]))
         approval = client.get("/v1/approvals", list)[0]["id"]
         session_id = next(iter(client.get("/v1/sessions", dict)["sessions"]))
+        files = [{"name": f"{MARK}.cedar", "text": f'@id("{MARK}") permit(principal, action, resource);'}]
+        fork = client.post(f"/v1/traces/{trace}/forks", dict, {"step": 1, "policy": files})["id"]
+        until(lambda: client.get(f"/v1/forks/{fork}", dict)["state"] != "running")
     assert session_id
     return {
         "agent": agent,
@@ -269,6 +272,7 @@ def _fill(console: Console, zoe: Insider, policies: Path) -> dict[str, str]:
         "email": zoe.email,
         "external": external,
         "finding": finding,
+        "fork": fork,
         "rule": f"{MARK}-rule",
         "instance": instance["instance"],
         "agent token": instance["token"],

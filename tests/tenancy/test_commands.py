@@ -96,6 +96,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
 }
 OPTIONS: dict[str, list[str]] = {
     "agent": ["--agent", "{agent}"],
+    "from_step": ["--from-step", "1"],
     "session": ["--session", "{session}"],
     "destination": ["--destination", "{destination}"],
     "email": ["--email", "{email}"],

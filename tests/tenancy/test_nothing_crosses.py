@@ -34,6 +34,7 @@ AFTER = {
     "external-agents": "external",
     "discovery": "finding",
     "findings": "finding",
+    "forks": "fork",
     "handovers": "offer",
     "Users": "directory user",
     "offers": "offer",
@@ -66,7 +67,13 @@ AFTER = {
     "versions": "version",
     "workspaces": "workspace",
 }
-BY_NAME = {"agent": "agent", "session": "session", "name": "agent", "reason": "agent"}  # query parameters
+BY_NAME = {
+    "agent": "agent",
+    "trace": "trace",
+    "session": "session",
+    "name": "agent",
+    "reason": "agent",
+}  # query parameters
 CHOICE = {"step": "ignore", "answer": "decline", "to": "suspended", "decision": "approve"}
 FIELDS: dict[str, Any] = {
     "logout_token": "nonsense",
@@ -74,6 +81,7 @@ FIELDS: dict[str, Any] = {
     "jwk": {"kty": "EC"},
     "approval": "{approval}",
     "chosen": [{"id": "{approval}", "digest": "sha256:0"}],
+    "step": 1,
     "token": "nonsense",
     "grant_type": "client_credentials",
     "request": "client_id=nonsense",

@@ -22,6 +22,7 @@ from tenure.discovery import cli as discovery
 from tenure.drafts import cli as drafts
 from tenure.evaluation import cli as evaluation
 from tenure.exports import cli as exports
+from tenure.forks import cli as forks
 from tenure.graph import cli as graph
 from tenure.identity import cli as identity
 from tenure.limits import cli as limits
@@ -64,6 +65,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     exports.register,
     attribution.register,
     comparison.register,
+    forks.register,
     retention.register,
     audit.register,
     evaluation.register,

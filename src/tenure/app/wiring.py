@@ -16,6 +16,7 @@ from tenure.discovery.room import ROOM as DISCOVERY
 from tenure.drafts.room import ROOM as DRAFTS
 from tenure.evaluation.room import ROOM as EVALUATION
 from tenure.exports.room import ROOM as EXPORTS
+from tenure.forks.room import ROOM as FORKS
 from tenure.graph.room import ROOM as GRAPH
 from tenure.identity.room import ROOM as IDENTITY
 from tenure.limits.room import ROOM as LIMITS
@@ -69,4 +70,5 @@ ROOMS: tuple[Room, ...] = (
     EVALUATION,
     ATTRIBUTION,
     COMPARISON,
+    FORKS,
 )

@@ -91,6 +91,7 @@ ACTIONS: Mapping[str, str] = {
     "discovery:block": "Block an agent that was found, ignore it, or take that back",
     "events:read": "Read Events, traces, sessions, figures and the live feed",
     "events:import": "Bring in sessions that were recorded elsewhere",
+    "runs:fork": "Play a recorded run again on an agent's model, with tools answered from the record",
     "reports:read": "Read reports",
     "audit:read": "Read and check the audit chain",
     "people:read": "See who may log in, and which service accounts there are",

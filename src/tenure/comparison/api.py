@@ -90,11 +90,33 @@ def compare(world: TheWorld, actor: TheActor, trace_id: str, other: str) -> Comp
     )
 
 
+class NumberedStep(StepView):
+    """A step by its number in the run, the first is 1. ``trace_id``: the run that it was taken in, another one for what
+    a fork has of the run before it."""
+
+    number: int
+    kind: str
+    trace_id: str
+
+
+@router.get("/v1/traces/{trace_id}/steps")
+def steps(world: TheWorld, actor: TheActor, trace_id: str) -> list[NumberedStep]:
+    """The calls and messages of a run in their order, by the numbers that a comparison and a fork call them by."""
+    permit(actor, "events:read")
+    return [
+        NumberedStep(**_facts(step), number=number, kind=step.kind, trace_id=span.trace_id)
+        for number, (step, span) in enumerate(service.run_of(world, actor, trace_id), 1)
+    ]
+
+
+def _facts(step: Step) -> dict[str, Any]:
+    return {name: getattr(step, name) for name in StepView.model_fields}
+
+
 def _step(step: Step | None) -> StepView | None:
     if step is None:
         return None
-    facts = {name: getattr(step, name) for name in StepView.model_fields}
-    return StepView(**facts)
+    return StepView(**_facts(step))
 
 
 def _change(change: Change) -> ChangeView:

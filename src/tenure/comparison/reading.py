@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tenure.comparison.model import Step
 from tenure.kernel.json import Json, JsonObject
-from tenure.telemetry.model import CALL_TYPES, Span
+from tenure.telemetry.model import STEP_TYPES, Span
 
 _MODELS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 _FACTS = (
@@ -17,9 +17,26 @@ _FACTS = (
 )
 
 
-def steps_of(spans: Iterable[Span]) -> list[Step]:
-    """What was called and said in a trace, in the order in which it began."""
-    return [step for span in sorted(spans, key=lambda span: (span.start, span.event)) for step in _step(span)]
+def steps_of(spans: Iterable[Span]) -> list[tuple[Step, Span]]:
+    """What was called and said in a trace, in the order in which it began, each with the span that tells of it."""
+    return [(step, span) for span in sorted(spans, key=lambda span: (span.start, span.event)) for step in _step(span)]
+
+
+def began_as(spans: Iterable[Span]) -> tuple[str, int] | None:
+    """Of a fork: the trace of the run that it plays again, and how many steps it has of that one. None for a run that
+    is no fork."""
+    of, many = "", 0
+    for span in spans:
+        data = span.attributes
+        if span.type == "fork.started":
+            of, many = str(data.get("tenure.fork.of") or ""), max(many, _whole(data.get("tenure.fork.step")) - 1)
+        elif span.type == "fork.ended":
+            many = max(many, _whole(data.get("tenure.fork.same")))
+    return (of, many) if of else None
+
+
+def _whole(value: Json) -> int:
+    return value if type(value) is int else 0
 
 
 def _step(span: Span) -> Iterator[Step]:
@@ -30,16 +47,16 @@ def _step(span: Span) -> Iterator[Step]:
         yield Step(span.span_id, "message", who, who, None, None, _said([message]), facts=_facts(span))
         return
     operation = data.get("gen_ai.operation.name")
-    if span.type not in CALL_TYPES and not (span.type == "otlp.span" and operation):
+    if span.type not in STEP_TYPES and not (span.type == "otlp.span" and operation):
         return
     decision = data.get("tenure.decision")
     decision = decision if isinstance(decision, Mapping) else {}
     if operation in _MODELS or data.get("tenure.kind") == "llm":
         kind, name = "chat", ""
-        given = _loaded(data.get("gen_ai.input.messages"))
+        given = _bare(_loaded(data.get("gen_ai.input.messages")))
         asked: Json = {"instructions": _loaded(data.get("gen_ai.system_instructions")), "messages": given}
         key = given[-1] if isinstance(given, list | tuple) and given else given
-        answered = _loaded(data.get("gen_ai.output.messages"))
+        answered = _bare(_loaded(data.get("gen_ai.output.messages")))
     else:
         kind = "agent" if data.get("tenure.kind") == "agent" or operation == "invoke_agent" else "tool"
         name = str(data.get("tenure.resource") or data.get("gen_ai.tool.name") or span.name)
@@ -81,6 +98,30 @@ def _loaded(value: Json) -> Json:
         except ValueError:
             return value
     return value
+
+
+_IDS = {"tool_call": "id", "tool_call_response": "id"}
+
+
+def _bare(messages: Json) -> Json:
+    """Messages without what is another one each time: the ids of tool calls; and without why an answer ended, which
+    imported ones do not tell."""
+    if not isinstance(messages, list | tuple):
+        return messages
+    return [_without(one) if isinstance(one, Mapping) else one for one in messages]
+
+
+def _without(message: JsonObject) -> Json:
+    parts = message.get("parts")
+    if not isinstance(parts, list | tuple):
+        return message
+    bare = [
+        {name: value for name, value in part.items() if name != _IDS.get(str(part.get("type")))}
+        if isinstance(part, Mapping)
+        else part
+        for part in parts
+    ]
+    return {**{name: value for name, value in message.items() if name != "finish_reason"}, "parts": bare}
 
 
 def _said(messages: Iterable[Json]) -> Json:

@@ -12,6 +12,8 @@ EVENTS: Mapping[str, str] = {
     "call.completed": "A call was allowed and acted on, whatever the upstream answered.",
     "call.refused": "A call was denied, or nobody approved it in time, or it was drafted, simulated or left to people "
     "(`tenure.mode`); nothing was sent upstream.",
+    "fork.called": "As call.completed, of a recorded run that is played again (`tenure.fork`): no work of the agent's.",
+    "fork.refused": "As call.refused, of a recorded run that is played again; no violation of the agent's.",
     "request.refused": "Requests (`count`) that were no call: unreadable, too large, or without a valid credential.",
     "approval.requested": "A call is held until a person decides on exactly it.",
     "approval.claimed": "A call asks to be the one that uses a granted approval.",

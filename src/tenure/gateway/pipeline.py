@@ -35,7 +35,7 @@ from tenure.gateway.risk.risks import Risks
 from tenure.gateway.snapshot import Facts
 from tenure.gateway.spool import Spool
 from tenure.gateway.tier import tier
-from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of, told_of
+from tenure.gateway.verdict import NoLongerAllowed, Verdict, event_of, status_of, told_as, told_of, whom
 from tenure.gateway.within import charged, share, within
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
@@ -267,6 +267,7 @@ class Pipeline:
             origin=call.origin,
             risk=call.risk,
             at=at,
+            counts=principal.fork is None,
             mode="" if by else mode_of(decision, call),
             by=by,
         )
@@ -355,6 +356,8 @@ class Pipeline:
             call = dataclasses.replace(call, spent=verdict.spent)  # which does not count its own reservation
         try:
             with self.leases.kept(verdict.charge) as keep:
+                if principal.fork is not None:
+                    return verdict  # nobody is asked about what is only tried
                 settled = await self._approvals.settle(call, principal, verdict, wait, content, invite)
                 return replace(settled, charge=keep()) if settled.allowed else settled
         finally:
@@ -399,8 +402,9 @@ class Pipeline:
         duration_us: int,
         data: JsonObject,
     ) -> Event:
-        """Spools what came of a call as ``call.completed`` (allowed) or ``call.refused``, and returns the Event. Never
-        raises and never waits. ``data`` holds the attributes of its kind, and ``error.type`` when acting on it failed.
+        """Spools what came of a call as ``call.completed`` (allowed) or ``call.refused`` (of a fork: ``fork.called``,
+        ``fork.refused``), and returns the Event. Never raises and never waits. ``data`` holds the attributes of its
+        kind, and ``error.type`` when acting on it failed.
         """
         allowed = verdict.allowed
         facts = told_of(call, verdict)
@@ -411,10 +415,7 @@ class Pipeline:
             facts["tenure.facts"] = self.facts.digest_of(verdict.agent)
         if call.kind is not CallKind.TOOL:
             facts["tenure.call.arguments"] = call.arguments
-        if principal.on_behalf_of is not None:
-            facts["tenure.on_behalf_of"] = principal.on_behalf_of
-        if call.end_user is not None or principal.on_behalf_of is not None:
-            facts["enduser.id"] = call.end_user or principal.on_behalf_of
+        facts |= whom(call, principal)
         facts |= self.reach.told(principal, verdict.agent)
         if principal.handed_by is not None:
             facts |= delegation.link(call, principal)
@@ -423,7 +424,8 @@ class Pipeline:
             facts["tenure.justification"] = call.justification
         if verdict.mode:
             facts |= prepared(call, principal, verdict)
-        self.risks.note(call, principal, verdict)
+        if principal.fork is None:
+            self.risks.note(call, principal, verdict)
         facts.update(data)
         self.histories.leave(verdict.entered, facts, made=allowed)
         if verdict.charge is not None or verdict.spent is not None:
@@ -436,9 +438,9 @@ class Pipeline:
             principal,
             verdict,
             id=call.id,
-            type="call.completed" if allowed else "call.refused",
+            type=told_as(principal, allowed=allowed),
             time=started,
-            status=status_of(verdict, data, first=first),
+            status=status_of(verdict, data, first=first, tried=principal.fork is not None),
             data=facts,
             duration_us=duration_us,
         )

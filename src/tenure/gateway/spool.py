@@ -142,7 +142,7 @@ class Spool:
             record = encoded(event, self._redacted)
         except (TypeError, ValueError, RecursionError) as error:  # bytes that a foreign upstream made up
             _log.error("event_not_json", type=event.type, problem=str(error))
-            if event.type.startswith("call.") and "tenure.capture.truncated" not in event.data:
+            if event.type.startswith(("call.", "fork.")) and "tenure.capture.truncated" not in event.data:
                 self._take(pared(event))
             else:
                 self._drop(losses.NOT_JSON)
@@ -403,7 +403,7 @@ def _without_content(record: bytes) -> bytes | None:
     """A call's record pared down; None for one that is so already, and for any other Event: whoever decides on a held
     call must see all of it."""
     event = _decode(record)
-    smaller = _encode(pared(event)) if event.type.startswith("call.") else record
+    smaller = _encode(pared(event)) if event.type.startswith(("call.", "fork.")) else record
     return smaller if smaller != record else None
 
 

@@ -21,10 +21,10 @@ class Verdict(msgspec.Struct, frozen=True):
     """The Decision and the facts that belong to it.
 
     ``approval_id``: the approval that the call went through by, waits for (effect hold), or was rejected under.
-    ``violation``: it counts toward the breaker. ``counts`` is False for a person's own no, which is not the agent's
-    misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is the deciding
-    itself, ``waited_us`` the wait for a person. ``approved``: it was decided as if a person had approved it.
-    ``half_open``: breakers for which alone it was refused, and which it may pass on trial.
+    ``violation``: it counts toward the breaker. ``counts`` is False for a person's own no, and for a fork: neither is
+    the agent's misconduct. ``basis`` is what was decided from, to tell whether it has changed since. ``decide_us`` is
+    the deciding itself, ``waited_us`` the wait for a person. ``approved``: it was decided as if a person had approved
+    it. ``half_open``: breakers for which alone it was refused, and which it may pass on trial.
 
     ``charge``: what it reserved under limits; ``retry_s``: in how many seconds more may be had of one that is used up;
     ``spent``: how much of them was used, where a policy looked at it (``Leases.spent``). ``origin``: where the call
@@ -114,6 +114,26 @@ def told_of(call: Call, verdict: Verdict) -> dict[str, Any]:
     return facts
 
 
+def whom(call: Call, principal: Principal) -> dict[str, Any]:
+    """The attributes of an Event that say for whom it was. What a fork says again is about whom the run was for."""
+    facts: dict[str, Any] = {}
+    if principal.on_behalf_of is not None:
+        facts["tenure.on_behalf_of"] = principal.on_behalf_of
+    about = call.end_user or principal.on_behalf_of
+    if principal.fork is not None:
+        facts["tenure.fork"], about = principal.fork[0], principal.fork[1] or about
+    if about is not None:
+        facts["enduser.id"] = about
+    return facts
+
+
+def told_as(principal: Principal, *, allowed: bool) -> str:
+    """The type of the Event that tells of a call."""
+    if principal.fork is not None:
+        return "fork.called" if allowed else "fork.refused"
+    return "call.completed" if allowed else "call.refused"
+
+
 def event_of(
     call: Call,
     principal: Principal,
@@ -147,10 +167,11 @@ def event_of(
     )
 
 
-def status_of(verdict: Verdict, data: JsonObject, *, first: bool) -> Status:
-    """How the live feed shows a call with these attributes. ``first``: the agent never used that tool before."""
+def status_of(verdict: Verdict, data: JsonObject, *, first: bool, tried: bool = False) -> Status:
+    """How the live feed shows a call with these attributes. ``first``: the agent never used that tool before;
+    ``tried``: it is a fork's, and a violation of nobody's."""
     decision = verdict.decision
-    if decision.effect is Effect.DENY and not SET_ASIDE.intersection(decision.policies):
+    if decision.effect is Effect.DENY and not tried and not SET_ASIDE.intersection(decision.policies):
         return Status.VIOLATION
     flagged = (
         first

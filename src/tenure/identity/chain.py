@@ -1,4 +1,5 @@
-"""How a token tells of a chain of delegation: the claim ``act`` of RFC 8693 section 4.1, and the bounds. Pure.
+"""How a token tells of a chain of delegation: the claim ``act`` of RFC 8693 section 4.1, the bounds, and whether it
+plays a recorded run again. Pure.
 
 ``sub`` is who all of it is done for: the person, or else the agent that the chain begins with. ``act`` names who acts
 now, and within it, one in the other, who acted before. So a token of an agent that works on its own has neither.
@@ -35,7 +36,8 @@ def claims_of(principal: Principal) -> dict[str, Any]:
             act = {"sub": spiffe_id(principal.workspace, name)} | ({"act": act} if act else {})
         out |= {"act": act, "obo": principal.on_behalf_of, "epochs": list(principal.chain_epochs)}
     bounds = [list(one) for one in principal.bounds if one != principal.scopes]
-    given = {"bounds": bounds, "scope": " ".join(principal.scopes), "task": principal.task, "by": principal.handed_by}
+    given: dict[str, Any] = {"bounds": bounds, "scope": " ".join(principal.scopes), "task": principal.task}
+    given |= {"by": principal.handed_by, "fork": list(principal.fork or ())}
     return out | {name: value for name, value in given.items() if value}
 
 
@@ -74,10 +76,19 @@ def read(claims: JsonObject, principal: Principal) -> dict[str, Any]:
         "scopes": scopes,
         "task": task,
         "handed_by": by,
+        "fork": _fork(claims.get("fork")),
     }
     if claims.get("sub") != subject_of(replace(principal, chain=before)):
         raise ValueError("its subject is not whom it is for")
     return found
+
+
+def _fork(told: Any) -> tuple[str, str] | None:
+    if told is None:
+        return None
+    if not isinstance(told, list) or len(told) != 2 or not all(isinstance(one, str) for one in told) or not told[0]:
+        raise ValueError("claim `fork` must be an id and whom the run was for")
+    return told[0], told[1]
 
 
 def _scopes(value: Any) -> bool:

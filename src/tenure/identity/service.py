@@ -83,13 +83,14 @@ def issue_agent_token(
     scopes: tuple[str, ...] = (),
     work: Work = OWN,
     started: bool = False,
+    fork: tuple[str, str] | None = None,
     how: JsonObject | None = None,
 ) -> AgentToken:
     """Signs a token for one instance of an agent, in the caller's transaction. The token itself is kept nowhere, and
     nothing else signs one. ``audience``: where it is good; ``jkt``: the thumbprint of the key that its bearer must
     show; ``scopes``: what it is limited to (``kernel.scopes``), empty for nothing; ``work``: what the agent was given
-    to do; ``started``: its bearer is a process that Tenure started; ``how``: what the Event says besides, such as how
-    the agent proved who it is.
+    to do; ``started``: its bearer is a process that Tenure started; ``fork``: as of ``Principal``;
+    ``how``: what the Event says besides, such as how the agent proved who it is.
 
     Raises Refused when ``ttl_s`` is not between 1 and 86400 seconds, Failed when this data folder has no signing key.
     """
@@ -122,6 +123,7 @@ def issue_agent_token(
         task=work.task,
         started=started,
         handed_by=f"00-{trace}-{moment_span(told)}-01" if trace else None,
+        fork=fork,
     )
     jti = new_id()
     iss = issuer(world.config)

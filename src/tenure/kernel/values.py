@@ -101,6 +101,8 @@ class Principal:
     traceparent of the call by which this agent was given the work. ``token_id`` is the ``jti`` of the token that
     showed all this.
     ``started``: it is a process that Tenure started, and no program that came with a key of its own.
+    ``fork``: it plays a recorded run again, and is no work of the agent's: (the fork's id, the person whom the run was
+    for, empty for nobody). What it does is told as ``fork.*`` and counts as nothing that the agent did.
     ``issued_at`` is when its credential was made and ``key`` the id of the key that signed it: either may be what a
     revocation names.
     """
@@ -123,6 +125,7 @@ class Principal:
     issued_at: float = 0.0  # Unix seconds
     key: str = ""
     started: bool = False
+    fork: tuple[str, str] | None = None
 
     @property
     def root(self) -> str:

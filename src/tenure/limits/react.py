@@ -22,4 +22,5 @@ def handle_batch(connection: Connection, news: Sequence[Event]) -> None:
     service.take(connection, news, system_clock())
 
 
-CONSUMER = Consumer("limits", handle, frozenset({"call.completed", "call.refused", "limits.asked"}), handle_batch)
+_TYPES = frozenset({"call.completed", "call.refused", "fork.called", "fork.refused", "limits.asked"})
+CONSUMER = Consumer("limits", handle, _TYPES, handle_batch)

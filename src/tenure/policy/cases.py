@@ -224,6 +224,11 @@ def is_test(name: str) -> bool:
     return name.endswith(SUFFIX)
 
 
+def policies_of(files: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The files that hold policies: what a version is the digest of, and what gateways are sent."""
+    return tuple((name, text) for name, text in files if not is_test(name))
+
+
 def read_cases(files: Sequence[tuple[str, str]]) -> tuple[tuple[Case, ...], tuple[FileFault, ...]]:
     """The tests of those of ``files`` ((name, text) each) that hold tests, and every fault of such a file."""
     cases: list[Case] = []

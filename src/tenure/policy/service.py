@@ -23,12 +23,16 @@ from tenure.kernel.snapshot import AgentFact, WorkspaceFact, fact_digest
 from tenure.kernel.values import Actor, CallKind, Event, Status
 from tenure.policy import store
 from tenure.policy.boundary import VERDICTS, bounds_of, looks_at, speaks
-from tenure.policy.cases import SUFFIX, TAILS, Report, is_test, read_cases, run_cases
+from tenure.policy.cases import SUFFIX, TAILS, Report, policies_of, read_cases, run_cases
 from tenure.policy.links import SUFFIX as LINKS
 from tenure.policy.model import Bundle, compile_bundle
+from tenure.policy.past.hindsight import Again
 from tenure.policy.store import How, Load
-from tenure.policy.words import SCHEMA
+from tenure.policy.versions import version_bundle, version_files, version_schema
 from tenure.sequences.model import SUFFIX as SEQUENCES
+
+__all__ = ["Again", "policies_of", "version_bundle", "version_files", "version_schema"]
+"""What other modules do for this one; all that is defined here is for others as well."""
 
 _MAX_REASON = 2_000
 _NAME = re.compile(r"[\w.-]{1,200}(\.cedar|\.links\.json|\.sequence\.yaml|\.test\.yaml)")
@@ -157,11 +161,6 @@ def check(files: Sequence[tuple[str, str]]) -> Checked:
         return Checked(files, bundle, faults)
     report = run_cases(bundle, cases)
     return Checked(files, bundle, tuple(report.faults), report)
-
-
-def policies_of(files: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The files that hold policies: what a version is the digest of, and what gateways are sent."""
-    return tuple((name, text) for name, text in files if not is_test(name))
 
 
 def reload(world: World, actor: Actor) -> Loaded:
@@ -362,31 +361,6 @@ def show(world: World, workspace: str) -> Policies:
     if state is None:
         return Policies(None, (), None, "", None)
     return Policies(state.version, state.files, state.loaded_at, state.actor, state.problem)
-
-
-def version_files(world: World, workspace: str, version: str) -> tuple[tuple[str, str], ...]:
-    """The files of any version that ever ran (Events carry its name). Raises Refused 404 for an unknown one."""
-    return _version(world, workspace, version).files
-
-
-def version_schema(world: World, workspace: str, version: str) -> str:
-    """The Cedar schema that a version was written in. Raises Refused 404 for an unknown one."""
-    return _version(world, workspace, version).schema or SCHEMA
-
-
-def version_bundle(world: World, workspace: str, version: str) -> Bundle:
-    """A version that ran, compiled in the words that it was written in: it has the same name, and decides as it did.
-    Raises Refused 404 for an unknown one, ``policy_invalid`` for one that does not compile."""
-    kept = _version(world, workspace, version)
-    return compile_bundle(policies_of(kept.files), kept.schema or SCHEMA)
-
-
-def _version(world: World, workspace: str, version: str) -> store.Version:
-    with world.read() as connection:
-        kept = store.version(connection, workspace, version)
-    if kept is None:
-        raise Refused("unknown_policy_version", f"No policies of version {version} ever ran here.", status=404)
-    return kept
 
 
 def workspace_facts(world: World) -> dict[str, WorkspaceFact]:

@@ -19,9 +19,9 @@ from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, Tool
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
-    {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed"}
+    {"call.completed", "call.refused", "request.refused", "approval.requested", "approval.claimed", "client.seen"}
     | {"breaker.tripped", "breaker.trial", "tool.seen", "secret.used", "gateway.dropped", "limits.asked"}
-    | {"draft.claimed", "sequence.asked", "sequence.step", "sequence.late", "client.seen"}
+    | {"draft.claimed", "sequence.asked", "sequence.step", "sequence.late", "fork.called", "fork.refused"}
 )
 """The event types that a gateway may send."""
 IMPORT_TYPES = frozenset({"import.call", "import.message", "import.outcome"})
@@ -31,6 +31,8 @@ JOINED = "tenure.joined"
 ``request``, ``agent``, ``tool``, ``release``, ``chain`` or ``workspace``."""
 CALL_TYPES = frozenset({"call.completed", "call.refused", "import.call"})
 """The event types that are one Call each."""
+STEP_TYPES = CALL_TYPES | {"fork.called", "fork.refused", "fork.answered"}
+"""Those and what a run that is played again tells of each Call: shown as calls, and counted as none."""
 
 __all__ = [
     "CALL_TYPES",
@@ -204,7 +206,7 @@ def span_of(event: Event) -> Span:
     its span id is made of the Event's id, its parent is the span it tells about.
     """
     data = event.data
-    is_span = event.type in CALL_TYPES or event.type == "otlp.span"
+    is_span = event.type in STEP_TYPES or event.type == "otlp.span"
     span_id, parent = event.span_id, event.parent_span_id
     if not is_span or not span_id:
         span_id, parent = moment_span(event.id), event.span_id or event.parent_span_id
@@ -239,7 +241,7 @@ def span_of(event: Event) -> Span:
 def decision_span(span: Span) -> Span | None:
     """The policy decision inside a Call's span, as a child that began with it; None for a span that holds none."""
     decision = span.attributes.get("tenure.decision")
-    if span.type not in CALL_TYPES or not isinstance(decision, Mapping):
+    if span.type not in STEP_TYPES or not isinstance(decision, Mapping):
         return None
     effect = str(decision.get("effect", ""))
     return Span(
@@ -302,7 +304,7 @@ def span_name(event: Event) -> str:
     if event.type in ("otlp.span", "otlp.event"):
         return str(data.get("otlp.name") or "span")
     operation = data.get("gen_ai.operation.name")
-    if event.type in CALL_TYPES and operation:
+    if event.type in STEP_TYPES and operation:
         what = data.get("tenure.resource") or data.get("gen_ai.request.model") or data.get("gen_ai.tool.name") or ""
         return f"{operation} {what}".strip()
     if event.type == "import.message":
@@ -319,7 +321,7 @@ def _span_kind(event: Event) -> str:
     is_client = (
         data.get("gen_ai.operation.name") == "chat" or data.get("tenure.kind") == "llm" or "mcp.method.name" in data
     )
-    return "client" if event.type in CALL_TYPES and is_client else "internal"
+    return "client" if event.type in STEP_TYPES and is_client else "internal"
 
 
 def _span_status(event: Event) -> tuple[str, str]:
@@ -329,11 +331,11 @@ def _span_status(event: Event) -> tuple[str, str]:
     error = data.get("error.type")
     if event.type == "call.refused" and data.get("tenure.mode") in ("draft", "simulate"):
         return "unset", ""
-    if event.type == "call.refused":
+    if event.type in ("call.refused", "fork.refused"):
         return "error", reason_of(event) or str(error or "refused")
     if error:
         return "error", str(error)
-    return ("ok" if event.type in CALL_TYPES else "unset"), ""
+    return ("ok" if event.type in STEP_TYPES else "unset"), ""
 
 
 def uses_tokens(event: Event) -> bool:

@@ -72,7 +72,7 @@ class Prices:
                 for name in ("input", "output", "cache_read.input", "cache_creation.input")
             )
         )
-        is_call = event.type == "call.completed" or (event.type == "otlp.span" and uses_tokens(event))
+        is_call = event.type in ("call.completed", "fork.called") or (event.type == "otlp.span" and uses_tokens(event))
         if not is_call or not (usage.input or usage.output):
             return event
         provider = str(data.get("gen_ai.provider.name") or "")

@@ -14,6 +14,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ToolFact
 from tenure.kernel.values import Actor, Event, LifecycleState, Status
 from tenure.registry import service as registry
@@ -79,6 +80,17 @@ def governed(connection: Connection, agents: Mapping[str, AgentFact]) -> dict[st
         key: board.applied(replace(fact, tools=tuple(pinned(fact, tool) for tool in fact.tools)))
         for key, fact in agents.items()
     }
+
+
+def accepted(connection: Connection, workspace: str, agent: str) -> dict[str, JsonObject]:
+    """What an agent's tools are described as, by resource (``server/tool``), as far as a definition was accepted and is
+    kept: ``description``, ``inputSchema`` and what else MCP has."""
+    found: dict[str, JsonObject] = {}
+    for pin in store.pins(connection, workspace, agent):
+        known = store.definition(connection, workspace, pin.pinned)
+        if known is not None and known.body is not None:
+            found[pin.resource] = known.body
+    return found
 
 
 def find(world: World, actor: Actor) -> list[Granted]:

@@ -146,6 +146,9 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "draft.returned": ("has a draft that no gateway took", "it waits as before"),
     "external_agent.imported": ("imported the card of an agent elsewhere", ""),
     "external_agent.removed": ("removed an agent elsewhere", ""),
+    "fork.ended": ("a run that is played again has ended", ""),
+    "fork.refused": ("was refused, in a run that is played again,", ""),
+    "fork.started": ("is played again from a recorded run", "tools are answered from the record"),
     "gateway.dropped": ("lost records of calls", "the calls were decided as always"),
     "handover.accepted": ("was taken on by", ""),
     "handover.declined": ("was turned down by", ""),
@@ -260,7 +263,7 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
     match kind:
         case "otlp.span":
             return _step(data)
-        case "call.completed" | "import.call":
+        case "call.completed" | "import.call" | "fork.called" | "fork.answered":
             return _call(data)
         case "approval.requested":
             return Said("waits for approval of", resource, preview(data.get("arguments") or {}))

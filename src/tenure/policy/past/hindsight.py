@@ -12,12 +12,13 @@ from typing import Literal
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Decision
+from tenure.kernel.values import Call, Decision, Principal
 from tenure.policy import store
+from tenure.policy.cases import policies_of
 from tenure.policy.followed import Followed
-from tenure.policy.model import Bundle, Rule, compile_bundle, in_reach, in_scope
+from tenure.policy.model import Bundle, Rule, compile_bundle, decide, in_reach, in_scope
 from tenure.policy.past.replay import Past, Replay, after_all, decide_again, principal_of, read_past, replay
-from tenure.policy.service import policies_of, version_bundle
+from tenure.policy.versions import version_bundle
 from tenure.policy.words import lost
 from tenure.telemetry import service as telemetry
 from tenure.telemetry.model import RecordedCall
@@ -121,6 +122,43 @@ def _again(world: World, workspace: str, past: Past, agent: AgentFact, bundle: B
         else "its arguments are not whole any more: something was taken out of them, or their time was over"
     )
     return Explained(past, agent, again, tuple(rules), missing)
+
+
+class Again:
+    """Recorded calls of one run, and calls that were never made, decided by files that need not run. Nothing is made,
+    asked of anybody, or kept."""
+
+    def __init__(self, world: World, workspace: str, files: Sequence[tuple[str, str]]) -> None:
+        """Raises Refused ``policy_invalid`` with every fault when the files do not compile; their tests are not
+        asked."""
+        self._bundle = compile_bundle(policies_of(files))
+        self._followed = Followed(self._bundle)
+        self._known = _known(world, workspace)
+        self._at = world.clock().timestamp()
+
+    @property
+    def version(self) -> str:
+        """Of the files."""
+        return self._bundle.version
+
+    def decide(self, call: RecordedCall) -> tuple[Decision | None, str]:
+        """The decision on the next call of the record, after those before it; or None, and why there is none: then what
+        was decided stands."""
+        past = _past(call)
+        if past is None:
+            return None, "it was not decided here"
+        if past.by_standing:
+            return None, "no policy was asked: it was refused for its agent's standing"
+        agent = self._known(past.facts)
+        if agent is None:
+            return None, "what was known of its agent is not kept"
+        if past.gone and (read := _read(past, agent, self._bundle)):
+            return None, f"its arguments are not kept, and policies in its scope read {read}"
+        return after_all(self._followed, past, agent, decide_again(past, agent, self._bundle)), ""
+
+    def attempt(self, call: Call, principal: Principal, agent: AgentFact) -> Decision:
+        """The decision on a call that nobody has made."""
+        return decide(call, principal, agent, None, self._bundle, breaker_tripped=False, at=self._at)
 
 
 class _EarlierGone(Exception):  # noqa: N818 (what is missing, not a malfunction)

@@ -13,7 +13,7 @@ import msgspec
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event
 
-CARRIERS = ("call.", "request.", "approval.requested", "draft.", "otlp.", "import.")
+CARRIERS = ("call.", "request.", "approval.requested", "draft.", "fork.", "otlp.", "import.")
 """How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
 facts."""
 GONE = "tenure.content"
@@ -85,6 +85,13 @@ FACTS = frozenset(
         "tenure.duration_us",
         "tenure.facts",
         "tenure.findings",
+        "tenure.fork",
+        "tenure.fork.answered",
+        "tenure.fork.came_to",
+        "tenure.fork.changed",
+        "tenure.fork.of",
+        "tenure.fork.same",
+        "tenure.fork.step",
         "tenure.first_use",
         "tenure.gateway",
         "tenure.kind",

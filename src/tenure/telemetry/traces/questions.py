@@ -11,6 +11,7 @@ from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.telemetry.model import (
     CALL_TYPES,
+    STEP_TYPES,
     AgentStats,
     Outcome,
     RecordedCall,
@@ -36,6 +37,7 @@ from tenure.telemetry.traces.rows import (
 
 _SELECT = ", ".join(EVENT_COLUMNS)
 _CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
+_STEPS = "(" + ", ".join(f"'{kind}'" for kind in sorted(STEP_TYPES)) + ")"
 
 
 def condition(which: Which) -> tuple[str, list[Any]]:
@@ -139,7 +141,7 @@ class Questions(Figures):
         sql = f"""
             SELECT trace_id, {first.format("agent")}, {first.format("session")}, min(time_us),
                    max(time_us + coalesce(duration_us, 0)) - min(time_us), count(*),
-                   count(*) FILTER (WHERE type IN {_CALLS}), count(error),
+                   count(*) FILTER (WHERE type IN {_STEPS}), count(error),
                    max(status = 'violation'), max(status = 'anomaly'), max(status = 'flagged'),
                    {first.format("name")}, max(seq)
             FROM event
@@ -155,7 +157,7 @@ class Questions(Figures):
         sql = f"""
             SELECT workspace, session, {first.format("agent")}, {last.format("source")}, min(time_us),
                    max(time_us + coalesce(duration_us, 0)), count(*),
-                   count(*) FILTER (WHERE type IN {_CALLS}), count(*) FILTER (WHERE status = 'flagged'),
+                   count(*) FILTER (WHERE type IN {_STEPS}), count(*) FILTER (WHERE status = 'flagged'),
                    count(*) FILTER (WHERE status = 'violation'), count(error),
                    {spent.SQL}, {last.format("trace_id")}, max(seq)
             FROM ({spent.ONCE.format(calls=_CALLS)}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0047"
-down_revision = "0046"
+revision = "0049"
+down_revision = "0048"
 
 END_OF_STATEMENT = "\n;;\n"
 

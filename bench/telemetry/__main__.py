@@ -1,0 +1,74 @@
+"""What the trace store does with a fleet's spans: ``python -m bench.telemetry --spans N``.
+
+1,000 agents over 30 days (``spans.py``), written by the store's own way of writing: facts apart from content, content
+compressed and sealed under its subject's key, one transaction for each batch of the pump's size, the file synced when
+it ends. A span is durable when ``add`` returns; ``durable_per_s`` is spans over the time spent there, while another
+thread reads without pause: traces, an agent's newest Events, the tools of all agents. ``slowest_tenth_per_s`` is the
+same of the slowest tenth of the run. What makes the spans is not counted.
+
+Then the store is closed and opened by another process, which alone counts for ``open`` figures, and asked in turn:
+traces by id (another each time), the fleet's figures over 30 days, the tools of all agents, the text of content.
+``peak_mib`` is the most resident memory (VmHWM) of each process, the benchmark's own parts with it.
+
+``--idle`` measures a control plane and a gateway that nobody uses. Prints all, writes bench/results/<date>-telemetry.*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.machine import machine
+from bench.telemetry.report import goals, markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def part(name: str, *arguments: str) -> dict[str, Any]:
+    """The figures of one part, which runs in a process of its own: its memory is nobody else's."""
+    command = [sys.executable, "-m", f"bench.telemetry.{name}", *arguments]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)  # noqa: S603 (our own modules)
+    found: dict[str, Any] = json.loads(told.stdout)
+    print(json.dumps({name: found}, indent=2), flush=True)
+    return found
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.telemetry", description=__doc__)
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="where the store is made, and left; one that is there is asked")
+    parser.add_argument("--memory", type=int, default=0, help="MB for the store (its setting's own value)")
+    parser.add_argument("--no-idle", action="store_true", help="leave out what nobody uses (80 s)")
+    parser.add_argument("--dry", action="store_true", help="print and write nothing")
+    given = parser.parse_args()
+    date = datetime.now(UTC).date().isoformat()
+    report: dict[str, Any] = {"date": date, "machine": machine(), "spans": given.spans}
+    report["load_average"] = round(os.getloadavg()[0], 2)  # what else the machine did
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.folder or Path(scratch)
+        common = (str(folder), "--spans", str(given.spans), "--memory", str(given.memory))
+        if not (folder / "filled.json").exists():
+            (folder / "filled.json").write_text(json.dumps(part("fill", *common)))
+        report["fill"] = json.loads((folder / "filled.json").read_text())
+        report["ask"] = part("ask", *common)
+        report["whole"] = part("whole")
+    if not given.no_idle:
+        report["idle"] = part("idle")
+    report["goals"] = goals(report)
+    print(markdown(report))
+    if not given.dry:
+        results = ROOT / "bench" / "results"
+        (results / f"{date}-telemetry.json").write_text(json.dumps(report, indent=2) + "\n")
+        (results / f"{date}-telemetry.md").write_text(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

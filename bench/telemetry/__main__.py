@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def part(name: str, *arguments: str) -> dict[str, Any]:
     """The figures of one part, which runs in a process of its own: its memory is nobody else's."""
     command = [sys.executable, "-m", f"bench.telemetry.{name}", *arguments]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)  # noqa: S603 (our own modules)
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT)
     found: dict[str, Any] = json.loads(told.stdout)
     print(json.dumps({name: found}, indent=2), flush=True)
     return found

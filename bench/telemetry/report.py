@@ -38,8 +38,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"# The trace store with {report['spans']:,} spans, {report['date']}",
         "",
-        f"{machine['cores']} cores, {machine['model']}, {machine['python']}; load average {report['load_average']} when",
-        "it began. 1,000 agents over 30 days; how each figure is taken is in `bench/telemetry/__main__.py`.",
+        f"{machine['cores']} cores, {machine['model']}, {machine['python']}; load average {report['load_average']}",
+        "when it began. 1,000 agents over 30 days; how each figure is taken is in `bench/telemetry/__main__.py`.",
         "",
         "| | goal | found | |",
         "|---|---|---|---|",

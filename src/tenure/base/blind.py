@@ -1,10 +1,11 @@
 """Words under a key, so that content can be searched that lies sealed: who has the key finds a word, who has not learns
 no more than that two rows of one subject share one.
 
-A word's mark is 24 bits of its AES-256 encryption under a key that is made of the subject's own: without that key it
-cannot be told from chance which word it stands for, and with the key destroyed nobody can any more. A mark is four
-characters. Those of an Event stand in the order of their ciphertexts, each once: neither the order of the words nor
-how often each was said can be read off. See docs/decisions/0030-words-under-keys.md.
+A word's mark is 18 bits of its AES-256 encryption under a key that is made of the subject's own: without that key it
+cannot be told from chance which word it stands for, and with the key destroyed nobody can any more. Other words have
+the same mark now and then: what is found by marks has to be looked at. A mark is three characters. Those of an Event
+stand in the order of their ciphertexts, each once: neither the order of the words nor how often each was said can be
+read off. See docs/decisions/0030-words-under-keys.md.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 MAX_BYTES = 64
 """So much of a word counts; words that begin alike for so long have the same mark."""
 MAX_CACHED = 50_000
+SIZE = 3
+"""Characters of a mark."""
 _CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" * 4
 """The character of each byte: its lower six bits count."""
 
@@ -51,5 +54,8 @@ class Blind:
         blocks = b"".join(map(_blocks.__getitem__, words))
         with self._lock:
             sealed = self._cipher.update(blocks)
-        first = sorted(memoryview(sealed).cast("I")[::4])  # four bytes of each block
-        return array("I", first).tobytes().translate(_CHARACTERS).decode("ascii")
+        drawn = array("I", sorted(memoryview(sealed).cast("I")[::4])).tobytes()  # four bytes of each block
+        marks = bytearray(SIZE * len(words))
+        for place in range(SIZE):
+            marks[place::SIZE] = drawn[place::4]
+        return marks.translate(_CHARACTERS).decode("ascii")

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection
 
 from tenure.base import keys
+from tenure.base.blind import Blind
 from tenure.base.config import Config
 from tenure.base.db import Database, UtcTime, insert, metadata
 from tenure.base.sealing import KEY_BYTES, wipe
@@ -29,6 +30,7 @@ from tenure.kernel.errors import Failed
 
 MAX_KEYS = 20_000
 """The most keys that are held in memory; beyond it all are read anew."""
+_ASKED_AT_ONCE = 10_000
 _NONCE_BYTES = 12
 
 subject_key = sa.Table(
@@ -67,10 +69,12 @@ def mark_of(workspace: str, subject: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """A subject's key: its number, and until when what happened was erased (None: never)."""
+    """A subject's key: its number, what makes marks of words under it, and until when what happened was erased (None:
+    never)."""
 
     id: int
     cipher: AESGCM
+    blind: Blind
     erased: datetime | None
 
     def sealed(self, content: bytes, about: str) -> bytes:
@@ -88,6 +92,12 @@ def opened(cipher: AESGCM, sealed: bytes, about: str) -> bytes:
         raise Failed("content_damaged", f"What is kept of Event {about} was changed.") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    cipher: AESGCM
+    blind: Blind
+
+
 class Keyring:
     """The keys of subjects, as far as they are at hand. Its verbs raise Failed while the key that wraps them all cannot
     be had."""
@@ -95,7 +105,7 @@ class Keyring:
     def __init__(self, db: Database, config: Config) -> None:
         self._db = db
         self._config = config
-        self._ciphers: dict[int, AESGCM] = {}
+        self._held: dict[int, _Held] = {}
         self._lock = threading.Lock()
         keys.ensure(config)
 
@@ -109,8 +119,11 @@ class Keyring:
             rows |= self._made(missing)
         with self._db.read() as connection:
             erased = _erased(connection, subjects)
-        ciphers = self._at_hand([(row.id, row.kek, row.wrapped) for row in rows.values()])
-        return {name: Seal(row.id, ciphers[row.id], erased.get(mark_of(*name))) for name, row in rows.items()}
+        held = self._at_hand([(row.id, row.kek, row.wrapped) for row in rows.values()])
+        return {
+            name: Seal(row.id, held[row.id].cipher, held[row.id].blind, erased.get(mark_of(*name)))
+            for name, row in rows.items()
+        }
 
     def _made(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
         fresh = [bytearray(os.urandom(KEY_BYTES)) for _ in names]
@@ -126,29 +139,42 @@ class Keyring:
 
     def opens(self, numbers: Collection[int]) -> Mapping[int, AESGCM]:
         """The keys of these numbers; one that was destroyed is not among them."""
-        if not numbers:
-            return {}
+        return {number: held.cipher for number, held in self._known(numbers).items()}
+
+    def blinds(self, numbers: Collection[int]) -> Mapping[int, Blind]:
+        """As ``opens``, what makes marks of words under each."""
+        return {number: held.blind for number, held in self._known(numbers).items()}
+
+    def _known(self, numbers: Collection[int]) -> dict[int, _Held]:
+        every, found = list(numbers), dict[int, _Held]()
+        for start in range(0, len(every), _ASKED_AT_ONCE):
+            found |= self._known_of(every[start : start + _ASKED_AT_ONCE])
+        return found
+
+    def _known_of(self, numbers: Sequence[int]) -> dict[int, _Held]:
         with self._db.read() as connection:
             rows = connection.execute(
-                sa.select(_K.id, _K.kek, _K.wrapped).where(_K.id.in_(list(numbers)), _K.wrapped.is_not(None))
+                sa.select(_K.id, _K.kek, _K.wrapped).where(_K.id.in_(numbers), _K.wrapped.is_not(None))
             ).all()
         with self._lock:  # what was destroyed is not kept at hand either
             for gone in set(numbers) - {row.id for row in rows}:
-                self._ciphers.pop(gone, None)
+                self._held.pop(gone, None)
         return self._at_hand([tuple(row) for row in rows])
 
-    def _at_hand(self, rows: Sequence[tuple[int, str, str]]) -> dict[int, AESGCM]:
+    def _at_hand(self, rows: Sequence[tuple[int, str, str]]) -> dict[int, _Held]:
         with self._lock:
-            if len(self._ciphers) > MAX_KEYS:
-                self._ciphers.clear()
-            missing = [row for row in rows if row[0] not in self._ciphers]
+            if len(self._held) > MAX_KEYS:
+                self._held.clear()
+            missing = [row for row in rows if row[0] not in self._held]
             if missing:
                 plain = keys.keys_of(self._config).unwrap([(kek, wrapped) for _, kek, wrapped in missing])
                 try:
-                    self._ciphers |= {row[0]: AESGCM(key) for row, key in zip(missing, plain, strict=True)}
+                    self._held |= {
+                        row[0]: _Held(AESGCM(key), Blind(key)) for row, key in zip(missing, plain, strict=True)
+                    }
                 finally:
                     wipe(*plain)
-            return {row[0]: self._ciphers[row[0]] for row in rows}
+            return {row[0]: self._held[row[0]] for row in rows}
 
 
 def alone(connection: Connection) -> None:

@@ -17,6 +17,7 @@ from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, recording, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, TraceSummary
 from tenure.telemetry.recording import Recording
+from tenure.telemetry.traces.terms import Found
 
 router = APIRouter(tags=["telemetry"])
 
@@ -178,6 +179,26 @@ def get_traces(
     """Traces, the one with the newest Event first."""
     found = service.list_traces(world, actor, agent=agent, session=session, after=after, limit=limit)
     return TraceList(traces=found, next=found[-1].last_seq if len(found) == limit else None)
+
+
+@router.get("/v1/traces/search")
+def search_traces(
+    *,
+    world: TheWorld,
+    actor: Reader,
+    q: Annotated[str, Query(description="Words that must all be there; those in quotes, together", max_length=1000)],
+    window: Annotated[int, Query(ge=1, le=400 * 86400, description="Seconds to look back")] = 7 * 86400,
+    agent: str | None = None,
+    session: str | None = None,
+    before: Annotated[int | None, Query(ge=0, description="Go on below this number")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Found:
+    """What was said: prompts, answers, arguments and results with these words in them, the newest first. ``next`` is
+    the ``before`` that goes on, also where this page has fewer hits than asked for: a search looks at so much and no
+    more."""
+    return service.search(
+        world, actor, q, timedelta(seconds=window), agent=agent, session=session, before=before, limit=limit
+    )
 
 
 @router.get("/v1/traces/{trace_id}", response_model=TraceOut)

@@ -58,6 +58,7 @@ __all__ = [
     "UnknownPeer",
     "Used",
     "decision_span",
+    "failed",
     "message_data",
     "message_from_openai_choice",
     "messages_from_openai",
@@ -336,6 +337,11 @@ def _span_status(event: Event) -> tuple[str, str]:
     if error:
         return "error", str(error)
     return ("ok" if event.type in STEP_TYPES else "unset"), ""
+
+
+def failed(event: Event) -> bool:
+    """Whether the Event's span has the status error."""
+    return _span_status(event)[0] == "error"
 
 
 def uses_tokens(event: Event) -> bool:

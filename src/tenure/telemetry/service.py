@@ -49,9 +49,11 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
+from tenure.telemetry.recording import Recording, recording
 from tenure.telemetry.traces import engines, shelf
 from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of
+from tenure.telemetry.traces.terms import Found, query_of
 
 __all__ = [
     "causes",
@@ -304,6 +306,23 @@ def list_traces(
     """Traces, the one with the newest Event first; ``after`` goes on after the ``last_seq`` of another."""
     which = Which(workspace=actor.workspace, agent=agent, session=session)
     return current(world).traces(actor.workspace, which, after, limit)
+
+
+def search(
+    world: World,
+    actor: Actor,
+    text: str,
+    window: timedelta,
+    *,
+    agent: str | None = None,
+    session: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Found:
+    """The newest Events of the last ``window`` in whose content every word of ``text`` is. Raises Refused (422) for a
+    text without a word."""
+    which = Which(agent=agent, session=session, since=world.clock() - window)
+    return current(world).find(actor.workspace, which, query_of(text), before, limit)
 
 
 def list_sessions(

@@ -133,14 +133,19 @@ def subject_of(event: Event) -> str:
     return f"agent:{event.agent}" if event.agent else "workspace"
 
 
-def split(event: Event) -> tuple[str, bytes]:
-    """The facts of an Event as JSON text, and its content as JSON, empty for none."""
+def split(event: Event) -> tuple[str, JsonObject]:
+    """The facts of an Event as JSON text, and its content, empty for none."""
     if not event.type.startswith(CARRIERS):
-        return _encode(event.data).decode(), b""
-    facts: JsonObject = {name: value for name, value in event.data.items() if name in FACTS}
-    if len(facts) == len(event.data):
-        return _encode(facts).decode(), b""
-    return _encode(facts).decode(), _encode({name: value for name, value in event.data.items() if name not in FACTS})
+        return _encode(event.data).decode(), {}
+    facts, said = dict[str, Any](), dict[str, Any]()
+    for name, value in event.data.items():
+        (facts if name in FACTS else said)[name] = value
+    return _encode(facts).decode(), said
+
+
+def packed(said: JsonObject) -> bytes:
+    """Content as JSON."""
+    return _encode(said)
 
 
 def joined(facts: str, content: bytes) -> str:

@@ -7,7 +7,7 @@ in it exactly once, whatever is killed when.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.traces.dialect import Dialect
+from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
@@ -40,7 +41,7 @@ DIALECT = Dialect(
 )
 
 
-class DuckStore(Questions, Looks):
+class DuckStore(Questions, Looks, Finding):
     """Every Event as a row of a DuckDB file. Opening it creates it, or recovers it after a kill.
 
     ``memory_mb`` bounds what DuckDB takes; without a bound it takes gigabytes while ingesting. Raises Failed when the
@@ -202,7 +203,7 @@ class DuckStore(Questions, Looks):
         """Forgets the content of Events; ``why`` is what is said of them from then on."""
         seqs = f"SELECT seq FROM event WHERE content IS NOT NULL AND {where} LIMIT ?"  # noqa: S608 (only our own column names)
         return self._write(
-            f"UPDATE event SET content = NULL, subject = NULL, gone = ? WHERE seq IN ({seqs})",  # noqa: S608 (as above)
+            f"UPDATE event SET content = NULL, subject = NULL, words = NULL, gone = ? WHERE seq IN ({seqs})",  # noqa: S608 (as above)
             [why, *values, AT_ONCE],
         )
 
@@ -217,6 +218,9 @@ class DuckStore(Questions, Looks):
             return int(self._writer.execute(sql, list(values)).fetchall()[0][0])
 
     # -- reading
+
+    def _beside(self, columns: Mapping[str, str]) -> str:
+        return ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._speaking(), self._reader() as reader:

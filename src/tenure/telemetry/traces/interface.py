@@ -12,6 +12,7 @@ from tenure.kernel.values import Status
 from tenure.telemetry.measured import Cause, Changed, Measured
 from tenure.telemetry.model import AgentStats, Outcome, RecordedCall, Session, ToolUse, TraceSummary
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
+from tenure.telemetry.traces.terms import Found, Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,11 @@ class TraceStore(Protocol):
 
     def outcomes(self, which: Which) -> list[Outcome]:
         """Every outcome, in the order they were told. One session told twice keeps the later."""
+
+    def find(self, workspace: str, which: Which, query: Query, before: int | None, limit: int) -> Found:
+        """The newest Events of a workspace in whose content there is what was asked, with numbers below ``before``. It
+        looks at so much content and no more: there may be fewer than ``limit`` and a place to go on from. Content whose
+        key was destroyed is not found, nor any that was let go."""
 
     # -- Events summed
 

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tenure.base.events import Logged
 from tenure.base.subjects import Keyring, Seal, opened
 from tenure.kernel.values import Event, Status
-from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, span_of, uses_tokens
+from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, failed, span_name, uses_tokens
 from tenure.telemetry.traces import content, spent
+from tenure.telemetry.traces.terms import words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -85,7 +86,7 @@ def stats_of(row: tuple[Any, ...]) -> AgentStats:
 
 # --- Events ---------------------------------------------------------------------------------------------------------
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the rows, for every engine; a store says in which its own are."""
 _BIGGEST = 2**63 - 1
 COLUMNS: Mapping[str, str] = {
@@ -110,6 +111,7 @@ COLUMNS: Mapping[str, str] = {
     "subject": "BIGINT",  # the number of the key that ``content`` is under
     "content": "BLOB",  # the other attributes, compressed and encrypted
     "gone": "VARCHAR",  # why there is no content any more: erased, expired or sampled
+    "words": "VARCHAR",  # the marks of the words of the content, under the same key
     # What follows is taken out of the attributes for queries.
     "name": "VARCHAR NOT NULL",
     "resource": "VARCHAR",
@@ -153,15 +155,15 @@ def rows_of(batch: Sequence[Logged], keyring: Keyring) -> list[tuple[Any, ...]]:
 def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, ...]:
     """An Event as a row, its content under the seal of its subject. Nonces are random: twice is never the same."""
     event, data = logged.event, logged.event.data
-    span = span_of(event)
     facts, said = content.split(event)
-    subject, sealed, gone = None, None, None
+    subject, sealed, gone, words = None, None, None, None
     if said:
         seal = seals[owner_of(event)]
         if seal.erased is not None and event.time <= seal.erased:
             gone = "erased"  # it was on its way when its subject was erased
         else:
-            subject, sealed = seal.id, seal.sealed(said, event.id)
+            subject, sealed = seal.id, seal.sealed(content.packed(said), event.id)
+            words = seal.blind.marks(words_of(said.values()))
     return (
         logged.seq,
         event.id,
@@ -184,12 +186,13 @@ def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, 
         subject,
         sealed,
         gone,
-        span.name,
+        words,
+        span_name(event),
         _text(data.get("tenure.resource")),
         _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
         *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
         spent.money(data.get("tenure.cost_usd")),
-        _text(data.get("error.type") or "error") if span.status == "error" else None,
+        _text(data.get("error.type") or "error") if failed(event) else None,
         _text(data.get("tenure.source")),
         _text(data.get("tenure.task")),
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tenure.kernel.errors import Refused
+from tenure.kernel.values import Status
 
 MAX_WORDS = 2_000
 """So many different words of one Event are found; those after them are not."""
@@ -49,7 +51,7 @@ def _texts(value: Any, found: list[str]) -> None:
         found.append(str(value))
 
 
-def words_of(values: Sequence[Any]) -> Collection[bytes]:
+def words_of(values: Iterable[Any]) -> Collection[bytes]:
     """The different words of JSON values, at most ``MAX_WORDS``."""
     found: list[str] = []
     for value in values:
@@ -102,7 +104,32 @@ class Snippet:
     after: str
 
 
-def found_in(values: Sequence[Any], query: Query) -> Snippet | None:
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An Event in whose content everything was found that was looked for, and where. ``seq``: its number."""
+
+    seq: int
+    event: str
+    type: str
+    time: datetime
+    agent: str | None
+    session: str | None
+    trace_id: str | None
+    span_id: str
+    name: str
+    status: Status
+    snippet: Snippet
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits, the newest first. ``next`` is the number to go on before; None when all was looked through."""
+
+    hits: tuple[Hit, ...]
+    next: int | None = None
+
+
+def found_in(values: Iterable[Any], query: Query) -> Snippet | None:
     """Where the first phrase of a query stands in JSON values of which every phrase is in some text; None otherwise."""
     several = [text for value in values for text in texts(value)]
     first: Snippet | None = None

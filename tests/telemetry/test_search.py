@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
+from tenure.app.main import app as command
 from tenure.base import subjects
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
@@ -17,7 +19,7 @@ from tenure.telemetry import service
 from tenure.telemetry.traces import finding
 from tenure.telemetry.traces.shelf import store_of
 from tests.sim.clock import FakeClock
-from tests.sim.telemetry import GATEWAY, chat, opened, tool_call
+from tests.sim.telemetry import GATEWAY, chat, opened, served, tool_call
 
 WEEK = timedelta(days=7)
 
@@ -142,3 +144,22 @@ def test_the_same_word_has_another_mark_for_somebody_else(stored: World, clock: 
 def test_a_search_without_a_word_is_refused(stored: World, operator: Actor) -> None:
     with pytest.raises(Refused, match="no word"):
         service.search(stored, operator, " - ", WEEK)
+
+
+def test_a_person_searches_by_command(
+    stored: World, clock: FakeClock, operator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _keep(stored, *[_said(clock, f"needle number {n}\nin the hay", session=f"s{n}") for n in range(3)])
+    with served(stored, {"operator": operator, "agent": Actor("default", "agent:clerk")}.get) as url:
+        monkeypatch.setenv("TENURE_URL", url)
+        monkeypatch.setenv("TENURE_TOKEN", "operator")
+        first = CliRunner().invoke(command, ["traces", "search", "NEEDLE hay", "--limit", "2"])
+        assert "needle number 2 in the hay" in " ".join(first.output.split())
+        before = first.output.rsplit("--before ", 1)[1].strip()
+        rest = CliRunner().invoke(command, ["traces", "search", "needle", "--before", before, "--window", "1h"])
+        assert ("number 0" in rest.output, "number 2" in rest.output) == (True, False)
+        assert "Nothing with these words" in CliRunner().invoke(command, ["traces", "search", "straw"]).output
+        assert CliRunner().invoke(command, ["traces", "search", "-"]).exit_code == 2
+        monkeypatch.setenv("TENURE_TOKEN", "agent")
+        turned_away = CliRunner().invoke(command, ["traces", "search", "needle"])
+        assert (turned_away.exit_code, "number" in turned_away.output) == (2, False)

@@ -137,3 +137,33 @@ def test_the_shelf_forgets_the_oldest() -> None:
     for number in range(KEPT + 1):
         shelf.put(str(number), Drawn(trace, failed=False))
     assert [shelf.get(str(number)) is None for number in range(KEPT + 1)] == [True, *[False] * KEPT]
+
+
+def test_what_was_said_is_searched_and_the_hit_leads_to_its_span(console: Console, person: httpx2.Client) -> None:
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": "The zebrafish <b>swam</b> away. " * 9}]}]
+    sent = [
+        chat(
+            system_clock() - timedelta(minutes=number),
+            session="search",
+            span_id=f"{0xABC0 + number:016x}",
+            data={"gen_ai.output.messages": said},
+        )
+        for number in range(60)
+    ]
+    console.send(*sent)
+    assert "What are you looking for?" in person.get("/traces/search").text
+    asked = {"q": '"zebrafish b swam"', "agent": "clerk", "days": "30"}
+    page = person.get("/traces/search", params=asked).text
+    assert "<mark>zebrafish &lt;b&gt;swam</mark>" in page
+    assert 'value="&#34;zebrafish b swam&#34;"' in page
+    assert "<option selected>clerk</option>" in page
+    trace = session_trace("default", "search")[0]
+    hits = re.findall(rf'href="/traces/{trace}\?span=(\w+)#s-\1"', page)
+    assert len(hits) == 50
+    assert f'id="s-{hits[0]}"' in person.get(f"/traces/{trace}", params={"span": hits[0]}).text
+    older = re.search(r'href="([^"]*before=\d+)">Older', page)
+    assert older
+    rest = person.get(older[1].replace("&amp;", "&")).text
+    assert set(hits) | set(re.findall(r"\?span=(\w+)#", rest)) == {event.span_id for event in sent}
+    assert "Nothing with these words" in person.get("/traces/search", params={"q": "quagga"}).text
+    assert "There is no word to look for" in person.get("/traces/search", params={"q": "--"}).text

@@ -144,6 +144,43 @@ def show_trace(
     emit(answer, as_json, render)
 
 
+@traces.command("search")
+@handle_errors
+def search_traces(
+    words: Annotated[
+        str, typer.Argument(help="Words that were said, as refund order; in quotes together: '\"no refund\"'.")
+    ],
+    *,
+    agent: Agent = None,
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    window: Annotated[str, typer.Option(help="How far to look back: 30m, 24h, 7d.")] = "7d",
+    before: Annotated[int | None, typer.Option(help="Go on below this number, as the last line says.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Find prompts, answers, arguments and results by their words, the newest first."""
+    asked = {"q": words, "agent": agent, "session": session, "window": _seconds(window), "before": before}
+    with connect() as client:
+        answer = client.get("/v1/traces/search", dict[str, Any], **asked, limit=limit)
+
+    def render() -> None:
+        for hit in answer["hits"]:
+            line = Text(f"{_moment(hit['time'])}  ", style="dim")
+            line.append(f"{hit['agent'] or '–'}  ", "bold").append(f"{hit['name']}  ", "default not dim")
+            line.append(f"{hit['trace_id'] or hit['event']}\n")
+            part = {name: " ".join(text.split()) for name, text in hit["snippet"].items()}
+            line.append(f"    {part['before']} ").append(part["found"], "bold not dim").append(f" {part['after']}")
+            console.print(line, soft_wrap=True)
+        if not answer["hits"]:
+            console.print(
+                "Nothing with these words so far. Whole words are found; look further back with --window 30d."
+            )
+        if answer["next"] is not None:
+            console.print(f"Go on: the same with --before {answer['next']}", style="dim", markup=False)
+
+    emit(answer, as_json, render)
+
+
 def waterfall(trace: Mapping[str, Any]) -> list[Text]:
     """The lines of a trace: a bar at its time, the name at its depth, the length, what was found in it, and why it was
     not just allowed."""
@@ -229,18 +266,22 @@ def _outcome(outcome: Mapping[str, Any] | None) -> str:
     return f"{'solved' if outcome['success'] else 'not solved'} (task {outcome['task']}, trial {outcome['trial']})"
 
 
-@handle_errors
-def stats(
-    window: Annotated[str, typer.Option(help="How far to look back: 30m, 24h, 7d.")] = "24h", as_json: Json = False
-) -> None:
-    """Each agent's calls in figures: statuses, errors, latency, tokens, cost."""
+def _seconds(window: str) -> int:
     number, unit = window[:-1], window[-1:]
     if not number.isdigit() or unit not in _UNITS:
         raise typer.BadParameter(
             f"{window!r} is not a length of time; write it as 30m, 24h or 7d", param_hint="--window"
         )
+    return int(number) * _UNITS[unit]
+
+
+@handle_errors
+def stats(
+    window: Annotated[str, typer.Option(help="How far to look back: 30m, 24h, 7d.")] = "24h", as_json: Json = False
+) -> None:
+    """Each agent's calls in figures: statuses, errors, latency, tokens, cost."""
     with connect() as client:
-        answer = client.get("/v1/stats", dict[str, Any], window=int(number) * _UNITS[unit])
+        answer = client.get("/v1/stats", dict[str, Any], window=_seconds(window))
 
     def render() -> None:
         if not answer["agents"]:

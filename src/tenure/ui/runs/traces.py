@@ -8,11 +8,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from tenure.kernel.errors import Refused
 from tenure.ui.gate import PageRoute, api_of, frame, render
 from tenure.ui.model import items
 from tenure.ui.runs import window
 
 PAIRS = 200  # on one page of a comparison
+HITS = 50  # on one page of a search
+WEEK, DAYS = 7, (1, 7, 30, 90)
+INVALID = 422
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -34,6 +38,31 @@ async def traces(request: Request, agent: str = "", session: str = "") -> Respon
         "names": names,
     }
     return render(request, "traces.html", frame=around, **facts)
+
+
+@router.get("/traces/search")
+async def search(
+    request: Request, q: str = "", agent: str = "", days: int = WEEK, before: int | None = None
+) -> Response:
+    """What was said, found by its words, the newest first."""
+    api = api_of(request)
+    days = days if days in DAYS else WEEK
+    around, agents = await asyncio.gather(frame(api), api.maybe("/v1/agents"))
+    found: Any = {"hits": (), "next": None}
+    problem = ""
+    if q.strip():
+        try:
+            found = await api.get(
+                "/v1/traces/search", q=q, window=days * 86400, agent=agent or None, before=before, limit=HITS
+            )
+        except Refused as error:  # said beside the box, with what was written in it
+            if error.status != INVALID:
+                raise
+            problem = f"{error.message} {error.fix}"
+    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    facts: dict[str, Any] = {"q": q, "agent": agent, "days": days, "names": names, "problem": problem}
+    facts |= {"hits": found["hits"], "next": found["next"], "choices": DAYS, "before": before}
+    return render(request, "search.html", frame=around, **facts)
 
 
 @router.get("/traces/{trace_id}")

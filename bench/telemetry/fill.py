@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.telemetry.place import READER, arguments, opened, peak_mib
 from bench.telemetry.spans import AGENTS, batches
 from tenure.base.room import World
 from tenure.telemetry import service
-from tenure.telemetry.shelf import store_of
+from tenure.telemetry.traces.shelf import store_of
 
 _PAUSE_S = 0.1
 
@@ -38,10 +39,10 @@ class Reader(threading.Thread):
             if not self.newest_trace:
                 continue
             try:
-                self._ask("trace", lambda: service.trace(self.world, READER, self.newest_trace))
+                self._ask("trace", partial(service.trace, self.world, READER, self.newest_trace))
                 agent = f"agent{draw.randrange(AGENTS)}"
-                self._ask("events", lambda name=agent: service.list_events(self.world, READER, agent=name))
-                self._ask("tools", lambda: service.tool_uses(self.world, READER, timedelta(days=1)))
+                self._ask("events", partial(service.list_events, self.world, READER, agent=agent))
+                self._ask("tools", partial(service.tool_uses, self.world, READER, timedelta(days=1)))
             except Exception as error:
                 self.problem = repr(error)
                 raise

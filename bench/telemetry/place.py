@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
@@ -25,7 +26,8 @@ GATEWAY = Actor(WORKSPACE, "gateway:local", frozenset({Role.GATEWAY}))
 def opened(folder: Path, memory: int = 0) -> Iterator[World]:
     """The world of a folder, at the time of the last span, its trace store open. ``memory``: MB, 0 for the setting's
     own value."""
-    config = Config(data_dir=folder, **({"traces_memory_mb": memory} if memory else {}))
+    usual = Config(data_dir=folder)
+    config = replace(usual, traces_memory_mb=memory) if memory else usual
     database = Database(f"sqlite:///{folder / 'control.db'}")
     metadata.create_all(database.engine)
     world = World(database, lambda: END, config, Bell())

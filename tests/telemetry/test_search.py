@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import duckdb
 import pytest
@@ -30,7 +31,7 @@ def stored(world: World) -> Iterator[World]:
         yield world
 
 
-def _said(clock: FakeClock, text: str, **more: object) -> Event:
+def _said(clock: FakeClock, text: str, **more: Any) -> Event:
     data = {"gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": text}]}]}
     person = {"enduser.id": more.pop("person")} if "person" in more else {}
     return chat(clock.now, data=data | person, **more)
@@ -40,8 +41,8 @@ def _keep(world: World, *events: Event) -> None:
     service.ingest(world, GATEWAY, events)
 
 
-def _found(world: World, actor: Actor, text: str, **more: object) -> list[str]:
-    return [hit.event for hit in service.search(world, actor, text, WEEK, **more).hits]  # type: ignore[arg-type] (as named)
+def _found(world: World, actor: Actor, text: str, **more: Any) -> list[str]:
+    return [hit.event for hit in service.search(world, actor, text, WEEK, **more).hits]
 
 
 def test_what_was_said_is_found_by_its_words(stored: World, clock: FakeClock, operator: Actor) -> None:

@@ -43,7 +43,7 @@ _blocks = _Blocks()
 class Blind:
     """The marks of words under a subject's key. Safe to use from several threads."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes | bytearray) -> None:
         own = hmac.digest(key, b"tenure words", "sha256")
         # Each block by itself: blocks of one call are digests of different words, so no two are the same.
         self._cipher = Cipher(algorithms.AES256(own), modes.ECB()).encryptor()  # noqa: S305 (as said above)

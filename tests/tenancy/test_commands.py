@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "ident": "{approval}",
     "batch": "{approval}",
     "approval": "{approval}",
+    "words": "zebra",
     "approvals stand-in add stand_in": "eve@heron.example",
     "approvals ladder put name": "{ladder}",
     "approvals ladder remove name": "{ladder}",

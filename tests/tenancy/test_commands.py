@@ -27,7 +27,7 @@ ARGUMENTS: dict[str, str | list[str]] = {
     "ident": "{approval}",
     "batch": "{approval}",
     "approval": "{approval}",
-    "words": "zebra",
+    "words": MARK,
     "approvals stand-in add stand_in": "eve@heron.example",
     "approvals ladder put name": "{ladder}",
     "approvals ladder remove name": "{ladder}",

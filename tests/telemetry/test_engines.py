@@ -44,6 +44,13 @@ from tests.retention.test_retention import (  # noqa: F401 (they run here once m
 from tests.sim.clickhouse import engine_folder, load_engine
 from tests.sim.clock import FakeClock
 from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
+from tests.telemetry.test_search import (  # noqa: F401 (as above)
+    stored,
+    test_only_the_window_and_the_workspace_of_who_asks,
+    test_pages_follow_each_other_and_leave_nothing_out,
+    test_what_was_erased_or_expired_is_not_found,
+    test_what_was_said_is_found_by_its_words,
+)
 from tests.telemetry.test_service import (  # noqa: F401 (as above)
     test_a_trace_is_whole_and_in_order_right_after_its_calls,
     test_a_workflow_of_several_traces_is_seen_as_one_session,

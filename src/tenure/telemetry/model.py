@@ -58,7 +58,6 @@ __all__ = [
     "UnknownPeer",
     "Used",
     "decision_span",
-    "failed",
     "message_data",
     "message_from_openai_choice",
     "messages_from_openai",
@@ -67,6 +66,7 @@ __all__ = [
     "reason_of",
     "span_name",
     "span_of",
+    "status_of",
     "trace_of",
     "uses_tokens",
 ]
@@ -211,7 +211,7 @@ def span_of(event: Event) -> Span:
     span_id, parent = event.span_id, event.parent_span_id
     if not is_span or not span_id:
         span_id, parent = moment_span(event.id), event.span_id or event.parent_span_id
-    status, message = _span_status(event)
+    status, message = status_of(event)
     return Span(
         trace_id=event.trace_id or "",
         span_id=span_id,
@@ -325,7 +325,8 @@ def _span_kind(event: Event) -> str:
     return "client" if event.type in STEP_TYPES and is_client else "internal"
 
 
-def _span_status(event: Event) -> tuple[str, str]:
+def status_of(event: Event) -> tuple[str, str]:
+    """The status of the Event's span (unset, ok or error), and what it says of it."""
     data = event.data
     if event.type == "otlp.span":
         return str(data.get("otlp.status") or "unset"), str(data.get("otlp.status_message") or "")
@@ -337,11 +338,6 @@ def _span_status(event: Event) -> tuple[str, str]:
     if error:
         return "error", str(error)
     return ("ok" if event.type in STEP_TYPES else "unset"), ""
-
-
-def failed(event: Event) -> bool:
-    """Whether the Event's span has the status error."""
-    return _span_status(event)[0] == "error"
 
 
 def uses_tokens(event: Event) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.traces.dialect import Dialect
+from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
@@ -117,7 +118,7 @@ def speaking(place: str) -> Iterator[None]:
         raise Failed("trace_store_unavailable", f"The trace store at {place}: {text}", retry=True) from None
 
 
-class ClickHouseStore(Questions, Looks):
+class ClickHouseStore(Questions, Looks, Finding):
     """Every Event as a row of a table of ClickHouse; the table is made when it is not there. Several control planes may
     use one at the same time.
 
@@ -247,7 +248,8 @@ class ClickHouseStore(Questions, Looks):
             [(count,)] = self._all(f"SELECT count() FROM event WHERE {where}", values)  # noqa: S608 (only our own column names)
             if count:
                 self._do(
-                    f"ALTER TABLE event UPDATE content = NULL, subject = NULL, gone = ? WHERE {where}", [why, *values]
+                    f"ALTER TABLE event UPDATE content = NULL, subject = NULL, words = NULL, gone = ? WHERE {where}",
+                    [why, *values],
                 )
             return int(count)
 
@@ -271,6 +273,10 @@ class ClickHouseStore(Questions, Looks):
             self._client.command(text, parameters=bound)
 
     # -- reading
+
+    def _beside(self, columns: Mapping[str, str]) -> str:
+        lists = ", ".join(f"? AS {name}" for name in columns)
+        return f"SELECT {', '.join(columns)} FROM system.one ARRAY JOIN {lists}"  # noqa: S608 (only our own column names)
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         text, bound = _bound(sql, values)

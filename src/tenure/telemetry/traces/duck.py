@@ -220,7 +220,7 @@ class DuckStore(Questions, Looks, Finding):
     # -- reading
 
     def _beside(self, columns: Mapping[str, str]) -> str:
-        return ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
+        return "SELECT " + ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._speaking(), self._reader() as reader:

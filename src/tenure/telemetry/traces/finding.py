@@ -45,7 +45,7 @@ class Finding:
 
     @abstractmethod
     def _beside(self, columns: Mapping[str, str]) -> str:
-        """The SELECT list that makes a table of lists, one ``?`` for each of ``columns`` (name -> type)."""
+        """The query that makes a table of as many lists, one ``?`` for each of ``columns`` (name -> type)."""
 
     def find(self, workspace: str, which: Which, query: Query, before: int | None, limit: int) -> Found:
         which = replace(which, workspace=workspace)
@@ -96,7 +96,7 @@ class Finding:
         marks = _marks(blinds, query)
         columns = {"whom": "BIGINT", **{f"mark{number}": "VARCHAR" for number in range(len(marks))}}
         every = " AND ".join(f"position(mark{number} IN words) > 0" for number in range(len(marks)))
-        sql = f"""SELECT seq FROM event JOIN (SELECT {self._beside(columns)}) AS sought ON subject = whom
+        sql = f"""SELECT seq FROM event JOIN ({self._beside(columns)}) AS sought ON subject = whom
             WHERE {where} AND {every} ORDER BY seq DESC LIMIT ?"""  # noqa: S608 (only our own column names)
         return [row[0] for row in self._all(sql, [list(blinds), *marks, *values, limit])]
 

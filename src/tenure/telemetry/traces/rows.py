@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tenure.base.events import Logged
 from tenure.base.subjects import Keyring, Seal, opened
 from tenure.kernel.values import Event, Status
-from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, failed, span_name, uses_tokens
+from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, span_name, status_of, uses_tokens
 from tenure.telemetry.traces import content, spent
 from tenure.telemetry.traces.terms import words_of
 
@@ -192,7 +192,7 @@ def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, 
         _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
         *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
         spent.money(data.get("tenure.cost_usd")),
-        _text(data.get("error.type") or "error") if failed(event) else None,
+        _text(data.get("error.type") or "error") if status_of(event)[0] == "error" else None,
         _text(data.get("tenure.source")),
         _text(data.get("tenure.task")),
     )

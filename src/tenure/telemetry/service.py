@@ -49,7 +49,6 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
-from tenure.telemetry.recording import Recording, recording
 from tenure.telemetry.traces import engines, shelf
 from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of

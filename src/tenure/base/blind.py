@@ -5,7 +5,7 @@ A word's mark is 18 bits of its AES-256 encryption under a key that is made of t
 cannot be told from chance which word it stands for, and with the key destroyed nobody can any more. Other words have
 the same mark now and then: what is found by marks has to be looked at. A mark is three characters. Those of an Event
 stand in the order of their ciphertexts, each once: neither the order of the words nor how often each was said can be
-read off. See docs/decisions/0032-words-under-keys.md.
+read off. See docs/decisions/0033-words-under-keys.md.
 """
 
 from __future__ import annotations

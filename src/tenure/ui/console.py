@@ -38,11 +38,11 @@ from tenure.ui.oversight import (
     precedents,
     tools,
 )
-from tenure.ui.runs import alerts, exports, live, record, retention, traces
+from tenure.ui.runs import alerts, exports, forks, live, record, retention, traces
 
 AGENTS = (fleet, actions, owners, externals, discovery, graph)
 OVERSIGHT = (approvals, drafts, corrections, precedents, autonomy, breakers, policies, limits, tools, notify)
-RUNS = (live, traces, alerts, record, retention, exports)
+RUNS = (live, traces, forks, alerts, record, retention, exports)
 IDENTITY = (account, people, consent, services, credentials, revocations, signing)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

@@ -2,7 +2,7 @@
 
 Real gateways, a real control plane, a model provider that answers at once, agents that call it at a steady rate, and a
 real Chromium with the live page open behind a relay that can break its connections. For every Event: when the gateway
-recorded it, when it was on the gateway's disk, sent, arrived at the control plane, committed, made into a line of the
+recorded it, when it was on the gateway's disk, sent, arrived at the control plane, scanned, committed, made into a line of the
 feed, received by the page, painted. Each case prints the percentiles of each hop and of the whole way, how many Events
 the page never got or got twice, and whether any agent's came out of order:
 
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 from playwright.sync_api import Browser, Page
 
 from bench.gateway.provider import MODEL
@@ -43,7 +44,7 @@ from tests.sim.installation import Installation
 from tests.sim.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-HOPS = ("recorded", "durable", "sent", "arrived", "committed", "told", "received", "painted")
+HOPS = ("recorded", "durable", "sent", "arrived", "scanned", "committed", "told", "received", "painted")
 AGENTS = 20
 _GOAL_MS = 250.0
 _QUIET_RATE = 20
@@ -82,6 +83,13 @@ class Marked(Installation):
         until(lambda: any(f"{kind} ready" in line for line in child.lines) or child.status() is not None, kind, 60)
         assert child.status() is None, "\n".join(child.lines)
         return child
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of CPU that the control plane, the gateways and the browser have taken."""
+        browser = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+        started = [psutil.Process(child.pid) for child in self._started]
+        parts = {"control plane": started[:1], "gateways": started[1:], "browser": browser}
+        return {name: sum(sum(one.cpu_times()[:2]) for one in those) for name, those in parts.items()}
 
     def stop(self) -> None:
         """Ends them, gateways first."""
@@ -170,11 +178,13 @@ def measure(folder: Path, browser: Browser, case: str, given: argparse.Namespace
         assert load.stdout is not None
         load.stdin.write(json.dumps({"lines": lines, "rate": rate, "seconds": given.seconds}) + "\n")
         load.stdin.flush()
+        before = tenure.cpu_s()
         while load.poll() is None:
             page.wait_for_timeout(1000 * _BREAK_S)
             if case == "reconnects":
                 relay.cut()
         told = json.loads(load.stdout.read())
+        told["cpu_us"] = {name: round(1e6 * (tenure.cpu_s()[name] - before[name]) / told["calls"]) for name in before}
         page.wait_for_timeout(1000 * _SETTLED_S)
         _until_quiet(page)
         seen = page.evaluate("window.feedSeen")
@@ -272,7 +282,8 @@ def page_of(report: dict[str, Any]) -> str:
             f"{one['events']} Events; {one['lost']} lost, {one['twice']} twice, {one['out_of_order']} out of order; "
             f"{one['never_painted']} were passed over in the picture because newer ones filled it. {load['missed']} "
             f"calls were not made in time, {load['failed']} failed; a call took {load['call_ms']['p50']} ms "
-            f"(p99 {load['call_ms']['p99']}). {one['long_tasks']} long tasks in the page, the longest "
+            f"(p99 {load['call_ms']['p99']}). CPU for each call, in microseconds: "
+            f"{', '.join(f'{name} {value}' for name, value in load['cpu_us'].items())}. {one['long_tasks']} long tasks in the page, the longest "
             f"{one['longest_task_ms']} ms.\n"
         )
         rows = "\n".join(

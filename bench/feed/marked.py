@@ -76,7 +76,7 @@ def mark_gateway() -> None:
 
 
 def mark_control() -> None:
-    """Notes: arrived, committed, told."""
+    """Notes: arrived, scanned, committed, told."""
     parse, keep, said, add = intake.parse_events, service._keep, tail.line, DuckStore.add
     slow = float(os.environ.get("BENCH_SLOW_STORE", "0"))
 
@@ -86,6 +86,7 @@ def mark_control() -> None:
         return events
 
     def kept(world: Any, events: Any) -> Any:
+        mark("scanned", [event.id for event in events])
         taken = keep(world, events)
         mark("committed", [event.id for event in events])
         return taken

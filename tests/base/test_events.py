@@ -45,6 +45,32 @@ def test_a_consumer_sees_each_event_once_and_only_its_types(world: World) -> Non
     assert seen == [wanted.id]
 
 
+def test_consumers_that_nothing_concerns_are_moved_on_together_and_no_event_is_passed_over(world: World) -> None:
+    seen: list[str] = []
+
+    def consumer(name: str, *types: str) -> events.Consumer:
+        return events.Consumer(name, lambda _connection, event: seen.append(f"{name} {event.type}"), frozenset(types))
+
+    idle, busy, new = consumer("idle", "a.b"), consumer("busy", "c.d"), consumer("new", "a.b")
+    with world.begin() as tx:
+        events.append(tx, [_event(world, "e.f")])
+    for one in (idle, busy):
+        events.consume(world.db, one)
+    with world.begin() as tx:
+        events.append(tx, [_event(world, "c.d"), _event(world, "e.f")])
+    assert events.pass_over(world.db, [idle, busy, new]) == {"busy", "new"}
+    with world.read() as connection:
+        assert [events.cursor(connection, name) for name in ("idle", "busy", "new")] == [3, 1, 0]
+    assert events.pass_over(world.db, [idle, busy, new], limit=1) == {"busy", "new"}
+    with world.begin() as tx:
+        events.append(tx, [_event(world, "a.b")])
+    assert events.pass_over(world.db, [idle, busy, new]) == {"idle", "busy", "new"}
+    for one in (idle, busy, new):
+        assert events.consume(world.db, one)
+    assert seen == ["idle a.b", "busy c.d", "new a.b"]
+    assert events.pass_over(world.db, [idle, busy, new]) == set()
+
+
 def test_a_consumer_that_fails_leaves_its_cursor_and_its_effects_behind(world: World) -> None:
     marks = sa.Table("test_mark", sa.MetaData(), sa.Column("id", sa.String(64), primary_key=True))
     marks.drop(world.db.engine, checkfirst=True)

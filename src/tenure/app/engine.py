@@ -93,17 +93,23 @@ class Engine:
             newest = events.head(connection)
         if newest == self._settled:
             return False
-        for consumer in (consumer for room in self._rooms for consumer in room.consumers):
+        consumers = [consumer for room in self._rooms for consumer in room.consumers]
+        busy, again = events.pass_over(self._world.db, consumers), False
+        for consumer in (consumer for consumer in consumers if consumer.name in busy):
             try:
                 while more := _take(self._world, consumer):
                     if not wholly:
                         break
-                newest = _UNSETTLED if more else newest
+                again = again or more
             except Exception as error:  # noqa: BLE001 (whatever ails one room, the others go on)
                 logger.warning("a consumer failed, trying again", consumer=consumer.name, error=repr(error))
                 newest = _UNSETTLED
         changed = self._publisher.refresh()
-        self._settled = newest
+        self._settled = _UNSETTLED if again else newest
+        with self._world.read() as connection:
+            again = again or newest not in (_UNSETTLED, events.head(connection))
+        if again:  # for the next turn, and for whoever else wants to know what a consumer told
+            self._world.bell.ring()
         return changed
 
     async def _until_dry(self, pump: Callable[[World], int]) -> None:
@@ -121,9 +127,5 @@ class Engine:
 
 
 def _take(world: World, consumer: Consumer) -> bool:
-    """Lets a consumer take some batches; says whether there may be more, and then has rung for the next turn."""
-    for _ in range(_BATCHES):
-        if not events.consume(world.db, consumer):
-            return False
-        world.bell.ring()
-    return True
+    """Lets a consumer take some batches; says whether there may be more."""
+    return all(events.consume(world.db, consumer) for _ in range(_BATCHES))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,7 @@ from tenure.base.http import install_errors, problem
 from tenure.base.memory import keep_private
 from tenure.base.replicas import Replicas
 from tenure.base.room import Room, World
+from tenure.base.scan.scanner import prepare
 from tenure.client import AsyncClient
 from tenure.identity import model as identity_rules
 from tenure.identity import service as identity
@@ -292,6 +294,7 @@ def main() -> int:
         ),
         app,
     )
+    threading.Thread(target=prepare, daemon=True).start()  # the rules of scanning; the first Events need not wait
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops the gateway first
     where = f"{config.host}:{config.control_port}"
     app.state.failure = Failed("cannot_listen", f"The control plane cannot listen on {where}.")  # unless _start() fails

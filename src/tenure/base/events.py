@@ -180,16 +180,58 @@ def consume(database: Database, consumer: Consumer, limit: int = 500) -> int:
         if connection.dialect.name == "postgresql":
             # Of two processes that run the same consumer, the second must read the cursor after the first moved it.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"consume {consumer.name}"))))
-        batch = read(connection, cursor(connection, consumer.name), limit)
-        wanted = [logged.event for logged in batch if consumer.types is None or logged.event.type in consumer.types]
+        numbers, wanted = _wanted(connection, consumer, limit)
         if wanted and consumer.handle_batch is not None:
             consumer.handle_batch(connection, wanted)
         elif wanted:
             for event in wanted:
                 consumer.handle(connection, event)
-        if batch:
-            move_cursor(connection, consumer.name, batch[-1].seq)
-    return len(batch)
+        if numbers:
+            move_cursor(connection, consumer.name, numbers[-1])
+    return len(numbers)
+
+
+def _wanted(connection: Connection, consumer: Consumer, limit: int) -> tuple[list[int], list[Event]]:
+    """The next numbers for a consumer, and those Events of them that it wants. What nobody wants is not read."""
+    body: Any = event_log.c.body
+    if consumer.types is not None:
+        body = sa.case((event_log.c.type.in_(sorted(consumer.types)), event_log.c.body))
+    rows = connection.execute(
+        sa.select(event_log.c.seq, body)
+        .where(event_log.c.seq > cursor(connection, consumer.name))
+        .order_by(event_log.c.seq)
+        .limit(limit)
+    ).all()
+    return [row[0] for row in rows], [_decode(row[1]) for row in rows if row[1] is not None]
+
+
+def pass_over(database: Database, consumers: Sequence[Consumer], limit: int = 5000) -> set[str]:
+    """Moves on those consumers for which there is nothing among the next Events, at most ``limit`` of them, all in one
+    transaction: most Events concern few consumers, and a transaction for each of the others is a write to the disk for
+    nothing. Returns the names of those that have something to take, or may have."""
+    names = [consumer.name for consumer in consumers]
+    with database.read() as connection:
+        rows = connection.execute(sa.select(event_cursor).where(event_cursor.c.consumer.in_(names)))
+        at = {row.consumer: int(row.seq) for row in rows}
+        newest = head(connection)
+        behind = [consumer for consumer in consumers if at.get(consumer.name, 0) < newest]
+        begin = min((at.get(consumer.name, 0) for consumer in behind), default=newest)
+        upto = min(newest, begin + limit)
+        among = (event_log.c.seq > begin) & (event_log.c.seq <= upto)
+        there = (
+            set(connection.execute(sa.select(event_log.c.type).where(among).distinct()).scalars()) if behind else set()
+        )
+    idle = [
+        consumer.name
+        for consumer in behind
+        if consumer.types is not None and not consumer.types & there and at.get(consumer.name, upto) < upto
+    ]
+    if idle:
+        with database.begin() as connection:
+            moved = event_cursor.c.consumer.in_(idle) & (event_cursor.c.seq >= begin) & (event_cursor.c.seq < upto)
+            connection.execute(sa.update(event_cursor).where(moved).values(seq=upto))
+    done = set(idle) if upto == newest else set()
+    return {consumer.name for consumer in behind} - done
 
 
 class Bell:

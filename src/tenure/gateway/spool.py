@@ -31,7 +31,7 @@ from tenure.kernel.values import Event
 
 _log = log.get("gateway")
 _COMMIT_S = 0.01
-_SHIP_S = 0.1  # lets Events gather; urgent ones do not wait
+_SHIP_S = 0.05  # between two shipments, so that Events gather; urgent ones do not wait, nor the first after a pause
 _SHIP_BYTES = 256 << 10  # a bigger batch would hold the event loop up while it is sent
 _SEGMENT_BYTES = 4 << 20
 _FRESH_BYTES = 8 << 20  # of what is on disk, as much is also kept in memory until it is shipped
@@ -101,6 +101,7 @@ class Spool:
         self._losses = Losses(name)
         self.disk_problem = ""  # why the disk took nothing when it was last asked
         self._shipper: asyncio.Task[None] | None = None
+        self._shipped_at = 0.0  # when the newest shipment began, by the event loop's clock
         self._offset = self._sent = 0  # bytes and records of the first segment that are acknowledged
         if self._segments:
             self._work.set()
@@ -333,7 +334,7 @@ class Spool:
             self._commit_now()
         await self._work.wait()
         try:
-            async with asyncio.timeout(_SHIP_S):
+            async with asyncio.timeout_at(self._shipped_at + _SHIP_S):
                 await self._urgent.wait()
         except TimeoutError:
             pass
@@ -344,6 +345,7 @@ class Spool:
         found. A call's is sent again without its content; any other is counted and left out: it must not hold up the
         others."""
         delay = _BACKOFF_S[0]
+        self._shipped_at = asyncio.get_running_loop().time()
         while True:
             try:
                 status = await ship(b"\n".join(payloads) + b"\n")

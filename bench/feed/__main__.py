@@ -2,9 +2,9 @@
 
 Real gateways, a real control plane, a model provider that answers at once, agents that call it at a steady rate, and a
 real Chromium with the live page open behind a relay that can break its connections. For every Event: when the gateway
-recorded it, when it was on the gateway's disk, sent, arrived at the control plane, scanned, committed, made into a line of the
-feed, received by the page, painted. Each case prints the percentiles of each hop and of the whole way, how many Events
-the page never got or got twice, and whether any agent's came out of order:
+recorded it, when it was on the gateway's disk, sent, arrived at the control plane, scanned, committed, made into a line
+of the feed, received by the page, painted. Each case prints the percentiles of each hop and of the whole way, how many
+Events the page never got or got twice, and whether any agent's came out of order:
 
 - ``quiet``: 20 calls a second; ``steady``: ``--rate``; ``slow store``: as steady, and every batch that the trace store
   takes is half a second slower; ``reconnects``: as steady, and every connection of the browser is broken every 2 s.
@@ -283,8 +283,8 @@ def page_of(report: dict[str, Any]) -> str:
             f"{one['never_painted']} were passed over in the picture because newer ones filled it. {load['missed']} "
             f"calls were not made in time, {load['failed']} failed; a call took {load['call_ms']['p50']} ms "
             f"(p99 {load['call_ms']['p99']}). CPU for each call, in microseconds: "
-            f"{', '.join(f'{name} {value}' for name, value in load['cpu_us'].items())}. {one['long_tasks']} long tasks in the page, the longest "
-            f"{one['longest_task_ms']} ms.\n"
+            f"{', '.join(f'{name} {value}' for name, value in load['cpu_us'].items())}. "
+            f"{one['long_tasks']} long tasks in the page, the longest {one['longest_task_ms']} ms.\n"
         )
         rows = "\n".join(
             f"| {name} | {row['p50']} | {row['p90']} | {row['p99']} | {row['max']} |" for name, row in one["ms"].items()

@@ -24,6 +24,9 @@ logger = log.get("engine")
 _BATCHES = 4
 """So many batches a consumer takes before the facts are looked at: however much it has before it, a suspension or a
 tool that was switched off does not wait behind."""
+_REACT_S = 0.025
+_PUMP_S = 0.25
+"""Whoever reads the trace store brings it up to date before, so nothing is missed meanwhile."""
 _UNSETTLED = -1
 """Instead of the number of the Event up to which all is done: something is left to do, whether there is news or not."""
 
@@ -48,10 +51,10 @@ class Engine:
                 loop.call_soon_threadsafe(self._publisher.announce)
 
         self._world.alarm.attach(stop_now)
-        self._spawn(self._on_news(self._react))
+        self._spawn(self._on_news(self._react, _REACT_S))
         pumps = [room.pump for room in self._rooms if room.pump]
         for pump in pumps:
-            self._spawn(self._on_news(partial(self._until_dry, pump)))
+            self._spawn(self._on_news(partial(self._until_dry, pump), _PUMP_S))
         for room in self._rooms:
             for flow in room.flows:
                 self._spawn(self._run_flow(flow))
@@ -65,11 +68,15 @@ class Engine:
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(coroutine))
 
-    async def _on_news(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _on_news(self, work: Callable[[], Awaitable[None]], every: float) -> None:
+        """Does the work when there is news: at once after a pause, and then no more often than every ``every`` seconds,
+        since a turn costs as much for one Event as for a hundred."""
+        now = asyncio.get_running_loop().time
         flag = self._world.bell.attach()
         pause = 0.5
         try:
             while True:
+                begun = now()
                 try:
                     await work()
                     pause = 0.5
@@ -78,6 +85,9 @@ class Engine:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
                 await self._world.bell.wait(flag)
+                if (early := begun + every - now()) > 0:
+                    await asyncio.sleep(early)
+                    flag.clear()  # it is looked at all that is new
         finally:
             self._world.bell.detach(flag)
 

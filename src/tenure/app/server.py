@@ -274,6 +274,7 @@ class _Server(uvicorn.Server):
 def main() -> int:
     """Serves until SIGTERM. A refusal is one line on standard error and exit status 2, a failure of the world 3."""
     keep_private()
+    sys.setswitchinterval(0.001)  # background threads must not hold the answers up for the usual 5 ms
     try:
         config = settings.load()
         log.configure(config.log_level)

@@ -4,7 +4,7 @@
 const feed = $("#feed");
 const ROWS = 200; // in the page
 const HELD = 2000; // while somebody reads or has paused
-const GAP_MS = 40; // between two changes of the page: nobody reads faster, and scripts and layout cost as much each time
+const GAP_MS = 60; // between two changes of the page: nobody reads faster, and scripts and layout cost as much each time
 const AWAY_MS = 60000;
 const word = $("#pulse-word");
 const dot = $("#pulse .dot");

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from tests.sim.installation import Installation, clean_environment
 from tests.sim.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULTS = ROOT / "src" / "tenure" / "policy" / "defaults"
 QUIET = {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_TRACING_ENABLED": "false",
@@ -33,24 +35,31 @@ def _used(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+def _asks(tool: str, arguments: dict[str, Any], used: tuple[int, int], **when: str) -> dict[str, Any]:
+    """The model asks for a tool."""
+    call = {"id": f"call-{tool}".lower(), "name": tool, "arguments": arguments}
+    return {"model": "gpt-4o", **when, "tool_calls": [call], "usage": _used(*used)}
+
+
 RULES: list[dict[str, Any]] = [
-    {"after_tool": "refund", "content": "Done.", "usage": _used(30, 2)},
-    {
-        "after_tool": "look_up",
-        "tool_calls": [{"id": "call-2", "name": "refund", "arguments": {"invoice": "I-7", "cents": 5}}],
-        "usage": _used(20, 4),
-    },
-    {
-        "contains": "I-9",
-        "tool_calls": [{"id": "call-9", "name": "refund", "arguments": {"invoice": "I-9", "cents": 500}}],
-        "usage": _used(10, 3),
-    },
-    {
-        "tool_calls": [{"id": "call-1", "name": "look_up", "arguments": {"invoice": "I-7"}}],
-        "usage": _used(10, 3),
-    },
+    {"model": "gpt-4o", "after_tool": "refund", "content": "Done.", "usage": _used(30, 2)},
+    _asks("refund", {"invoice": "I-7", "cents": 5}, (20, 4), after_tool="look_up"),
+    _asks("refund", {"invoice": "I-9", "cents": 500}, (10, 3), contains="I-9"),
+    _asks("look_up", {"invoice": "I-7"}, (10, 3)),
+    *(_asks("refund", {"amount": n}, (10, 3), model="governed", contains=f"Pay {n}.") for n in (5, 500, 13, 66)),
+    *(_asks(verb, {"path": "a"}, (10, 3), model="governed", contains=f"{verb} a") for verb in ("delete", "look")),
 ]
-"""The model looks I-7 up, refunds it and says that it is done; of I-9 it refunds too much at once."""
+"""The model looks I-7 up, refunds it and says that it is done; of I-9 it refunds too much at once. The other one does
+what it is told with one tool, and says what it heard of it."""
+POLICIES = """
+@id("no-large-refund")
+@reason("Refunds end at 100.")
+forbid (principal, action == Action::"call_tool", resource == Tool::"local/refund")
+when { context.longs.hasTag("amount") && context.longs.getTag("amount") > 100 };
+@id("goes-on")
+@fail_mode("open")
+permit (principal, action, resource == Tool::"local/refund");
+"""
 
 
 def python_of(peer: str) -> Path:
@@ -83,6 +92,7 @@ class House:
     tenure: Installation
     otlp: int
     home: Path
+    folder: Path
 
     def run(
         self, peer: str, *words: str, env: Mapping[str, str], agent: str = "clerk", script: str = "agent.py"
@@ -134,10 +144,19 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     address = model.lines[0].split()[-1]
     (folder / "home").mkdir()
     try:
-        with Installation(folder / "data", {"TENURE_OTLP_PORT": str(otlp)}) as tenure:
+        settings = {"TENURE_OTLP_PORT": str(otlp), "TENURE_EXPORT_PRIVATE": "127.0.0.1"}
+        with Installation(folder / "data", settings) as tenure:
             tenure.employ(
                 manifest("clerk", address, model={"provider": "openai", "name": "gpt-4o", "base_url": address})
             )
-            yield House(tenure, otlp, folder / "home")
+            tools = [{"name": "local/refund"}, {"name": "local/delete", "autonomy": "approve"}]
+            model_of = {"provider": "openai", "name": "governed", "base_url": address}
+            servers = {"local": {"in_process": True}}
+            tenure.employ(manifest("teller", address, model=model_of, servers=servers, tools=tools))
+            policies = folder / "policies"
+            shutil.copytree(DEFAULTS, policies)
+            (policies / "tests.cedar").write_text(POLICIES)
+            tenure.run("policy", "publish", str(policies), "--reason", "a test needs it", "--yes")
+            yield House(tenure, otlp, folder / "home", folder)
     finally:
         model.stop()

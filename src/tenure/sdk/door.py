@@ -218,7 +218,7 @@ class Door:
         confidence: Sure = None,
     ) -> Any:
         """Decides, calls ``call`` with the arguments, records. Raises as ``decide``, and what ``call`` raises."""
-        ruling = self.decide(tool, arguments, wait_s, **_said(tool, arguments, reason, confidence))
+        ruling = self.decide(tool, arguments, wait_s, **said(tool, arguments, reason, confidence))
         begun = time.perf_counter()
         try:
             result = call(ruling.arguments)
@@ -239,8 +239,8 @@ class Door:
         confidence: Sure = None,
     ) -> Any:
         """As ``run``, for a ``call`` that is awaited; other work of the loop goes on while a person is waited for."""
-        said = _said(tool, arguments, reason, confidence)
-        ruling = await asyncio.to_thread(functools.partial(self.decide, tool, arguments, wait_s, **said))
+        words = said(tool, arguments, reason, confidence)
+        ruling = await asyncio.to_thread(functools.partial(self.decide, tool, arguments, wait_s, **words))
         begun = time.perf_counter()
         try:
             result = await call(ruling.arguments)
@@ -268,7 +268,8 @@ class Door:
             raise OSError(f"what answered is no gateway: {error}") from None
 
 
-def _said(tool: str, arguments: Mapping[str, Any], reason: Why, confidence: Sure) -> dict[str, Any]:
+def said(tool: str, arguments: Mapping[str, Any], reason: Why, confidence: Sure) -> dict[str, Any]:
+    """``reason`` and ``confidence`` of one call, as ``decide`` takes them."""
     return {
         "reason": reason(tool, arguments) if callable(reason) else reason,
         "confidence": confidence(tool, arguments) if callable(confidence) else confidence,

@@ -20,6 +20,7 @@ from tests.sim.installation import Installation, clean_environment
 from tests.sim.manifests import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+IBAN = "DE89370400440532013000"
 DEFAULTS = ROOT / "src" / "tenure" / "policy" / "defaults"
 QUIET = {
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -47,6 +48,7 @@ RULES: list[dict[str, Any]] = [
     _asks("refund", {"invoice": "I-9", "cents": 500}, (10, 3), contains="I-9"),
     _asks("look_up", {"invoice": "I-7"}, (10, 3)),
     *(_asks("refund", {"amount": n}, (10, 3), model="governed", contains=f"Pay {n}.") for n in (5, 500, 13, 66)),
+    _asks("note", {"text": f"to {IBAN}"}, (10, 3), model="governed", contains="note it"),
     *(_asks(verb, {"path": "a"}, (10, 3), model="governed", contains=f"{verb} a") for verb in ("delete", "look")),
 ]
 """The model looks I-7 up, refunds it and says that it is done; of I-9 it refunds too much at once. The other one does
@@ -56,6 +58,10 @@ POLICIES = """
 @reason("Refunds end at 100.")
 forbid (principal, action == Action::"call_tool", resource == Tool::"local/refund")
 when { context.longs.hasTag("amount") && context.longs.getTag("amount") > 100 };
+@id("cut")
+@obligation("redact:personal")
+permit (principal, action == Action::"call_tool", resource == Tool::"local/note")
+when { context.findings.contains("personal") };
 @id("goes-on")
 @fail_mode("open")
 permit (principal, action, resource == Tool::"local/refund");
@@ -149,7 +155,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             tenure.employ(
                 manifest("clerk", address, model={"provider": "openai", "name": "gpt-4o", "base_url": address})
             )
-            tools = [{"name": "local/refund"}, {"name": "local/delete", "autonomy": "approve"}]
+            tools: list[dict[str, Any]] = [{"name": "local/refund"}, {"name": "local/note"}]
+            tools.append({"name": "local/delete", "autonomy": "approve"})
             model_of = {"provider": "openai", "name": "governed", "base_url": address}
             servers = {"local": {"in_process": True}}
             tenure.employ(manifest("teller", address, model=model_of, servers=servers, tools=tools))

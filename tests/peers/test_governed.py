@@ -58,15 +58,17 @@ def _calls(house: House, trace: str, count: int) -> list[dict[str, Any]]:
 @needs("crewai")
 @pytest.mark.req("R048", "R054")
 def test_a_crews_tools_run_when_they_may_and_the_model_hears_why_not(house: House, installed: Path) -> None:
-    found = _crew(house, installed, "0", "Pay 5.", "Pay 500.", "Pay 13.", "Pay 66.", "look a")
-    assert found["ran"] == ["refund 5", "look a"], "what is not named in `only` is left alone"
-    paid, denied, failed, undecided, seen = found["answers"]
+    found = _crew(house, installed, "0", "Pay 5.", "Pay 500.", "Pay 13.", "Pay 66.", "note it", "look a")
+    ran, cut, left = found["ran"]
+    assert (ran, left) == ("refund 5", "look a"), "what is not named in `only` is left alone"
+    assert cut.startswith("note to [redacted:"), "what policy takes out never reaches the tool"
+    paid, denied, failed, undecided, _noted, seen = found["answers"]
     assert (paid, seen) == ("You said: paid 5", "You said: seen a")
     assert denied == "You said: refund was not called: Refunds end at 100."
     assert "no luck" in failed
     assert undecided == "You said: refund was not called: it could not be decided: KeyError('local/refund')"
-    told = [(span["type"], span["attributes"]) for span in _calls(house, found["trace"], 3)]
-    assert [kind for kind, _ in told] == ["call.completed", "call.refused", "call.completed"]
+    told = [(span["type"], span["attributes"]) for span in _calls(house, found["trace"], 4)]
+    assert [kind for kind, _ in told] == ["call.completed", "call.refused", "call.completed", "call.completed"]
     assert told[0][1]["gen_ai.tool.call.arguments"] == {"amount": 5}
     assert told[0][1]["gen_ai.tool.call.result"] == "paid 5"
     assert told[0][1]["tenure.justification"] == "the customer asked for {'amount': 5}"

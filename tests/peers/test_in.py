@@ -114,8 +114,8 @@ def test_autogens_own_spans_say_who_did_what_and_not_with_what(house: House) -> 
     assert {span["attributes"]["gen_ai.agent.name"] for span in _steps(spans, "agent")} == {"clerk"}
     tools = [span["attributes"] for span in _steps(spans, "tool")]
     assert [(tool["gen_ai.tool.name"], tool["gen_ai.tool.call.id"]) for tool in tools] == [
-        ("look_up", "call-1"),
-        ("refund", "call-2"),
+        ("look_up", "call-look_up"),
+        ("refund", "call-refund"),
     ]
     assert [s["attributes"]["gen_ai.usage.input_tokens"] for s in _steps(spans, "llm")] == [10, 20, 30]
 

@@ -12,12 +12,11 @@ import pytest
 
 from demo.processes import Process, free_port, listening, until
 from tenure.sdk import Denied, Door
-from tests.peers.conftest import QUIET, House, needs, python_of
+from tests.peers.conftest import IBAN, QUIET, House, needs, python_of
 
 pytestmark = [pytest.mark.timeout(900), needs("phoenix")]
 
 PROJECT = "tellers"
-IBAN = "DE89370400440532013000"
 
 
 class Phoenix:

@@ -37,6 +37,13 @@ def delete(path: str) -> str:
     return f"deleted {path}"
 
 
+@tool("note")
+def note(text: str) -> str:
+    """Writes something down."""
+    RAN.append(f"note {text}")
+    return "noted"
+
+
 @tool("look")
 def look(path: str) -> str:
     """Looks at a file."""
@@ -57,9 +64,9 @@ def main(wait: str, *tasks: str) -> None:
     answers = []
     door = Door.from_environment()
     words: dict[str, Any] = {"wait_s": float(wait), "confidence": 0.9, "reason": _reason}
-    with governing(door, "local", only=("refund", "delete"), **words):
+    with governing(door, "local", only=("refund", "delete", "note"), **words):
         for asked in tasks:
-            given = {"role": "clerk", "goal": "Do it.", "backstory": "Careful.", "tools": [refund, delete, look]}
+            given = {"role": "clerk", "goal": "Do it.", "backstory": "Careful.", "tools": [refund, delete, note, look]}
             clerk = Agent(llm=model, **given)
             crew = Crew(agents=[clerk], tasks=[Task(description=asked, expected_output="It.", agent=clerk)])
             answers.append(str(crew.kickoff()))

@@ -67,8 +67,7 @@ class _Attributes(msgspec.Struct):
     others: msgspec.Raw = msgspec.field(name="tenure.call.arguments", default=msgspec.Raw(b""))
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):  # a dataclass takes several times as long to make, and there are many
     """A recorded call as ``decide`` wants it, and what was decided. ``facts`` is the digest of what was known of its
     agent, "" for a call that does not say. ``exact`` is False when something was taken out of its arguments before they
     were kept: then what a policy reads of them may differ. ``gone``: they are not kept at all, or not to their end.
@@ -265,7 +264,9 @@ def replay(pasts: Iterable[Past | None], known: Callable[[str], AgentFact | None
             continue
         unasked = (past.call.origin is None and origin_asked) or (past.call.risk is None and risk_asked)
         out.inexact += not past.exact or unasked
-        decision = after_all(followed, past, agent, decide_again(past, agent, bundle))
+        decision = decide_again(past, agent, bundle)
+        if bundle.sequences is not None:
+            decision = after_all(followed, past, agent, decision)
         before, after = past.decided.effect, decision.effect
         if before is after:
             continue

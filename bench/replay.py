@@ -27,7 +27,8 @@ from bench.policy import ROOT, SIZES, agent, policies, recorded
 from tenure.base.clock import system_clock
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
-from tenure.base.room import Bell, World
+from tenure.base.events import Bell
+from tenure.base.room import World
 from tenure.gateway.firstuse import FirstUse
 from tenure.gateway.pipeline import Pipeline
 from tenure.gateway.snapshot import Facts

@@ -68,7 +68,7 @@ def ask(question: Question, version: str, approved: bool, level: Autonomy) -> De
     twin = real
     asks = bool(by_level) or not real.allowed
     if asks and not (real.errors or approved) and "approved" in question.part.reads.facts:
-        twin = settled(question, True)
+        twin = _foreseen(question.part, real) or settled(question, True)
     if errors := real.errors or twin.errors:
         return deny(POLICY_ERROR, f"A policy failed while it was asked, so the call is refused: {errors[0]}", version)
     if real.allowed and twin.allowed and not (by_level and _precedents(question, by_level)):
@@ -88,6 +88,20 @@ def ask(question: Question, version: str, approved: bool, level: Autonomy) -> De
         return _decision(Effect.DENY, twin.rules, "Forbidden by", version, twin.over)
     what = question.resource[1]
     return deny(DEFAULT_DENY, f"No policy permits agent {question.agent} to call {what}.", version)
+
+
+def _foreseen(part: Slice, real: Answer) -> Answer | None:
+    """What is answered when the call is approved, where that follows from the answer without an approval; else None.
+
+    Permits of such a slice do not look at the approval, and of its forbids those that do are all gone with it. So where
+    nothing forbids nothing changes, and what else forbids goes on forbidding. Whether a permit holds below a forbid
+    that goes is not known, nor which one below another layer: then it is asked."""
+    if not part.foreseen or (real.allowed and real.over):
+        return None
+    if real.allowed or not real.rules:
+        return real
+    left = tuple(rule for rule in real.rules if not rule.lifted)
+    return Answer(False, left, ()) if left and part.permits is None else None
 
 
 def _precedents(question: Question, names: frozenset[str]) -> tuple[Rule, ...]:

@@ -18,9 +18,10 @@ from tenure.kernel.drafts import OBLIGATION
 from tenure.kernel.json import digest
 from tenure.kernel.values import SOURCES, Autonomy
 from tenure.policy.arguments import BAGS, TAG_TYPE
-from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifted, problems_of
+from tenure.policy.endings import NEVER, PRECEDENT, end_of, known, lifts, problems_of
 from tenure.policy.facts import ENVIRONMENTS, TIERS, TIME, zone_of
 from tenure.policy.layers import Layer, final_problems, is_final, layer_of
+from tenure.policy.lifting import lifted
 from tenure.policy.links import Link, fill, is_links, read_links
 from tenure.policy.scopes import Scope, scope_of
 from tenure.policy.statements import Statement, clean, named_line, statements, syntax_line
@@ -68,7 +69,8 @@ class Rule:
     arguments that a call may give (``endings``). ``layer`` and ``final`` say what it goes before (``layers``).
     ``zone``: by whose clock it looks at the time, empty where it does not. ``mark``: the digest of its text and of the
     schema: the same for as long as it says the same. ``template``: the id of the template that a link made it of, and
-    ``filled`` what it put into each gap; ``file`` and ``line`` are then those of the link."""
+    ``filled`` what it put into each gap; ``file`` and ``line`` are then those of the link. ``lifted``: it is a forbid
+    that no approved call meets (``lifting``)."""
 
     id: str
     file: str
@@ -88,6 +90,7 @@ class Rule:
     mark: str = ""
     template: str = ""
     filled: tuple[tuple[str, str], ...] = ()
+    lifted: bool = False
 
     @property
     def permits(self) -> bool:
@@ -238,11 +241,12 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         obligation=node.annotations.get("obligation", ""),
         fail_open=node.annotations.get("fail_mode") == "open",
         ends=NEVER if (end := end_of(node.annotations)) is None else end,
-        lifts=lifted(node.annotations),
+        lifts=lifts(node.annotations),
         knows=known(node.annotations),
         layer=layer_of(node),
         final=is_final(node),
         zone=node.annotations.get("zone", ""),
+        lifted=lifted(node),
     )
 
 

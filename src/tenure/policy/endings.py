@@ -36,7 +36,7 @@ def end_of(annotations: Mapping[str, str]) -> float | None:
     return None if at.tzinfo is None else at.timestamp()
 
 
-def lifted(annotations: Mapping[str, str]) -> frozenset[str]:
+def lifts(annotations: Mapping[str, str]) -> frozenset[str]:
     """The ids of ``@lifts``."""
     return frozenset((annotations.get("lifts") or "").split())
 

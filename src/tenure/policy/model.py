@@ -107,7 +107,8 @@ class Bundle:
     them, which are among ``rules``.
     ``marks``: by id, what changes when that policy does (``grounds``).
     ``fail_open``: the ids of the policies whose calls go on when the control plane cannot be reached.
-    ``memoise=False`` asks Cedar afresh each time, ``sliced=False`` the whole set: both exist to be held against.
+    ``memoise=False`` asks Cedar afresh each time and for everything, ``sliced=False`` the whole set: both exist to be
+    held against.
     """
 
     version: str
@@ -440,5 +441,6 @@ def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     ids = tuple(rule.id for rule in rules)
     part = bundle._slices.get(ids)
     if part is None:
-        part = bundle._slices[ids] = build_slice(rules)
+        part = build_slice(rules)
+        part = bundle._slices[ids] = part if bundle.memoise else replace(part, foreseen=False)
     return part

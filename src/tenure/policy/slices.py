@@ -27,7 +27,8 @@ class Slice:
     neither satisfied nor in error, so leaving it out changes no decision. ``precedents`` are asked by themselves, and
     only about a call that would be held; None when there are none. ``permits`` are asked by themselves when a forbid
     holds, where one of them may go before it; None where none can. ``facts`` are the names of the context that any of
-    them reads, but for ``approved`` and for ``bags``, those of the arguments; ``zone`` is the one of their clock."""
+    them reads, but for ``approved`` and for ``bags``, those of the arguments; ``zone`` is the one of their clock.
+    ``foreseen``: what an approval of a call would change is known from the answer without one (``lifting``)."""
 
     policies: Any
     rules: dict[str, Rule]
@@ -38,6 +39,7 @@ class Slice:
     zone: str = ""
     precedents: Any = None
     permits: Any = None
+    foreseen: bool = False
 
 
 def build_slice(rules: Sequence[Rule]) -> Slice:
@@ -63,6 +65,7 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
         zone=next((rule.zone for rule in rules if rule.zone), ""),
         precedents=_policy_set(precedents) if precedents else None,
         permits=_policy_set([rule for rule in ordinary if rule.permits]) if layered else None,
+        foreseen=all(rule.lifted or "approved" not in rule.reads.facts for rule in ordinary),
     )
 
 

@@ -17,6 +17,7 @@ from tenure.kernel.values import Autonomy, Call, CallKind, LifecycleState
 from tenure.policy import model, slices
 from tenure.policy.arguments import carry, lookup
 from tenure.policy.facts import TIME
+from tenure.policy.known import MEMO_LIMIT
 from tenure.policy.model import compile_bundle, decide
 from tenure.policy.system import POLICY_ERROR
 from tests.sim.policy import a_principal, an_agent
@@ -199,9 +200,48 @@ def test_the_memo_is_used_and_forgets_with_the_agents_facts(monkeypatch: pytest.
     assert times(agent, n=2) == 1
     assert times(an_agent(), n=2) == 0  # an equal fact out of a new Snapshot
     assert times(an_agent(risk_tier=2), n=2) == 1
-    for number in range(model._MEMO_LIMIT + 10):
+    for number in range(MEMO_LIMIT + 10):
         times(agent, n=number)
-    assert len(model._known(bundle, agent).memo) <= model._MEMO_LIMIT
+    assert len(model._known(bundle, agent).memo) <= MEMO_LIMIT
+
+
+def test_what_no_policy_looks_at_is_decided_once_for_all_of_the_same_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    real = cedarpy.is_authorized
+
+    def counted(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return real(*args)
+
+    monkeypatch.setattr(cedarpy, "is_authorized", counted)
+    names = ("free", "like", "told", "drafted", "named", "looked")
+    more: dict[str, dict[str, Any]] = {"told": {"autonomy": Autonomy.NOTIFY}, "drafted": {"mode": "draft"}}
+    agent = an_agent(tools=tuple(ToolFact("shop", name, **more.get(name, {})) for name in names))
+
+    def told(text: str, name: str) -> tuple[Any, str, int]:
+        before = asked
+        bundle = bundles.setdefault(text, compile_bundle([("f.cedar", text)]))
+        decision = decide(Call("c", CallKind.TOOL, f"shop/{name}"), a_principal(agent), agent, None, bundle)
+        return (decision.policies, decision.obligations), decision.reason, asked - before
+
+    bundles: dict[str, model.Bundle] = {}
+    tools = 'principal, action == Action::"call_tool", resource'
+    permit = f'@id("p") permit({tools}) when {{ principal.tools.contains(resource) }};'
+    named = '@id("n") permit(principal, action, resource == Tool::"shop/named");'
+    every = permit + named
+    assert [told(every, name)[::2] for name in (*names[:5], *names[:2])] == [
+        ((("p",), ()), 1), ((("p",), ()), 0),
+        ((("p", "system/notify"), ("notify",)), 1), ((("p", "system/mode"), ("draft-only",)), 1),
+        ((("p", "n"), ()), 1), ((("p",), ()), 0), ((("p",), ()), 0),
+    ]  # fmt: skip
+    looks = permit + f'@id("f") forbid({tools}) when {{ resource == Tool::"shop/looked" }};'
+    assert [told(looks, name)[::2] for name in ("free", "like", "looked")] == [
+        ((("p",), ()), 1), ((("p",), ()), 1), ((("f",), ()), 1),
+    ]  # fmt: skip
+    for name in ("free", "like", "free"):  # a reason that names what was called is of that only
+        assert told(named, name)[1] == f"No policy permits agent clerk to call shop/{name}."
+    assert told(named, "like")[2] == 0
 
 
 def test_values_that_python_takes_for_equal_are_kept_apart() -> None:

@@ -15,12 +15,13 @@ from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Actor, Effect
-from tenure.policy import model, service
+from tenure.policy import service
 from tenure.policy.api import router
 from tenure.policy.cases import Report
 from tenure.policy.diff.changes import gained
 from tenure.policy.diff.foresight import LinkChange, compared
 from tenure.policy.flow import Watch
+from tenure.policy.known import learn
 from tenure.policy.layers import Layer
 from tenure.policy.model import Bundle, compile_bundle
 from tenure.policy.slices import build_slice
@@ -106,7 +107,7 @@ def test_a_link_is_what_cedar_makes_of_it_and_what_a_person_would_have_written(
         ]
     )
     for name, resource, approved in (("clerk", "shop/refund", False), ('odd "name" \\ ü\n', "files/delete", True)):
-        entities = model._learn(an_agent(name=name, risk_tier=2), words_of()).plain
+        entities = learn(an_agent(name=name, risk_tier=2), words_of()).plain
         request = {
             "principal": {"type": "Agent", "id": name},
             "action": {"type": "Action", "id": "call_tool"},

@@ -23,7 +23,7 @@ from tenure.policy.facts import ENVIRONMENTS, TIERS, TIME, zone_of
 from tenure.policy.layers import Layer, final_problems, is_final, layer_of
 from tenure.policy.lifting import lifted
 from tenure.policy.links import Link, fill, is_links, read_links
-from tenure.policy.scopes import Scope, scope_of
+from tenure.policy.scopes import GRANTED, Scope, scope_of, sees
 from tenure.policy.statements import Statement, clean, named_line, statements, syntax_line
 from tenure.policy.words import Words, children
 
@@ -70,7 +70,7 @@ class Rule:
     ``zone``: by whose clock it looks at the time, empty where it does not. ``mark``: the digest of its text and of the
     schema: the same for as long as it says the same. ``template``: the id of the template that a link made it of, and
     ``filled`` what it put into each gap; ``file`` and ``line`` are then those of the link. ``lifted``: it is a forbid
-    that no approved call meets (``lifting``)."""
+    that no approved call meets (``lifting``). ``sees``: the actions for which its conditions look at the resource."""
 
     id: str
     file: str
@@ -91,6 +91,7 @@ class Rule:
     template: str = ""
     filled: tuple[tuple[str, str], ...] = ()
     lifted: bool = False
+    sees: frozenset[str] = frozenset(GRANTED)
 
     @property
     def permits(self) -> bool:
@@ -247,6 +248,7 @@ def _rule(name: str, line: int, node: pst.Template) -> Rule:
         final=is_final(node),
         zone=node.annotations.get("zone", ""),
         lifted=lifted(node),
+        sees=sees(node),
     )
 
 

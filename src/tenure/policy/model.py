@@ -6,12 +6,9 @@ denial: Cedar skips a forbid that errors, so any error in its diagnostics denies
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-import cedarpy
 
 from tenure.kernel.demands import HIGHEST_TIER
 from tenure.kernel.errors import Refused
@@ -26,10 +23,11 @@ from tenure.policy.context import SPENT, Found, Seen, attempt_of, memo_key
 from tenure.policy.endings import NEVER, ends_of, passed
 from tenure.policy.facts import changes_at
 from tenure.policy.grounds import grounds_of, marks_of
+from tenure.policy.known import ACTIONS, Known, learn
 from tenure.policy.oversight import in_mode, level_for, stricter, unsure
 from tenure.policy.scopes import Index
 from tenure.policy.sequel import after, sequences_of
-from tenure.policy.slices import Slice, bags_json, build_slice, entity_json, mismatch, uid_json
+from tenure.policy.slices import Slice, bags_json, build_slice, mismatch
 from tenure.policy.system import (
     ARGUMENTS,
     BREAKER,
@@ -65,13 +63,7 @@ __all__ += ["leaves"]
 __all__ += ["redactions", "withheld"]
 
 _ACTIVE = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION, LifecycleState.DRAINING})
-_ACTIONS = {
-    CallKind.TOOL: ("call_tool", "Tool"),
-    CallKind.LLM: ("call_model", "Model"),
-    CallKind.AGENT: ("call_agent", "Peer"),
-}
 _LOST = "The gateway has lost the control plane for longer than allowed, so it acts as told to stop."
-_MEMO_LIMIT = 10_000  # entries per agent, then it is emptied
 
 
 def is_violation(decision: Decision) -> bool:
@@ -82,18 +74,6 @@ def is_violation(decision: Decision) -> bool:
 def bundle_version(files: Sequence[tuple[str, str]], schema: str = SCHEMA) -> str:
     """``sha256:...`` over the schema and the files in order: the version that every Decision carries (R075)."""
     return digest([schema, [[name, text] for name, text in files]])
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is kept of one agent while its fact stays the same object or an equal one."""
-
-    fact: AgentFact
-    base: Any
-    plain: Any
-    grants: dict[tuple[CallKind, str], ToolFact]
-    slices: dict[tuple[CallKind, str], Slice] = field(default_factory=dict)
-    memo: dict[Any, Decision] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +105,7 @@ class Bundle:
     marks: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     memoise: bool = True
     sliced: bool = True
-    _known: dict[str, _Known] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Known] = field(default_factory=dict, repr=False, compare=False)
     _slices: dict[tuple[str, ...], Slice] = field(default_factory=dict, repr=False, compare=False)
     _later: dict[int, Bundle] = field(default_factory=dict, repr=False, compare=False)
 
@@ -280,14 +260,15 @@ def _judge(
     attempt = attempt_of(Seen(call, principal, grant.autonomy.value, agent.state, found, at, part.zone), part)
     gives = () if part.precedents is None else tuple(sorted(path for path, _ in leaves(call.arguments)))
     unsure_at = call.confidence if call.confidence is not None and call.confidence < grant.ask_below else None
-    key = memo_key((place, gives, unsure_at), approved, attempt, given) if bundle.memoise and not by_person else None
-    if key is not None and (kept := known.memo.get(key)) is not None:
+    where = known.where(place, grant, part)
+    key = memo_key((where, gives, unsure_at), approved, attempt, given) if bundle.memoise and not by_person else None
+    if key is not None and (kept := known.recall(place, key)) is not None:
         return kept
     for path, _, bags in part.paths:
         if bags and path in given and not bags.intersection(carry(given[path])):
             return deny(ARGUMENTS, mismatch(part, path, given[path], bags), bundle.version)
     entities = known.base.with_added_json_str(bags_json(given, part.bags)) if given else known.plain
-    action, kind = _ACTIONS[call.kind]
+    action, kind = ACTIONS[call.kind]
     four_eyes = agent.risk_tier >= HIGHEST_TIER
     question = Question(agent.name, action, (kind, call.resource), part, entities, attempt, gives, four_eyes)
     decision = ask(question, bundle.version, approved, level)
@@ -299,9 +280,7 @@ def _judge(
         decision = _stated(call.confidence, grant, question, decision, approved=approved)
     decision = in_mode(decision, "" if by_person else grant.mode)
     if key is not None:
-        if len(known.memo) >= _MEMO_LIMIT:
-            known.memo.clear()
-        known.memo[key] = decision
+        known.keep(place, key, decision)
     return decision
 
 
@@ -329,7 +308,7 @@ def _beyond(call: Call, principal: Principal, agent: AgentFact) -> str:
 def facts_read(call: Call, agent: AgentFact | None, bundle: Bundle | None) -> frozenset[str]:
     """The facts of the context that the policies in scope of a Call look at: what none of them reads need not be found
     out, and what came back need not wait for a decision on it."""
-    if agent is None or bundle is None or call.kind not in _ACTIONS:
+    if agent is None or bundle is None or call.kind not in ACTIONS:
         return frozenset()
     return _part(bundle, _known(bundle, agent), call).reads.facts
 
@@ -349,14 +328,14 @@ def in_scope(
     bundle = in_force(bundle, at)
     known = _known(bundle, agent)
     grant = known.grants.get((call.kind, call.resource))
-    if grant is None or call.kind not in _ACTIONS:
+    if grant is None or call.kind not in ACTIONS:
         return []
     part = _part(bundle, known, call)
     given = {path: value for path, keys, _ in part.paths if (value := lookup(call.arguments, keys)) is not None}
     if any(bags and path in given and not bags.intersection(carry(given[path])) for path, _, bags in part.paths):
         return []
     entities = known.base.with_added_json_str(bags_json(given)) if given else known.plain
-    action, kind = _ACTIONS[call.kind]
+    action, kind = ACTIONS[call.kind]
     out = []
     for rule in part.rules.values():
         alone = build_slice([rule])
@@ -377,7 +356,7 @@ def part_of(bundle: Bundle, rules: Sequence[Rule]) -> Bundle:
     return replace(bundle, rules=tuple(rules), index=Index(rules), ends=ends_of(rules), **fresh)
 
 
-def _part(bundle: Bundle, known: _Known, call: Call) -> Slice:
+def _part(bundle: Bundle, known: Known, call: Call) -> Slice:
     place = (call.kind, call.resource)
     part = known.slices.get(place)
     if part is None:
@@ -385,55 +364,19 @@ def _part(bundle: Bundle, known: _Known, call: Call) -> Slice:
     return part
 
 
-def _known(bundle: Bundle, agent: AgentFact) -> _Known:
+def _known(bundle: Bundle, agent: AgentFact) -> Known:
     name = f"{agent.workspace}/{agent.name}"
     known = bundle._known.get(name)
     if known is not None and known.fact is agent:
         return known
     if known is None or known.fact != agent:
-        known = bundle._known[name] = _learn(agent, bundle.words)
+        known = bundle._known[name] = learn(agent, bundle.words)
     known.fact = agent  # an equal fact out of a newer Snapshot: the next call finds the same object
     return known
 
 
-def _learn(agent: AgentFact, words: Words) -> _Known:
-    granted = agent.granted
-    grants = {(CallKind.TOOL, f"{tool.server}/{tool.name}"): tool for tool in granted}
-    grants |= {(CallKind.LLM, one.name): ToolFact("", one.name, ask_below=one.ask_below) for one in agent.models}
-    tools = [uid_json("Tool", f"{tool.server}/{tool.name}") for tool in granted]
-    grants |= {
-        (CallKind.AGENT, one.name): ToolFact("", one.name, one.autonomy, ask_below=one.ask_below, mode=one.mode)
-        for one in agent.agents
-    }
-    models = [uid_json("Model", model.name) for model in agent.models]
-    peers = [uid_json("Peer", peer.name) for peer in agent.agents]
-    attributes = {
-        "owner": agent.owner,
-        "purpose": agent.purpose,
-        "risk_tier": agent.risk_tier,
-        "state": agent.state.value,
-        "tools": [{"__entity": uid} for uid in tools],
-        "models": [{"__entity": uid} for uid in models],
-        "agents": [{"__entity": uid} for uid in peers],
-        "data_classes": list(agent.data_classes),
-    }
-    declared = words.records["Agent"]
-    attributes = {name: value for name, value in attributes.items() if name in declared}
-    entities = {"agent": entity_json(uid_json("Agent", agent.name), attributes)}
-    for tool, uid in zip(granted, tools, strict=True):
-        entities[f"t{uid['id']}"] = entity_json(uid, parents=[uid_json("Server", tool.server)])
-        entities[f"s{tool.server}"] = entity_json(uid_json("Server", tool.server))
-    entities |= {f"m{uid['id']}": entity_json(uid) for uid in models}
-    entities |= {f"p{uid['id']}": entity_json(uid) for uid in peers}
-    # In older words an attribute may be wanted that is not known any more; no rule that is asked reads it (``lost``).
-    checked = words.handle if words.current else None
-    base = cedarpy.Entities.from_json_str(json.dumps(list(entities.values())), checked)
-    plain = base.with_added_json_str(bags_json({}))
-    return _Known(fact=agent, base=base, plain=plain, grants=grants)
-
-
 def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
-    action, kind = _ACTIONS[call.kind]
+    action, kind = ACTIONS[call.kind]
     parents = frozenset({("Server", call.resource.split("/", 1)[0])} if call.kind is CallKind.TOOL else set())
     rules: Sequence[Rule] = bundle.rules
     if bundle.sliced:
@@ -441,6 +384,6 @@ def _slice(bundle: Bundle, agent: AgentFact, call: Call) -> Slice:
     ids = tuple(rule.id for rule in rules)
     part = bundle._slices.get(ids)
     if part is None:
-        part = build_slice(rules)
+        part = replace(build_slice(rules), number=len(bundle._slices))
         part = bundle._slices[ids] = part if bundle.memoise else replace(part, foreseen=False)
     return part

@@ -12,8 +12,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cedarpy import pst
 
+from tenure.policy.words import children
+
 Uid = tuple[str, str]
 """An entity: (type, id)."""
+GRANTED = {"call_tool": "tools", "call_model": "models", "call_agent": "agents"}
+"""The attribute of the agent that holds what it was granted, by what is done to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,22 @@ def _end(scope: Any) -> End:
     if isinstance(scope.entity, pst.Slot):  # of a template: nobody and nothing, until a link says whom or what
         return End(kind, ("", f"?{scope.entity.name}"), inside)
     return End(kind, (str(scope.entity.type), scope.entity.id), inside)
+
+
+def sees(node: pst.Template) -> frozenset[str]:
+    """The actions for which the conditions of a policy look at the resource itself. That what is called is among the
+    agent's grants of its kind is always so where a policy is asked, and no look at it."""
+    return frozenset(
+        action for action, granted in GRANTED.items() if any(_sees(clause.expr, granted) for clause in node.clauses)
+    )
+
+
+def _sees(node: Any, granted: str) -> bool:
+    if isinstance(node, pst.Var):
+        return node.name == "resource"
+    if isinstance(node, pst.BinaryOp) and node.op == "contains" and node.right == pst.Var("resource"):
+        return bool(node.left != pst.GetAttr(pst.Var("principal"), granted))
+    return any(_sees(child, granted) for child in children(node))
 
 
 class Scoped(Protocol):

@@ -19,6 +19,7 @@ from tenure.policy.arguments import BAGS, TAG_TYPE, carry, segments
 from tenure.policy.cedar import Reads, Rule
 from tenure.policy.endings import PRECEDENT
 from tenure.policy.layers import overridable
+from tenure.policy.scopes import GRANTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class Slice:
     only about a call that would be held; None when there are none. ``permits`` are asked by themselves when a forbid
     holds, where one of them may go before it; None where none can. ``facts`` are the names of the context that any of
     them reads, but for ``approved`` and for ``bags``, those of the arguments; ``zone`` is the one of their clock.
-    ``foreseen``: what an approval of a call would change is known from the answer without one (``lifting``)."""
+    ``foreseen``: what an approval of a call would change is known from the answer without one (``lifting``).
+    ``number`` tells the slices of one bundle apart; ``alike``: the actions for which no rule looks at the resource, so
+    that what is decided of one resource is decided of each other one with this slice."""
 
     policies: Any
     rules: dict[str, Rule]
@@ -40,6 +43,8 @@ class Slice:
     precedents: Any = None
     permits: Any = None
     foreseen: bool = False
+    number: int = 0
+    alike: frozenset[str] = frozenset()
 
 
 def build_slice(rules: Sequence[Rule]) -> Slice:
@@ -65,6 +70,7 @@ def build_slice(rules: Sequence[Rule]) -> Slice:
         zone=next((rule.zone for rule in rules if rule.zone), ""),
         precedents=_policy_set(precedents) if precedents else None,
         permits=_policy_set([rule for rule in ordinary if rule.permits]) if layered else None,
+        alike=frozenset(GRANTED).difference(*(rule.sees for rule in rules)),
         foreseen=all(rule.lifted or "approved" not in rule.reads.facts for rule in ordinary),
     )
 

@@ -15,6 +15,7 @@ from cedarpy import pst
 
 from tenure.policy.arguments import BAGS
 from tenure.policy.cedar import Rule
+from tenure.policy.scopes import GRANTED
 from tenure.policy.words import children
 
 Source = tuple[str, str]
@@ -26,7 +27,6 @@ _COMPARES = frozenset({
 })  # fmt: skip
 _HOLDS = frozenset({"contains", "contains_all", "contains_any"})
 _TRUTHS = frozenset({"and", "or", "not"})
-_OF_KIND = {"call_tool": "tools", "call_model": "models", "call_agent": "agents"}
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ def shape_of(rules: Iterable[Rule], action: str) -> Shape:
     seen: set[str] = set()
     for rule in rules:
         for clause in rule.node.clauses:
-            _look(clause.expr, seen, _OF_KIND[action])
+            _look(clause.expr, seen, GRANTED[action])
     return Shape(frozenset(seen) - {"", "*"}, "" in seen, "*" in seen)
 
 

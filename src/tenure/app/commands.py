@@ -36,6 +36,7 @@ from tenure.retention import cli as retention
 from tenure.runtime import cli as runtime
 from tenure.scim import cli as scim
 from tenure.sdk import cli as sdk
+from tenure.search import cli as search
 from tenure.secrets import cli as secrets
 from tenure.telemetry import cli as telemetry
 from tenure.tools import cli as tools
@@ -45,6 +46,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     registry.register,
     owners.register,
     oauth.register,  # adds to the commands of `tenure agents`
+    search.register,
     discovery.register,
     graph.register,
     runtime.register,

@@ -30,6 +30,7 @@ from tenure.retention.room import ROOM as RETENTION
 from tenure.revocation.room import ROOM as REVOCATION
 from tenure.runtime.room import ROOM as RUNTIME
 from tenure.scim.room import ROOM as SCIM
+from tenure.search.room import ROOM as SEARCH
 from tenure.secrets.room import ROOM as SECRETS
 from tenure.sequences.room import ROOM as SEQUENCES
 from tenure.telemetry.room import ROOM as TELEMETRY
@@ -71,4 +72,5 @@ ROOMS: tuple[Room, ...] = (
     ATTRIBUTION,
     COMPARISON,
     FORKS,
+    SEARCH,
 )

@@ -145,6 +145,18 @@ class Config:
     judge_timeout_s: float = _setting(
         5.0, "TENURE_JUDGE_TIMEOUT", "Seconds after which a judge that has not answered counts as unsure"
     )
+    embeddings: str = _setting(
+        "",
+        "TENURE_EMBEDDINGS",
+        "Address of an embeddings API (OpenAI's, up to /v1) by which agents, tools and policies are found by meaning; "
+        "empty: by words only",
+    )
+    embeddings_model: str = _setting("", "TENURE_EMBEDDINGS_MODEL", "The model that gives the vectors")
+    embeddings_key: str = _setting(
+        "",
+        "TENURE_EMBEDDINGS_KEY",
+        "Name of the variable of the control plane's environment that holds the key for TENURE_EMBEDDINGS",
+    )
     database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
     policy_dir: str = _setting(
         "",

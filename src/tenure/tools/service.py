@@ -102,6 +102,19 @@ def find(world: World, actor: Actor) -> list[Granted]:
     return _with_use(world, actor, standings(agents.values(), board), pins)
 
 
+def descriptions(connection: Connection, workspace: str) -> dict[str, str]:
+    """What the tools of a workspace say that they do, by resource: title, description and arguments of the accepted
+    definition, or of the one that waits."""
+    known = store.definitions(connection, workspace)
+    found: dict[str, str] = {}
+    for pin in store.pins(connection, workspace):
+        body = known.get(pin.pinned or "") or known.get(pin.seen or "") or {}
+        arguments = (body.get("inputSchema") or {}).get("properties") or {}
+        said = (body.get("title"), body.get("description"), " ".join(map(str, arguments)))
+        found.setdefault(pin.resource, "\n".join(str(part) for part in said if part))
+    return found
+
+
 def waiting(world: World, actor: Actor) -> int:
     """How many grants have a definition that waits for a person."""
     with world.read() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tenure.base.db import UtcTime, insert, metadata
+from tenure.kernel.json import JsonObject
 from tenure.tools.definitions import Definition, Pin
 from tenure.tools.model import Switch
 
@@ -115,6 +116,13 @@ def definition(connection: Connection, workspace: str, mark: str | None) -> Defi
         return None
     body = json.loads(row.body) if row.body is not None else None
     return Definition(row.workspace, row.fingerprint, row.content, row.parts, body)
+
+
+def definitions(connection: Connection, workspace: str) -> dict[str, JsonObject]:
+    """The body of every definition of a workspace that is kept whole, by fingerprint."""
+    columns = (tool_definition.c.fingerprint, tool_definition.c.body)
+    rows = connection.execute(sa.select(*columns).where(tool_definition.c.workspace == workspace))
+    return {row.fingerprint: json.loads(row.body) for row in rows if row.body is not None}
 
 
 def parts(connection: Connection) -> dict[tuple[str, str], Mapping[str, str]]:

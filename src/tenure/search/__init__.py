@@ -1,0 +1,1 @@
+"""One question over agents, tools and policies: by words, and by meaning where an endpoint gives vectors."""

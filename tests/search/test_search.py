@@ -196,4 +196,4 @@ def test_a_vector_is_nearest_to_itself_and_what_has_no_direction_to_nothing(valu
 @given(st.text(max_size=60))
 def test_no_question_breaks_the_index(question: str) -> None:
     document = _one("refund-bot", "pays back")
-    assert by_words([document], question) in ([], [document])
+    assert by_words((document,), question) in ([], [document])

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from tenure.kernel.json import digest
 
@@ -29,6 +30,11 @@ class Kind(StrEnum):
     POLICY = "policy"
 
 
+@lru_cache(maxsize=20_000)
+def _mark(text: str) -> str:
+    return digest(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """Something to find: its ``name``, one line about it (``about``), all that it is found by (``text``), and the
@@ -43,7 +49,7 @@ class Document:
     @property
     def mark(self) -> str:
         """``sha256:...`` of what is embedded: the same text is embedded once."""
-        return digest(self.embedded)
+        return _mark(self.embedded)
 
     @property
     def embedded(self) -> str:

@@ -39,7 +39,7 @@ def search(
         raise Refused("bad_question", problem, fix=f"Ask in up to {MAX_QUERY} characters.", status=422)
     wanted = {kind for kind in kinds if may(actor, _NEEDS[kind])}
     with world.read() as conn:
-        documents = [one for one in _documents(conn, actor.workspace) if one.kind in wanted]
+        documents = tuple(one for one in _documents(conn, actor.workspace) if one.kind in wanted)
         known = store.vectors(conn, actor.workspace, world.config.embeddings_model) if world.config.embeddings else {}
     found = by_words(documents, asked)
     if not world.config.embeddings:

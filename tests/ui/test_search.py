@@ -18,7 +18,7 @@ def test_an_agent_is_found_by_what_it_is_for(browser: Browser, console: Console,
         opened.context.add_cookies([{"name": COOKIE, "value": session, "url": console.url}])
         page.goto(f"{console.url}/search")
         expect(page.get_by_text("Ask for what you need.")).to_be_visible()
-        agent = console.client.get("/v1/agents", dict)["agents"][0]
+        agent = console.client.get("/v1/agents", list)[0]
         page.get_by_role("searchbox").fill(agent["manifest"]["spec"]["purpose"])
         page.get_by_role("button", name="Search").click()
         expect(page.get_by_role("table").get_by_role("link", name=agent["name"]).first).to_be_visible()

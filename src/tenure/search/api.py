@@ -39,11 +39,11 @@ def get_search(
     world: TheWorld,
     actor: TheActor,
     q: Annotated[str, Query(max_length=MAX_QUERY, description="What to look for, in words")],
-    kind: Annotated[list[Kind] | None, Query(description="Of these kinds only")] = None,
+    what: Annotated[list[Kind] | None, Query(description="Of these kinds only")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> FoundOut:
     """Agents, tools and policies that are about a question. What was said in traces is found by /v1/traces/search."""
-    found = service.search(world, actor, q, kinds=kind or tuple(Kind), limit=limit)
+    found = service.search(world, actor, q, kinds=what or tuple(Kind), limit=limit)
     hits = [
         HitOut(
             kind=hit.document.kind,

@@ -23,7 +23,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Finds agents, tools and policies by what they are about."""
-    asked: dict[str, Any] = {"q": " ".join(words), "limit": limit, **({"kind": kind} if kind else {})}
+    asked: dict[str, Any] = {"q": " ".join(words), "limit": limit, **({"what": kind} if kind else {})}
     with connect() as client:
         found = client.get("/v1/search", dict[str, Any], **asked)
 

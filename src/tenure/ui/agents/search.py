@@ -19,7 +19,7 @@ async def search(request: Request, q: str = "", kind: str = "") -> Response:
     api, asked = api_of(request), q.strip()[:_LONGEST]
     wanted = kind if kind in ("agent", "tool", "policy") else ""
     if asked:
-        around, found = await asyncio.gather(frame(api), api.get("/v1/search", q=asked, kind=wanted or None, limit=50))
+        around, found = await asyncio.gather(frame(api), api.get("/v1/search", q=asked, what=wanted or None, limit=50))
     else:
         around, found = await frame(api), None
     return render(request, "everywhere.html", frame=around, found=found, q=asked, kind=wanted)

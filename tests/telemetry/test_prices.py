@@ -94,5 +94,5 @@ def test_what_a_gateway_sends_is_kept_with_its_cost(priced_world: World) -> None
     gateway = Actor("default", "gateway:local", frozenset({Role.GATEWAY}))
     event = replace(CALL, time=priced_world.clock(), trace_id="1" * 32, span_id="2" * 16)
     service.ingest(priced_world, gateway, [event])
-    span = service.spans_of_trace(priced_world, gateway, "1" * 32)[0]
+    span = service.trace(priced_world, gateway, "1" * 32).spans[0].span
     assert Decimal(span.attributes["tenure.cost_usd"]) == 1

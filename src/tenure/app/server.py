@@ -190,7 +190,14 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
     replicas = Replicas(config.data_dir / "gateways.json", config.snapshot_max_age_s)
     vets = tuple(room.vet for room in rooms if room.vet)
     world = World(
-        db=database, clock=clock, config=config, bell=Bell(), consumers=consumers, replicas=replicas, vets=vets
+        db=database,
+        clock=clock,
+        config=config,
+        bell=Bell(),
+        consumers=consumers,
+        replicas=replicas,
+        vets=vets,
+        owners=registry.answering,
     )
 
     @asynccontextmanager

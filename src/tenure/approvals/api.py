@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,9 +10,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tenure.approvals import ladder_api, service, standin_api
-from tenure.approvals.batches import Batch
+from tenure.approvals.batches import Batch, batches
 from tenure.approvals.ladders import AtDeadline
 from tenure.approvals.model import MAX_ANSWERED, Approval, State
+from tenure.approvals.showing import shown
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
 
@@ -45,7 +47,8 @@ class ApprovalOut(BaseModel):
     is still waited for; ``decided_for``: for whom a stand-in had the last word. ``escalation``: the ladder that
     it took, ``step`` how many of its steps were taken, ``next_at`` when the next is due. ``chain``: who handed the work
     on, this agent last; ``task``: what work. ``recommended``: what Tenure recommends, ``reject`` or nothing, and
-    ``against`` why; ``overruled``: people approved it all the same."""
+    ``against`` why; ``overruled``: people approved it all the same. ``withheld``: why arguments, justification and
+    notes are not shown, and whom to ask; empty where they are."""
 
     id: str
     agent: str
@@ -84,6 +87,7 @@ class ApprovalOut(BaseModel):
     recommended: str
     against: list[str]
     overruled: bool
+    withheld: str = ""
 
 
 class OneOut(ApprovalOut):
@@ -173,8 +177,8 @@ class AnsweredOut(BaseModel):
     message: str
 
 
-def _out(item: Approval) -> ApprovalOut:
-    return ApprovalOut.model_validate(item, from_attributes=True)
+def _out(item: Approval, withheld: str = "") -> ApprovalOut:
+    return ApprovalOut.model_validate(item, from_attributes=True).model_copy(update={"withheld": withheld})
 
 
 @router.get("/v1/approvals")
@@ -187,10 +191,11 @@ def find(
 ) -> list[ApprovalOut]:
     """Approvals, newest first."""
     permit(actor, "approvals:read")
-    return [_out(item) for item in service.find(world, actor.workspace, state=state, agent=agent, limit=limit)]
+    found = service.find(world, actor.workspace, state=state, agent=agent, limit=limit)
+    return [_out(*one) for one in shown(world, actor, found)]
 
 
-def _batch(batch: Batch) -> BatchOut:
+def _batch(batch: Batch, withheld: Mapping[str, str]) -> BatchOut:
     first = batch.calls[0]
     return BatchOut(
         id=batch.id,
@@ -203,7 +208,7 @@ def _batch(batch: Batch) -> BatchOut:
         same=dict(batch.same),
         differs=list(batch.differs),
         rows=[list(row) for row in batch.rows],
-        calls=[_out(call) for call in batch.calls],
+        calls=[_out(call, withheld[call.id]) for call in batch.calls],
     )
 
 
@@ -211,7 +216,10 @@ def _batch(batch: Batch) -> BatchOut:
 def find_batches(world: TheWorld, actor: TheActor, agent: str | None = None) -> list[BatchOut]:
     """The calls that wait for a person, alike ones together, with what differs between them."""
     permit(actor, "approvals:read")
-    return [_batch(batch) for batch in service.waiting(world, actor.workspace, agent)]
+    waiting = [call for batch in service.waiting(world, actor.workspace, agent) for call in batch.calls]
+    found = shown(world, actor, waiting)
+    withheld = {call.id: ask for call, ask in found}
+    return [_batch(batch, withheld) for batch in batches(call for call, _ in found)]
 
 
 @router.get("/v1/approvals/load")
@@ -243,7 +251,8 @@ def get(world: TheWorld, actor: TheActor, ident: str) -> OneOut:
     """One approval, with whether whoever asks may give it."""
     permit(actor, "approvals:read")
     found = service.get(world, actor.workspace, ident)
-    return OneOut(**_out(found).model_dump(), refusal=service.refusal(world, actor, found))
+    [one] = shown(world, actor, [found], found.trace_id or f"held call {found.id}")
+    return OneOut(**_out(*one).model_dump(), refusal=service.refusal(world, actor, found))
 
 
 @router.post("/v1/approvals/{ident}/decision")

@@ -102,6 +102,7 @@ def _render(item: dict[str, Any]) -> None:
         ("used by call", "claim"),
         ("trace", "trace_id"),
         ("digest", "digest"),
+        ("withheld", "withheld"),
     ):
         if item[key]:
             console.print(f"{label:<13} {item[key]}", markup=False, soft_wrap=True)

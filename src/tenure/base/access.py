@@ -46,6 +46,7 @@ ACTIONS: Mapping[str, str] = {
     "agent:read": "Read one agent, as that agent",
     "spans:send": "Send spans over OTLP",
     "content:read": "Read how long content is kept, and what was erased",
+    "content:open": "See what was said: prompts, answers, arguments and results of calls",
     "content:erase": "See whom content is kept about, and erase it",
     "approvals:read": "Read held calls and what was decided about them",
     "approvals:decide": "Approve or reject a held call",

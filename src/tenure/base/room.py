@@ -91,13 +91,22 @@ Vet = Callable[["World", Connection, str, Sequence[JsonObject]], Sequence[Fault]
 manifest in the sequence as ``document``."""
 
 
+Owners = Callable[[Connection, str], Mapping[str, tuple[str, ...]]]
+"""Who answers for each agent of a workspace."""
+
+
+def _nobody(_connection: Connection, _workspace: str) -> Mapping[str, tuple[str, ...]]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What every verb may use: the database, the clock, the settings, the bell that says there is news, the alarm that
     says something must stop, and the gateways that hear of it.
 
     ``consumers`` names every Consumer of the event log that the wiring runs: nothing is pruned that one of them has not
-    read, and nothing at all while none is named. ``vets`` are asked before manifests are taken."""
+    read, and nothing at all while none is named. ``vets`` are asked before manifests are taken; ``owners`` says who
+    answers for each agent of a workspace, by address."""
 
     db: Database
     clock: Clock
@@ -107,6 +116,7 @@ class World:
     alarm: Alarm = field(default_factory=Alarm)
     replicas: Replicas = field(default_factory=Replicas)
     vets: tuple[Vet, ...] = ()
+    owners: Owners = _nobody
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

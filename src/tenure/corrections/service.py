@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +14,17 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import permit
 from tenure.base.room import World
+from tenure.base.sight import Sight, opened
 from tenure.corrections import store
 from tenure.corrections.model import MAX_REASON, MAX_RIGHT, Correction, Kind, case, override_of, said_of
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.json import Json
+from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import service as telemetry
 
 MAX_EXPORTED = 10_000
+_WITHHELD: JsonObject = {"tenure.content": "withheld"}
 
 
 def take(connection: Connection, news: Sequence[Event]) -> None:
@@ -100,17 +103,29 @@ def find(
     since: datetime | None = None,
     limit: int = 200,
 ) -> list[Correction]:
-    """Overrides and corrections, newest first."""
+    """Overrides and corrections, newest first; what was said in them as far as the actor may see it."""
     permit(actor, "corrections:read")
     wanted = {"kind": kind.value if kind is not None else None, "agent": agent, "by": by}
     only = {name: value for name, value in wanted.items() if value is not None}
     with world.read() as connection:
-        return store.find(connection, actor.workspace, only, since, limit)
+        found = store.find(connection, actor.workspace, only, since, limit)
+    sight, out, looked = Sight(world, actor), [], set[str]()
+    for item in found:
+        if not sight.of(item.agent):
+            item = replace(item, given=_WITHHELD, before=_WITHHELD, after=_WITHHELD)  # noqa: PLW2901 (as it is shown)
+        else:
+            looked.add(item.agent)
+        out.append(item)
+    for name in sorted(looked):
+        opened(world, actor, f"corrections of {name}", [name])
+    return out
 
 
 def export(world: World, actor: Actor, *, kind: Kind | None = None, agent: str | None = None) -> list[dict[str, Any]]:
-    """The cases of an evaluation, the newest first and at most ``MAX_EXPORTED``."""
-    return [case(item) for item in find(world, actor, kind=kind, agent=agent, limit=MAX_EXPORTED)]
+    """The cases of an evaluation, the newest first and at most ``MAX_EXPORTED``; of agents only whose content the actor
+    may see."""
+    found = find(world, actor, kind=kind, agent=agent, limit=MAX_EXPORTED)
+    return [case(item) for item in found if item.before is not _WITHHELD]
 
 
 def about(connection: Connection, workspace: str) -> list[str]:

@@ -81,6 +81,11 @@ def list_agents(
     return store.agents(conn, workspace, states)
 
 
+def answering(conn: Connection, workspace: str) -> dict[str, tuple[str, ...]]:
+    """Who answers for each agent of a workspace, by name."""
+    return {agent.name: (agent.owner, agent.sponsor) for agent in store.agents(conn, workspace)}
+
+
 def agent_facts(conn: Connection) -> dict[str, AgentFact]:
     """What the gateways must know, by ``<workspace>/<name>``."""
     return {f"{agent.workspace}/{agent.name}": agent_fact(agent) for agent in store.agents(conn)}

@@ -90,6 +90,7 @@ class TraceOut(BaseModel):
 
     trace_id: str
     duration_us: int
+    withheld: str = Field(description="Why something that was said is not shown, and whom to ask; empty: it is shown")
     spans: list[SpanOut]
 
 
@@ -157,11 +158,11 @@ def get_events(
     status: Status | None = None,
     session: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    content: Annotated[bool, Query(description="Whether what was said comes with them, for who may see it")] = True,
 ) -> EventList:
     """Events, oldest first."""
-    found = service.list_events(
-        world, actor, after=after, limit=limit, agent=agent, type=type, status=status, session=session
-    )
+    filters: dict[str, Any] = {"agent": agent, "type": type, "status": status, "session": session}
+    found = service.list_events(world, actor, after=after, limit=limit, content=content, **filters)
     events = [LoggedEvent(seq=logged.seq, event=logged.event) for logged in found]
     return EventList(events=events, next=found[-1].seq if found else None)
 
@@ -209,6 +210,7 @@ def get_trace(world: TheWorld, actor: Reader, trace_id: str) -> Response:
     told = {
         "trace_id": found.trace_id,
         "duration_us": found.duration_us,
+        "withheld": found.withheld,
         "spans": [_span(placed) for placed in found.spans],
     }
     return Response(msgspec.json.encode(told), media_type="application/json")

@@ -140,6 +140,8 @@ def show_trace(
         console.print(f"trace {answer['trace_id']}  {_length(answer['duration_us'])}", style="bold", markup=False)
         for line in waterfall(answer):
             console.print(line, soft_wrap=True)
+        if answer["withheld"]:
+            console.print(answer["withheld"], style="yellow", markup=False)
 
     emit(answer, as_json, render)
 
@@ -188,7 +190,7 @@ def waterfall(trace: Mapping[str, Any]) -> list[Text]:
     total = max(trace["duration_us"], 1)
     lines = []
     for index, span in enumerate(spans):
-        start = min(int(span["offset_us"] / total * _BAR), _BAR - 1)
+        start = max(0, min(int(span["offset_us"] / total * _BAR), _BAR - 1))
         width = max(1, min(round(span["duration_us"] / total * _BAR), _BAR - start))
         bar = "█" * width if span["duration_us"] else "◆"
         colour = "red" if span["status_code"] == "error" else _COLOURS.get(span["status"], "")

@@ -192,6 +192,7 @@ class Trace:
 
     trace_id: str
     spans: tuple[Placed, ...] = ()
+    withheld: str = ""  # why something that was said in it is not shown, and whom to ask
 
     @property
     def duration_us(self) -> int:

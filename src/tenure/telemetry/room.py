@@ -15,6 +15,8 @@ router.include_router(routes.router)
 ROOM = Room(
     name="telemetry",
     events={
+        "content.opened": "Somebody was shown what was said, told once an hour for each thing. Data: what (a trace, or "
+        "where it is listed), agents, about (whom it was about)",
         "import.call": "A Call that was recorded elsewhere, brought in by a person",
         "import.message": "Who said what to whom in a session that was recorded elsewhere",
         "import.outcome": "How a session that was recorded elsewhere ended: task, trial, reward, success",

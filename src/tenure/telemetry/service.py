@@ -12,6 +12,7 @@ from tenure.base import subjects
 from tenure.base.events import Logged
 from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
+from tenure.base.sight import Sight
 from tenure.base.subjects import Keyring
 from tenure.kernel.budgets import PriceFact
 from tenure.kernel.errors import Refused
@@ -49,7 +50,9 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
+from tenure.telemetry.showing import shown
 from tenure.telemetry.traces import engines, shelf
+from tenure.telemetry.traces.content import withheld
 from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of
 from tenure.telemetry.traces.terms import Found, query_of
@@ -248,11 +251,16 @@ def list_events(
     type: str | None = None,  # noqa: A002 (the API's own word)
     status: Status | None = None,
     session: str | None = None,
+    content: bool = True,
 ) -> list[Logged]:
-    """Events of the actor's workspace, by number: those after ``after``, or the newest ones."""
+    """Events of the actor's workspace, by number: those after ``after``, or the newest ones; with what was said as far
+    as the actor may see it, and with none of it where ``content`` is false."""
     which = Which(workspace=actor.workspace, agent=agent, status=status, session=session, type=type, after=after)
     target = current(world)
-    return target.newest(which, limit)[::-1] if after is None else target.events(which, limit)
+    found = target.newest(which, limit)[::-1] if after is None else target.events(which, limit)
+    if not content:
+        return [replace(logged, event=withheld(logged.event)) for logged in found]
+    return shown(world, actor, found, f"events of {session or agent or 'all agents'}")[0]
 
 
 def recorded_calls(world: World, workspace: str, since: datetime, agent: str | None = None) -> Iterator[RecordedCall]:
@@ -274,15 +282,21 @@ def recorded_call(world: World, workspace: str, call_id: str) -> RecordedCall | 
 
 
 def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
-    """Every span of a trace of the actor's workspace, by the order in which it was told."""
+    """Every span of a trace of the actor's workspace, by the order in which it was told; what was said in it as far as
+    the actor may see that."""
+    return _spans(world, actor, trace_id)[0]
+
+
+def _spans(world: World, actor: Actor, trace_id: str) -> tuple[list[Span], str]:
     found = current(world).events(Which(workspace=actor.workspace, trace_id=trace_id), MAX_TRACE)
-    return [span_of(logged.event) for logged in found]
+    told, ask = shown(world, actor, found, trace_id)
+    return [span_of(logged.event) for logged in told], ask
 
 
 def trace(world: World, actor: Actor, trace_id: str) -> Trace:
-    """The waterfall of a trace, with what it began with and what was done meanwhile to what it is about (``beside``).
-    Raises Refused (404) for one that nothing is known of."""
-    spans = spans_of_trace(world, actor, trace_id)
+    """The waterfall of a trace, with what it began with and what was done meanwhile to what it is about (``beside``);
+    what was said in it as far as the actor may see that. Raises Refused (404) for one that nothing is known of."""
+    spans, ask = _spans(world, actor, trace_id)
     if not spans:
         raise Refused(
             "unknown_trace",
@@ -290,7 +304,8 @@ def trace(world: World, actor: Actor, trace_id: str) -> Trace:
             fix="`tenure traces list` shows what there is.",
             status=404,
         )
-    return trace_of(trace_id, *joined(spans, around(store_of(world), actor.workspace, run_of(spans))))
+    placed = trace_of(trace_id, *joined(spans, around(store_of(world), actor.workspace, run_of(spans))))
+    return replace(placed, withheld=ask)
 
 
 def list_traces(
@@ -335,7 +350,14 @@ def list_sessions(
 ) -> list[Session]:
     """Sessions with their outcome, the one with the newest Event first; ``after`` as in ``list_traces``."""
     which = Which(workspace=actor.workspace, agent=agent, source=source)
-    return current(world).sessions(actor.workspace, which, after, limit)
+    found = current(world).sessions(actor.workspace, which, after, limit)
+    sight = Sight(world, actor)
+    return [
+        one
+        if one.outcome is None or not one.outcome.detail or sight.of(one.agent)
+        else replace(one, outcome=replace(one.outcome, detail={"tenure.content": "withheld"}))
+        for one in found
+    ]
 
 
 def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outcome]:

@@ -36,7 +36,12 @@ _log = logging.getLogger(__name__)
 _pages = Environment(
     loader=PackageLoader("tenure.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_pages.globals |= {"asset": assets.asset_url, "STATUS_WORDS": model.STATUS_WORDS, "plural": model.plural}
+_pages.globals |= {
+    "asset": assets.asset_url,
+    "STATUS_WORDS": model.STATUS_WORDS,
+    "GONE_WORDS": model.GONE_WORDS,
+    "plural": model.plural,
+}
 _pages.globals |= {
     "TIER_WORDS": model.TIER_WORDS,
     "WHILE_STOPPED": model.WHILE_STOPPED,

@@ -14,6 +14,13 @@ from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Autonomy, Status, strictest
 
+GONE_WORDS: Mapping[str, str] = {
+    "withheld": "It is withheld from you. The top of the page says whom to ask.",
+    "erased": "It was erased.",
+    "expired": "The time for which it is kept is over.",
+    "sampled": "It was not kept: of traces in which nothing was of note, a share is.",
+}
+"""Why what was said is not in an Event."""
 STATUS_WORDS: Mapping[str, str] = {
     Status.ALLOWED: "Allowed",
     Status.FLAGGED: "Flagged",

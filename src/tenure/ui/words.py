@@ -106,6 +106,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "autonomy.set": ("set the least oversight of all agents", ""),
     "autonomy.withdrawn": ("has not earned it any more: the evidence turned", ""),
     "breaker.closed": ("may do everything again: its trial calls went well", ""),
+    "content.opened": ("looked at what was said", ""),
     "content.erased": ("erased what was said about somebody", ""),
     "breaker.limited": ("has other limits on a breaker", ""),
     "breaker.reset": ("may go on: a breaker was reset", ""),

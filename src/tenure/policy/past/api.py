@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld
+from tenure.base.sight import Sight, opened
 from tenure.kernel.values import CallKind, Decision, Effect
 from tenure.policy import service
 from tenure.policy.api import File, RuleOut, rule_out
@@ -99,6 +100,7 @@ class ExplainedOut(BaseModel):
     kind: CallKind
     resource: str
     arguments: dict[str, Any]
+    withheld: str
     approved: bool
     facts: str
     words: Literal["current", "kept", ""]
@@ -136,13 +138,17 @@ def explain(world: TheWorld, actor: TheActor, call_id: str) -> ExplainedOut:
     permit(actor, "events:read")
     found = hindsight.explain(world, actor.workspace, call_id)
     past = found.past
+    sight = Sight(world, actor)
+    if seen := sight.of(found.past.agent):
+        opened(world, actor, f"decision {found.past.id}", [found.past.agent])
     return ExplainedOut(
         call_id=past.id,
         at=past.at,
         agent=past.agent,
         kind=past.call.kind,
         resource=past.call.resource,
-        arguments=dict(past.call.arguments),
+        arguments=dict(past.call.arguments) if seen else {},
+        withheld=sight.ask,
         approved=past.approved,
         facts=past.facts,
         words=found.words,

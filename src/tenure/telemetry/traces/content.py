@@ -6,6 +6,7 @@ content, every attribute that is not known to be a fact is content: what nobody 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,7 +18,8 @@ CARRIERS = ("call.", "request.", "approval.requested", "draft.", "fork.", "otlp.
 """How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
 facts."""
 GONE = "tenure.content"
-"""The attribute that says, of an Event whose content is gone, why: ``erased``, ``expired`` or ``sampled``."""
+"""The attribute that says, of an Event whose content is gone, why: ``erased``, ``expired`` or ``sampled``;
+or ``withheld``, from whoever asks (``base.sight``)."""
 FACTS = frozenset(
     {
         "a2a.binding",
@@ -154,6 +156,14 @@ def joined(facts: str, content: bytes) -> str:
         return facts
     text = content.decode()
     return text if facts == "{}" else f"{facts[:-1]},{text[1:]}"
+
+
+def withheld(event: Event) -> Event:
+    """The Event without its content, for somebody who may not see it."""
+    if not event.type.startswith(CARRIERS) or all(name in FACTS for name in event.data):
+        return event
+    facts: JsonObject = {name: value for name, value in event.data.items() if name in FACTS}
+    return replace(event, data={**facts, GONE: "withheld"})
 
 
 def attributes(text: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ async def one_agent(request: Request, name: str) -> Response:
         api.maybe("/v1/breakers"),
         api.maybe(f"/v1/agents/{name}/instances", live="true"),
         api.maybe(f"/v1/agents/{name}/keys"),
-        api.maybe("/v1/events", agent=name, limit=20),
+        api.maybe("/v1/events", agent=name, limit=20, content="false"),
         api.maybe("/v1/stats", window=86400),
         api.maybe(f"/v1/agents/{name}/owners"),
         api.maybe(f"/v1/agents/{name}/dependants"),

@@ -64,6 +64,8 @@ class Row:
     """Against the arguments of the call that this one tries again."""
     joined: bool = False
     """It is of no trace, and has its place in this one."""
+    gone: str = ""
+    """Why what was said is not in it."""
 
     @property
     def found(self) -> list[str]:
@@ -92,6 +94,7 @@ class Trace:
     reasoning_tokens: int
     cost: str
     worst: str
+    withheld: str = ""  # why something that was said is not shown, and whom to ask
 
     @property
     def marked(self) -> tuple[Fold, ...]:
@@ -205,6 +208,7 @@ def _call_row(
         findings=findings(load(data.get("tenure.findings"))),
         used=used(data),
         changed=changed,
+        gone=str(data.get("tenure.content") or ""),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import JsonObject
@@ -77,7 +77,7 @@ async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
     agents = waterfall.tripped_agents(spans)
     resets = await asyncio.gather(
-        *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS) for agent in agents)
+        *(api.maybe("/v1/events", agent=agent, type="breaker.reset", limit=RESETS, content="false") for agent in agents)
     )
     shown = {span.get("event") for span in spans}
     told = [entry["event"] for found in resets for entry in items(found, "events")]
@@ -87,6 +87,7 @@ async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     trace = await asyncio.to_thread(waterfall.draw, trace_id, everything, approvals)
     if trace is None:
         raise Refused("no_such_trace", f"There is no trace {trace_id}, or nothing of it has arrived yet.", status=404)
+    trace = replace(trace, withheld=str(answer.get("withheld") or ""))
     result = Drawn(trace, waterfall.judged_failure(spans))
     _shelf.put(_key(api, me, trace_id), result)
     return result

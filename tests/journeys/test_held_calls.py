@@ -1,10 +1,12 @@
-"""kill -9 of the gateway and of the control plane while calls wait for a person: what was approved is executed once,
-what was rejected or never answered is not, whoever asks again and however often."""
+"""kill -9 of the gateway and of the control plane while calls wait for people: what was approved is executed once, what
+was rejected, never answered or approved by one of two is not, whoever asks again and however often."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import httpx2
 import pytest
 
 from demo.processes import listening, until
+from tenure.kernel.errors import Refused
 from tests.sim.installation import Installation
 from tests.sim.manifests import manifest
 from tests.sim.tool_server import ToolServer, tool
 
 NAMES = ("pay", "wipe", "send")
+TWO = "transfer"
+"""What takes two people."""
+SECOND = "ann@example.com"
 
 
 class Asker(threading.Thread):
@@ -60,33 +66,61 @@ def waiting(tenure: Installation) -> dict[str, str]:
     return {str(one["resource"]).removeprefix("shop/"): str(one["id"]) for one in found}
 
 
-@pytest.mark.req("R063", "R048")
+@contextmanager
+def second_person(tenure: Installation) -> Iterator[httpx2.Client]:
+    """The browser of another person who may decide."""
+    with tenure.client() as client:
+        client.post("/v1/people", dict[str, Any], {"email": SECOND, "roles": ["approver"]})
+        code = client.post(f"/v1/people/{SECOND}/login-link", dict[str, Any])["code"]
+    headers = {"x-tenure-csrf": "1"}
+    with httpx2.Client(base_url=tenure.control, headers=headers, timeout=60, trust_env=False) as person:
+        person.post("/v1/login", json={"code": code}).raise_for_status()
+        yield person
+
+
+@pytest.mark.req("R063", "R048", "R058")
 @pytest.mark.timeout(300)
 def test_no_held_call_runs_twice_or_without_its_approval_whoever_is_killed(tmp_path: Path) -> None:
-    with ToolServer([tool(name) for name in NAMES]) as server, Installation(tmp_path / "data") as tenure:
+    everything = {*NAMES, TWO}
+    with ToolServer([tool(name) for name in everything]) as server, Installation(tmp_path / "data") as tenure:
         grants = [{"name": f"shop/{name}", "autonomy": "approve"} for name in NAMES]
         servers = {"shop": {"url": server.url}}
         held = {"hold_timeout_s": 600}
         tenure.employ(manifest("clerk", "http://127.0.0.1:1/v1", servers=servers, tools=grants, approvals=held))
-        token = tenure.instance("clerk")["token"]
-        askers = [Asker(tenure, token, name) for name in NAMES for _ in range(2)]
+        highest = dict.fromkeys(("data_sensitivity", "decision_authority", "blast_radius", "regulatory_exposure"), 4)
+        grants = [{"name": f"shop/{TWO}", "autonomy": "approve"}]
+        more = {"servers": servers, "tools": grants, "approvals": held, "risk": highest}
+        tenure.employ(manifest("banker", "http://127.0.0.1:1/v1", **more))
+        clerk, banker = (tenure.instance(name)["token"] for name in ("clerk", "banker"))
+        askers = [Asker(tenure, clerk, name) for name in NAMES for _ in range(2)]
+        askers += [Asker(tenure, banker, TWO) for _ in range(2)]
         for asker in askers:
             asker.start()
-        until(lambda: set(waiting(tenure)) == set(NAMES), "every call to wait for a person")
+        until(lambda: set(waiting(tenure)) == everything, "every call to wait for a person")
         for name in ("control", "gateway"):
             kill(tenure, name)
-        until(lambda: set(waiting(tenure)) == set(NAMES), "every call to wait after the kills")
+        until(lambda: set(waiting(tenure)) == everything, "every call to wait after the kills")
         assert server.calls == []
         asked = waiting(tenure)
+        yes = {"decision": "approve", "reason": "said once"}
         with tenure.client() as client:
-            for name, answer in (("pay", "approve"), ("wipe", "reject")):
-                word = {"decision": answer, "reason": "said once"}
+            for name, word in (("pay", yes), ("wipe", yes | {"decision": "reject"}), (TWO, yes)):
                 client.post(f"/v1/approvals/{asked[name]}/decision", dict[str, Any], word)
         kill(tenure, "control")
         until(lambda: server.called("pay") > 0, "the approved call to be executed")
+        with tenure.client() as client, second_person(tenure) as second:
+            one = client.get(f"/v1/approvals/{asked[TWO]}", dict[str, Any])
+            assert (one["state"], len(one["given"]), server.called(TWO)) == ("pending", 1, 0)
+            with pytest.raises(Refused):  # the same person twice is one person
+                client.post(f"/v1/approvals/{asked[TWO]}/decision", dict[str, Any], yes)
+            assert server.called(TWO) == 0
+            second.post(f"/v1/approvals/{asked[TWO]}/decision", json=yes).raise_for_status()
+            until(lambda: server.called(TWO) > 0, "the call that two have approved to be executed")
         kill(tenure, "gateway")
-        until(lambda: "pay" in waiting(tenure), "the other one who asks for the same to wait for a person again")
+        until(lambda: {"pay", TWO} <= set(waiting(tenure)), "the others who ask for the same to wait for people again")
+        with tenure.client() as client:
+            assert client.get(f"/v1/approvals/{waiting(tenure)[TWO]}", dict[str, Any])["given"] == []
         for asker in askers:
             asker.enough.set()
-        assert [name for name, _ in server.calls] == ["pay"]
+        assert [name for name, _ in server.calls] == ["pay", TWO]
         assert '"ok": true' in tenure.run("audit", "verify", "--json")

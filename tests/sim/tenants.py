@@ -78,7 +78,7 @@ class Tenants:
                 if "workspace" in table.c
             }
         with Client(self.console.url, self.zoe.token) as client:
-            found["told"] = [repr(one) for one in client.get("/v1/events", dict, limit=1000)["events"]]
+            found["told"] = [repr(one) for one in client.get("/v1/events", dict, limit=1000, content="false")["events"]]
         return found
 
 

@@ -32,6 +32,7 @@ def long_trace(console: Console) -> str:
             tool_call(
                 began + timedelta(milliseconds=2 * number),
                 "files/read_file",
+                agent="walker",
                 session="long",
                 span_id=f"{number:016x}",
                 data={"gen_ai.tool.call.arguments": {"path": f"number-{number}.txt"}},

@@ -333,8 +333,10 @@ def _rows(
     for step, item in enumerate(others, 10):
         cause = str(item.raw.get("parent_span_id") or "")
         if cause in numbers:
-            row = _happening_row(item, drawn, depths[cause] + 1)
-            timed.append((calls[numbers[cause]].start, numbers[cause], step, row))
+            row, call = _happening_row(item, drawn, depths[cause] + 1), calls[numbers[cause]]
+            # What was done after a call had ended comes after what had happened by then.
+            late = row.joined and item.start > call.end
+            timed.append((item.start, len(calls), step, row) if late else (call.start, numbers[cause], step, row))
         else:
             row = _happening_row(item, drawn, depths.get(str(item.raw.get("span_id")), 0))
             timed.append((item.start, -1 if began_it(item.raw) else len(calls), step, row))

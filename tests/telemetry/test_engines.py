@@ -210,7 +210,7 @@ def test_a_batch_told_twice_by_two_control_planes_is_there_once(
 
 
 def test_a_table_of_a_newer_tenure_is_refused(store: ClickHouseStore, world: World, keyring: Keyring) -> None:
-    store._client.command("INSERT INTO store VALUES (99, 0)")
+    store._client.command("ALTER TABLE event MODIFY COMMENT '99'")
     with pytest.raises(Refused, match=r"newer Tenure.*version 99"):
         open_engine(world.config, keyring)
 

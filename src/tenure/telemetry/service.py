@@ -138,8 +138,11 @@ def close_store(world: World) -> None:
 
 
 def pump(world: World) -> int:
-    """Moves the next batch of the event log into the trace store; returns how many Events it held."""
+    """Moves the next batch of the event log into the trace store; returns how many Events it held. A store that an
+    older Tenure wrote is first brought to this version, piece by piece."""
     target = store_of(world)
+    if target.renew():
+        return 1
     with world.read() as connection:
         batch = log.read(connection, target.cursor, PUMP_BATCH)
         _is_ours(target, batch[-1].seq if batch else log.head(connection))  # a server may have come since it was opened
@@ -154,7 +157,7 @@ def current(world: World) -> TraceStore:
     target = store_of(world)
     with world.read() as connection:
         newest = log.head(connection)
-    while target.cursor < newest and pump(world):
+    while target.renewal is None and target.cursor < newest and pump(world):
         pass
     return target
 

@@ -25,6 +25,7 @@ from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
+from tenure.telemetry.traces.renewing import Renewal, newer, renewed
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 TRACES_AT_ONCE = 5_000
 """Traces whose content is let go in one mutation."""
+PIECE = 5_000
+"""Events that are brought from an older version in one INSERT."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _TYPES = {"BIGINT": "Int64", "VARCHAR": "String", "BLOB": "String", "DECIMAL(24, 12)": "Decimal(24, 12)"}
 _FEW = frozenset({"type", "workspace", "agent", "release", "status", "policy_version", "gone", "resource", "model"})
@@ -136,6 +139,7 @@ class ClickHouseStore(Questions, Looks, Finding):
         self.place = _without_secret(address)
         self.problem = ""
         self._cursor = 0
+        self._older = 0  # the version of the table, while it is not this one
         self._lock = threading.Lock()
         self._door = threading.Lock()
         try:
@@ -158,34 +162,79 @@ class ClickHouseStore(Questions, Looks, Finding):
             return self._reached
 
     def _prepare(self, client: Client) -> None:
+        """Makes what is not there. A table says in its comment which version made it, so that with the table its
+        version changes."""
         client.command(
-            """CREATE TABLE IF NOT EXISTS store (
-                version SimpleAggregateFunction(max, Int32), cursor SimpleAggregateFunction(max, Int64)
-            ) ENGINE = AggregatingMergeTree ORDER BY tuple()"""
+            "CREATE TABLE IF NOT EXISTS store (cursor SimpleAggregateFunction(max, Int64))"
+            " ENGINE = AggregatingMergeTree ORDER BY tuple()"
         )
-        found = client.query("SELECT max(version) FROM store").result_rows[0][0]
-        if found > SCHEMA_VERSION:
-            raise newer(self.place, found)
+        self._make(client, "event")
+        version = self._version(client)
+        if version > SCHEMA_VERSION:
+            raise newer(self.place, version)
+        if version < SCHEMA_VERSION:
+            self._make(client, "event_next")
+            self._older = version
+        else:
+            client.command("DROP TABLE IF EXISTS event_next SYNC")  # whoever was to do it was killed
+
+    def _make(self, client: Client, table: str) -> None:
         indexes = [f"INDEX by_{name} {name} TYPE bloom_filter(0.01)" for name in _LOOKED_UP]
-        lines = ", ".join(
-            [
-                *(f"{name} {_type(name, kind)}" for name, kind in COLUMNS.items()),
-                *indexes,
-                "INDEX by_time time_us TYPE minmax",
-            ]
-        )
+        columns = [f"{name} {_type(name, kind)}" for name, kind in COLUMNS.items()]
+        lines = ", ".join([*columns, *indexes, "INDEX by_time time_us TYPE minmax"])
         client.command(
-            f"""CREATE TABLE IF NOT EXISTS event ({lines}) ENGINE = ReplacingMergeTree ORDER BY seq
-            SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
+            f"""CREATE TABLE IF NOT EXISTS {table} ({lines}) ENGINE = ReplacingMergeTree ORDER BY seq
+            SETTINGS fsync_after_insert = 1, fsync_part_directory = 1 COMMENT '{SCHEMA_VERSION}'"""
         )
-        if not found:
-            client.insert("store", [(SCHEMA_VERSION, 0)], column_names=["version", "cursor"])
+
+    def _version(self, client: Client) -> int:
+        sql = "SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = 'event'"
+        return int(client.query(sql).result_rows[0][0])
 
     def close(self) -> None:
         with self._lock, self._door:
             if self._reached is not None:
                 self._reached.close()
                 self._reached = None
+
+    # -- from an older version
+
+    @property
+    def renewal(self) -> Renewal | None:
+        if not self._older:
+            return None
+        [(done, total)] = self._ask("SELECT (SELECT count() FROM event_next), (SELECT count() FROM event)")
+        return Renewal(self._older, int(done), int(total))
+
+    def renew(self) -> bool:
+        with self._lock:
+            if not self._older:
+                return False
+            try:
+                with speaking(self.place):
+                    self._renew(self._client, self._older)
+                self.problem = str(self.renewal or "")
+            except Failed as error:
+                self.problem = error.message
+                raise
+            return True
+
+    def _renew(self, client: Client, version: int) -> None:
+        if self._version(client) != version:  # another control plane was done first
+            self._older = 0
+            return
+        [(reached,)] = client.query("SELECT max(seq) FROM event_next").result_rows
+        found = client.query(
+            f"SELECT * FROM event WHERE seq > {int(reached)} ORDER BY seq LIMIT {PIECE}",  # noqa: S608 (numbers of ours)
+            column_formats={"content": "bytes"},
+        )
+        older = [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
+        if older:
+            client.insert("event_next", renewed(older, self._keyring), column_names=list(COLUMNS))
+            return
+        client.command("EXCHANGE TABLES event AND event_next")
+        self._older = 0
+        client.command("DROP TABLE event_next SYNC")
 
     # -- writing
 
@@ -196,7 +245,7 @@ class ClickHouseStore(Questions, Looks, Finding):
 
     def _derived(self) -> int:
         """The greatest number there is, or was before Events were dropped."""
-        [(rows, dropped)] = self._all("SELECT (SELECT max(seq) FROM event), (SELECT max(cursor) FROM store)")
+        [(rows, dropped)] = self._ask("SELECT (SELECT max(seq) FROM event), (SELECT max(cursor) FROM store)")
         return max(int(rows or 0), int(dropped or 0))
 
     def add(self, batch: Sequence[Logged]) -> None:
@@ -214,6 +263,7 @@ class ClickHouseStore(Questions, Looks, Finding):
         new = [logged for logged in batch if logged.seq > self._cursor]
         if not new:
             return
+        self._is_renewed()
         fresh = rows_of(new, self._keyring)
         self._insert("event", fresh, list(COLUMNS))
         self._cursor = fresh[-1][0]
@@ -259,7 +309,7 @@ class ClickHouseStore(Questions, Looks, Finding):
             [(count,)] = self._all("SELECT count() FROM event WHERE time_us < ?", values)
             if count:
                 # First, so that the place in the log is known when no row is left to derive it from.
-                self._insert("store", [(SCHEMA_VERSION, self._derived())], ["version", "cursor"])
+                self._insert("store", [(self._derived(),)], ["cursor"])
                 self._do("ALTER TABLE event DELETE WHERE time_us < ?", values)
             return int(count)
 
@@ -278,21 +328,26 @@ class ClickHouseStore(Questions, Looks, Finding):
         lists = ", ".join(f"? AS {name}" for name in columns)
         return f"SELECT {', '.join(columns)} FROM system.one ARRAY JOIN {lists}"  # noqa: S608 (only our own column names)
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Answers also while the table is brought to this version: what comes in is compared with it."""
+        if self._older and ids:
+            return {row[0] for row in self._ask("SELECT id FROM event WHERE id IN ?", [list(ids)])}
+        return super().known(ids)
+
+    def _is_renewed(self) -> None:
+        renewal = self.renewal
+        if renewal is not None:
+            raise renewal.refusal()
+
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self._is_renewed()
+        return self._ask(sql, values)
+
+    def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         text, bound = _bound(sql, values)
         with speaking(self.place):
             found = self._client.query(text, parameters=bound, column_formats={"content": "bytes"})
             return [tuple(row) for row in found.result_rows]
-
-
-def newer(place: str, version: int) -> Refused:
-    """What is said of a store that a newer Tenure wrote."""
-    return Refused(
-        "trace_store_newer",
-        f"{place} was written by a newer Tenure (version {version}; this one knows {SCHEMA_VERSION}).",
-        fix="Start the Tenure that wrote it, or name another place with TENURE_TRACES to begin an empty one.",
-        status=409,
-    )
 
 
 def _type(name: str, kind: str) -> str:

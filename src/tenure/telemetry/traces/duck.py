@@ -19,10 +19,12 @@ from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.traces.dialect import Dialect
+from tenure.telemetry.traces.duck_older import TABLES, Older, append, version_of
 from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
-from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
+from tenure.telemetry.traces.renewing import Renewal, newer
+from tenure.telemetry.traces.rows import SCHEMA_VERSION, micros, rows_of
 
 AT_ONCE = 20_000
 """Events that are let go, or whose content is, in one transaction."""
@@ -60,6 +62,7 @@ class DuckStore(Questions, Looks, Finding):
         self._shutting = False
         self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
         self._dead = False
+        self._older: Older | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
@@ -71,6 +74,14 @@ class DuckStore(Questions, Looks, Finding):
         return str(self.path)
 
     def _open(self) -> None:
+        version = version_of(self.path) or SCHEMA_VERSION
+        if version > SCHEMA_VERSION:
+            raise newer(str(self.path), version)
+        if version < SCHEMA_VERSION:
+            self._older = Older(self.path, version, self._keyring, self._settings)
+            self._root, self._writer = self._older.root, self._older.root.cursor()
+            self._cursor, self.problem = self._older.cursor, str(self._older.renewal)
+            return
         self._root = duckdb.connect(str(self.path), config=self._settings)
         self._writer = self._root.cursor()
         self._prepare()
@@ -81,27 +92,50 @@ class DuckStore(Questions, Looks, Finding):
         with suppress(duckdb.Error), self._no_reader():
             self._writer.close()
             self._root.close()
+        self._older = None
         self._open()
         self._dead = False
 
-    def _prepare(self) -> None:
-        self._writer.execute("CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)")
-        found = self._writer.execute("SELECT version FROM store").fetchall()  # all, or the connection stays busy
-        if found and found[0][0] != SCHEMA_VERSION:
+    # -- from an older version
+
+    @property
+    def renewal(self) -> Renewal | None:
+        older = self._older
+        return older.renewal if older is not None else None
+
+    def renew(self) -> bool:
+        with self._lock:
+            if self._older is None:
+                return False
+            try:
+                with self._speaking():
+                    if self._dead:
+                        self._reopen()
+                    self._renew()
+            except Failed as error:
+                self.problem = error.message
+                raise
+            self.problem = str(self._older.renewal) if self._older is not None else ""
+            return True
+
+    def _renew(self) -> None:
+        if self._older is None or self._older.step():
+            return
+        with self._no_reader():
+            self._dead = True  # until it is open again
             self._writer.close()
-            self._root.close()
-            age = "a newer" if found[0][0] > SCHEMA_VERSION else "an older"
-            raise Refused(
-                "trace_store_newer" if age == "a newer" else "trace_store_older",
-                f"{self.path} was written by {age} Tenure (version {found[0][0]}; this one knows {SCHEMA_VERSION}).",
-                fix="Start the Tenure that wrote it, or move the file away to begin an empty one.",
-                status=409,
-            )
-        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+            self._older.finish()
+            self._older = None
+            self._open()
+            self._dead = False
+
+    def _prepare(self) -> None:
         self._writer.begin()
-        self._writer.execute(f"CREATE TABLE IF NOT EXISTS event ({columns})")
-        if not found:
+        for table in TABLES:
+            self._writer.execute(table)
+        if not self._writer.execute("SELECT version FROM store").fetchall():  # all, or the connection stays busy
             self._writer.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
+        self._writer.execute("DROP TABLE IF EXISTS renewal")  # of a file that took an older one's place
         self._writer.commit()
         self._cursor = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
 
@@ -154,15 +188,14 @@ class DuckStore(Questions, Looks, Finding):
             self.problem = ""
 
     def _add(self, batch: Sequence[Logged]) -> None:
-        if self._dead:
-            self._reopen()
+        self._ready()
         new = [logged for logged in batch if logged.seq > self._cursor]
         if not new:
             return
         fresh = rows_of(new, self._keyring)
         self._writer.begin()
         try:
-            self._append(fresh)
+            append(self._writer, fresh)
             self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
             self._writer.commit()
         except BaseException:
@@ -171,14 +204,11 @@ class DuckStore(Questions, Looks, Finding):
             raise
         self._cursor = fresh[-1][0]
 
-    def _append(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        appender = self._writer.appender("event")  # 84,000 rows/s where executemany takes 1,700
-        try:
-            appender.append_rows(rows)
-            appender.flush()
-        except BaseException:
-            appender.clear()
-            raise
+    def _ready(self) -> None:
+        if self._dead:
+            self._reopen()
+        if self._older is not None:
+            raise self._older.renewal.refusal()
 
     # -- letting go
 
@@ -213,8 +243,7 @@ class DuckStore(Questions, Looks, Finding):
 
     def _write(self, sql: str, values: Sequence[Any]) -> int:
         with self._lock, self._speaking():
-            if self._dead:
-                self._reopen()
+            self._ready()
             return int(self._writer.execute(sql, list(values)).fetchall()[0][0])
 
     # -- reading
@@ -224,13 +253,22 @@ class DuckStore(Questions, Looks, Finding):
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._speaking(), self._reader() as reader:
+            if self._older is not None:
+                raise self._older.renewal.refusal()
             return reader.execute(sql, list(values)).fetchall()
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Answers also while the file is brought to this version: what comes in is compared with it."""
+        with self._speaking(), self._reader() as reader:
+            if self._older is not None:
+                return self._older.known(reader, ids)
+        return super().known(ids)
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         try:
             yield
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             self._dead = self._dead or isinstance(error, duckdb.FatalException) or "invalidated" in str(error)
             raise Failed("trace_store_unavailable", f"The trace store: {_first_line(error)}", retry=True) from error
 

@@ -12,6 +12,7 @@ from tenure.kernel.values import Status
 from tenure.telemetry.measured import Cause, Changed, Measured
 from tenure.telemetry.model import AgentStats, Outcome, RecordedCall, Session, ToolUse, TraceSummary
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
+from tenure.telemetry.traces.renewing import Renewal
 from tenure.telemetry.traces.terms import Found, Query
 
 
@@ -61,6 +62,16 @@ class TraceStore(Protocol):
 
     def close(self) -> None:
         """Writes what is in memory, waits for those who read, and lets the engine go."""
+
+    # -- from an older version
+
+    @property
+    def renewal(self) -> Renewal | None:
+        """How far a store that an older Tenure wrote is on its way to this version; None when it is there. Until then
+        ``known`` answers, and all other verbs say how far it is (Failed, to be tried again)."""
+
+    def renew(self) -> bool:
+        """Brings the next piece of it to this version; False when there is none. Killed anywhere it goes on."""
 
     # -- writing
 

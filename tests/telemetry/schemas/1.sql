@@ -1,0 +1,8 @@
+-- A trace store as version 1 made it: neither the tokens of caches and of reasoning nor what calls cost had columns yet.
+CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS event (seq BIGINT NOT NULL, id VARCHAR NOT NULL, type VARCHAR NOT NULL, time_us BIGINT NOT NULL,
+workspace VARCHAR NOT NULL, actor VARCHAR NOT NULL, agent VARCHAR, release VARCHAR, instance VARCHAR, session VARCHAR,
+trace_id VARCHAR, span_id VARCHAR, parent_span_id VARCHAR, status VARCHAR NOT NULL, policy_version VARCHAR,
+memory_snapshot VARCHAR, duration_us BIGINT, data VARCHAR NOT NULL, name VARCHAR NOT NULL, resource VARCHAR, model VARCHAR,
+input_tokens BIGINT, output_tokens BIGINT, error VARCHAR, source VARCHAR, task VARCHAR);
+INSERT INTO store VALUES (1, 0);

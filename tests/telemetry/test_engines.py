@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tenure.base import events
 from tenure.base.config import Config, load
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell, Logged
@@ -28,12 +29,12 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import recording, service
 from tenure.telemetry.model import outcome_data
-from tenure.telemetry.traces import clickhouse
+from tenure.telemetry.traces import clickhouse, shelf
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.engines import open_engine
 from tenure.telemetry.traces.interface import TraceStore, Which
-from tenure.telemetry.traces.rows import COLUMNS, rows_of
+from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.retention.test_retention import (  # noqa: F401 (they run here once more, on the ``world`` below)
     test_an_erasure_waits_until_every_reader_has_passed_and_may_die_anywhere,
     test_content_goes_by_the_shortest_period_of_what_its_agent_may_meet,
@@ -44,6 +45,7 @@ from tests.retention.test_retention import (  # noqa: F401 (they run here once m
 from tests.sim.clickhouse import engine_folder, load_engine
 from tests.sim.clock import FakeClock
 from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
+from tests.telemetry.test_renewal import without_words
 from tests.telemetry.test_search import (  # noqa: F401 (as above)
     stored,
     test_only_the_window_and_the_workspace_of_who_asks,
@@ -237,6 +239,44 @@ def test_a_server_that_is_away_keeps_nobody_waiting_and_is_found_when_it_is_back
         ways.append("there")
         assert len(service.list_events(world, operator)) == 30
         assert recording.recording(world, HOUR).problem == ""
+
+
+SCHEMA = Path(__file__).parent / "schemas" / "3.clickhouse.sql"
+
+
+def test_a_table_of_an_older_version_is_brought_to_this_one_while_events_come_in(
+    world: World, keyring: Keyring, clock: FakeClock, operator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [chat(clock.now, data={"gen_ai.output.messages": "the customer said no"}) for _ in range(60)]
+    with world.begin() as tx:
+        events.append(tx, said)
+    client = connect(world.config.traces)
+    client.command(SCHEMA.read_text())
+    rows = [without_words(row) for row in rows_of([Logged(seq, one) for seq, one in enumerate(said, 1)], keyring)]
+    client.insert("event", rows, column_names=[name for name in COLUMNS if name != "words"])
+    monkeypatch.setattr(clickhouse, "PIECE", 25)
+    with opened(world):
+        assert service.pump(world) == 1
+        assert service.ingest(world, GATEWAY, many(30, clock.now)).accepted == 30
+        told = recording.recording(world, HOUR)
+        assert told.behind == 30
+        assert f"from version 3 to {SCHEMA_VERSION}: 25 of 60 Events are." in told.renewal
+        with pytest.raises(Failed, match="25 of 60"):
+            service.list_events(world, operator)
+        assert shelf.store_of(world).known([said[50].id, "nobody"]) == {said[50].id}
+    other = open_engine(world.config, keyring)  # a second control plane, and the first one begins anew
+    with opened(world):
+        while other.renew():
+            pass
+        while service.pump(world):
+            pass
+        assert len(service.list_events(world, operator, after=0, limit=200)) == 90
+        assert len(service.search(world, operator, "customer no", HOUR, limit=100).hits) == 60
+        assert recording.recording(world, HOUR).problem == ""
+    tables = {row[0] for row in client.query("SHOW TABLES").result_rows}
+    assert tables == {"event", "store"}
+    for each in (other, client):
+        each.close()
 
 
 _VICTIM = """

@@ -22,12 +22,14 @@ from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
 from tenure.base.room import World
+from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Actor, Event
-from tenure.telemetry import service
+from tenure.telemetry import recording, service
 from tenure.telemetry.traces import duck_older
-from tenure.telemetry.traces.rows import SCHEMA_VERSION
+from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.sim.clock import FakeClock
+from tests.sim.disks import small_disk
 from tests.sim.telemetry import GATEWAY, chat, many, opened
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,11 @@ def _written(world: World, version: int, upto: int = COUNT) -> Path:
         batch = [one for one in log.read(connection, 0, COUNT) if one.seq <= upto]
     with duckdb.connect(str(path)) as store:
         store.execute((ROOT / "tests" / "telemetry" / "schemas" / f"{version}.sql").read_text())
+        store.execute("UPDATE store SET cursor = ?", [upto])
+        if version == 3:
+            rows = [without_words(row) for row in rows_of(batch, Keyring(world.db, world.config))]
+            store.executemany(f"INSERT INTO event VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608 (marks only)
+            return path
         store.executemany(
             """INSERT INTO event BY NAME SELECT ? AS seq, ? AS id, ? AS type, ? AS time_us, ? AS workspace, ? AS actor,
                 ? AS agent, ? AS session, ? AS trace_id, ? AS span_id, ? AS parent_span_id, ? AS status,
@@ -68,8 +75,12 @@ def _written(world: World, version: int, upto: int = COUNT) -> Path:
                 ? AS release, ? AS instance, 'gpt-4o' AS model, 100 AS input_tokens, 20 AS output_tokens""",
             [_row(one.seq, one.event) for one in batch],
         )
-        store.execute("UPDATE store SET cursor = ?", [upto])
     return path
+
+
+def without_words(row: tuple[object, ...]) -> tuple[object, ...]:
+    """A row as version 3 had it."""
+    return tuple(value for name, value in zip(COLUMNS, row, strict=True) if name != "words")
 
 
 def _row(seq: int, event: Event) -> list[object]:
@@ -103,7 +114,8 @@ def _is_whole(world: World, operator: Actor) -> Iterator[None]:
     with opened(world):
         _pump(world)
         assert _kept(world, operator) == _told(world)
-        assert service.recording(world, HOUR).problem == ""
+        told = recording.recording(world, HOUR)
+        assert (told.problem, told.renewal, told.behind) == ("", "", 0)
     assert sorted(file.name for file in world.config.data_dir.glob("traces*")) == ["traces.duckdb"]
     assert CANARY not in (world.config.data_dir / "traces.duckdb").read_bytes()
     with duckdb.connect(str(world.config.data_dir / "traces.duckdb")) as store:
@@ -114,20 +126,20 @@ def _is_whole(world: World, operator: Actor) -> Iterator[None]:
         ]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 3])
 def test_events_are_taken_while_an_older_store_is_brought_to_this_version(
     world: World, clock: FakeClock, operator: Actor, version: int
 ) -> None:
     before = _written(world, version, COUNT - 30).read_bytes()
-    assert CANARY in before
+    assert (CANARY in before) == (version < 3), "version 3 sealed it"
     late = replace(many(1, clock.now)[0], time=clock.now - timedelta(days=3))
     with _is_whole(world, operator):
         with opened(world):
             for piece in range(3):
                 assert service.ingest(world, GATEWAY, many(10, clock.now)).accepted == 10
                 assert service.pump(world) == 1
-                told = service.recording(world, HOUR)
-                assert told.problem.startswith(
+                told = recording.recording(world, HOUR)
+                assert told.renewal.startswith(
                     f"The trace store is being brought from version {version} to {SCHEMA_VERSION}: "
                     f"{(piece + 1) * 50} of {COUNT - 30} Events are."
                 )
@@ -140,9 +152,10 @@ def test_events_are_taken_while_an_older_store_is_brought_to_this_version(
             assert (world.config.data_dir / "traces.duckdb").read_bytes() == before, "the old one is as it was"
         clock.advance(60)
         with opened(world):  # the process was started anew
-            assert "150 of 230 Events" in service.recording(world, HOUR).problem
+            assert "150 of 230 Events" in recording.recording(world, HOUR).renewal
             service.pump(world)
     with opened(world):
+        assert len(service.search(world, operator, "customer said", HOUR, session="s3").hits) == len(range(3, COUNT, 7))
         assert sum(agent.calls for agent in service.stats(world, operator, timedelta(days=7))) == COUNT + 31
 
 
@@ -154,7 +167,8 @@ from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
 from tenure.base.room import World
-from tenure.telemetry import service
+from tenure.base.subjects import Keyring
+from tenure.telemetry import recording, service
 from tenure.telemetry.traces import duck_older
 duck_older.PIECE = 5
 world = World(Database(sys.argv[1]), system_clock, Config(data_dir=Path(sys.argv[2])), Bell())
@@ -178,8 +192,8 @@ def test_kill_9_in_the_middle_loses_nothing_and_it_goes_on_where_it_was(world: W
                 victim.stdin.flush()
             victim.send_signal(signal.SIGKILL)  # in the middle of a piece, or between two
         with opened(world):
-            problem = service.recording(world, HOUR).problem
-            done = int(problem.partition(": ")[2].partition(" ")[0])
+            told = recording.recording(world, HOUR).renewal
+            done = int(told.partition(": ")[2].partition(" ")[0])
             assert 100 <= done <= 110
 
 
@@ -210,7 +224,30 @@ def test_what_the_older_tenure_did_in_between_is_not_lost(world: World, operator
         with duckdb.connect(str(path)) as older:  # it was started once more, and let some content go
             older.execute("UPDATE event SET data = '{}' WHERE seq <= 10")
         with opened(world):
-            assert "0 of 200 Events" in service.recording(world, HOUR).problem
+            assert "0 of 200 Events" in recording.recording(world, HOUR).renewal
         with world.begin() as tx:
             for one in log.read(tx, 0, 10):
                 log.rewrite(tx, one.seq, replace(one.event, data={}))
+
+
+def test_without_room_for_both_files_it_waits_and_goes_on_when_there_is(
+    world: World, operator: Actor, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", "7m") as disk:
+        world = replace(world, config=Config(data_dir=tmp_path / "disk"))
+        with world.begin() as tx:
+            for one in log.read(tx, 0, COUNT):
+                log.rewrite(tx, one.seq, replace(one.event, data={"said": os.urandom(3000).hex()}))
+        before = _written(world, 2).read_bytes()
+        with opened(world):
+            assert service.pump(world) == 1
+            disk.fill()
+            with pytest.raises(Failed, match="No space left"):
+                _pump(world)
+            assert "No space left" in recording.recording(world, HOUR).problem
+            with pytest.raises(Failed):
+                _pump(world)
+            assert (tmp_path / "disk" / "traces.duckdb").read_bytes() == before
+            disk.clear()
+            _pump(world)
+            assert _kept(world, operator) == _told(world)

@@ -223,6 +223,8 @@ def _trace_store(config: Config) -> Iterator[Finding]:
         embedded = config.traces_file is not None
         fix = "Make room in the data folder, or see its disk." if embedded else "See whether ClickHouse answers."
         yield Finding("trace store", "problem", found, fix)
+    elif record["renewal"]:
+        yield Finding("trace store", "note", record["renewal"])
     elif record["lost"]:
         yield Finding("record", "note", f"{record['lost']} Events lost in the last day", "See /recording.")
 

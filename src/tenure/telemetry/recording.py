@@ -31,10 +31,12 @@ class Loss:
 @dataclass(frozen=True, slots=True)
 class Recording:
     """How well the record is kept. ``behind`` Events are durable and not in the trace store yet; ``problem`` says why
-    when it takes none. ``losses`` are those told within the window, the newest first, ``lost`` all of them together."""
+    when it takes none, ``renewal`` how far a store of an older version is on its way to this one. ``losses`` are those
+    told within the window, the newest first, ``lost`` all of them together."""
 
     behind: int
     problem: str
+    renewal: str
     lost: int
     losses: tuple[Loss, ...]
 
@@ -45,13 +47,15 @@ def recording(world: World, window: timedelta) -> Recording:
     with world.read() as connection:
         behind = max(0, log.head(connection) - target.cursor)
     which = Which(type="gateway.dropped", since=world.clock() - window)
-    problem = target.problem
+    told: list[Event] = []
+    problem, renewal = target.problem, ""
     try:
-        told = [logged.event for logged in target.newest(which, MAX_LOSSES)]
+        renewal = str(target.renewal or "")
+        told = [] if renewal else [logged.event for logged in target.newest(which, MAX_LOSSES)]
     except Failed as error:
-        told, problem = [], problem or error.message
+        problem = problem or error.message
     losses = tuple(_loss(event) for event in told)
-    return Recording(behind, problem, sum(loss.count for loss in losses), losses)
+    return Recording(behind, problem, renewal, sum(loss.count for loss in losses), losses)
 
 
 def _loss(event: Event) -> Loss:

@@ -213,10 +213,10 @@ class ClickHouseStore(Questions, Looks, Finding):
             try:
                 with speaking(self.place):
                     self._renew(self._client, self._older)
-                self.problem = str(self.renewal or "")
             except Failed as error:
                 self.problem = error.message
                 raise
+            self.problem = ""
             return True
 
     def _renew(self, client: Client, version: int) -> None:

@@ -80,7 +80,7 @@ class DuckStore(Questions, Looks, Finding):
         if version < SCHEMA_VERSION:
             self._older = Older(self.path, version, self._keyring, self._settings)
             self._root, self._writer = self._older.root, self._older.root.cursor()
-            self._cursor, self.problem = self._older.cursor, str(self._older.renewal)
+            self._cursor = self._older.cursor
             return
         self._root = duckdb.connect(str(self.path), config=self._settings)
         self._writer = self._root.cursor()
@@ -115,7 +115,7 @@ class DuckStore(Questions, Looks, Finding):
             except Failed as error:
                 self.problem = error.message
                 raise
-            self.problem = str(self._older.renewal) if self._older is not None else ""
+            self.problem = ""
             return True
 
     def _renew(self) -> None:

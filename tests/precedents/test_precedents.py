@@ -19,8 +19,8 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import digest
 from tenure.kernel.values import Actor, Call, CallKind, Effect, Event, Role
 from tenure.policy import service as policies
-from tenure.policy.api import router as policy_router
 from tenure.policy.model import compile_bundle, decide
+from tenure.policy.room import ROOM as POLICY
 from tenure.precedents import service
 from tenure.precedents.api import router
 from tenure.precedents.cli import register
@@ -257,7 +257,8 @@ def _main() -> None:
 
 @pytest.fixture
 def run(world: World, operator: Actor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with opened(world), serving(world, operator, router, policy_router) as url:
+    assert POLICY.router is not None
+    with opened(world), serving(world, operator, router, POLICY.router) as url:
         monkeypatch.setenv("TENURE_URL", url)
         monkeypatch.setenv("TENURE_TOKEN", "any")
         yield lambda *words: CliRunner().invoke(app, ["precedents", *words])

@@ -196,3 +196,45 @@ def test_a_call_shows_what_was_found_in_it() -> None:
     assert (plain.found, plain.findings) == ([], ())
     assert found.found == ["contact", "secret"]
     assert found.findings[0] == ("secret/jwt", "prompt", 2)
+
+
+def used(tokens: tuple[int, int], cost: str = "") -> dict[str, Any]:
+    told = {"gen_ai.usage.input_tokens": tokens[0], "gen_ai.usage.output_tokens": tokens[1]}
+    return {"gen_ai.operation.name": "chat"} | told | ({"tenure.cost_usd": cost} if cost else {})
+
+
+def test_what_is_inside_a_span_is_summed_and_nothing_is_counted_twice() -> None:
+    run = call(0, 100, "run", type="otlp.span", attributes={"otlp.step": "agent", **used((999, 9))})
+    step = call(1, 50, "step", type="otlp.span", parent_span_id="run", attributes={"otlp.step": "chain"})
+    asked = call(2, 5, "m1", type="otlp.span", parent_span_id="step", attributes={"otlp.step": "llm", **used((10, 1))})
+    again = call(9, 5, "m2", type="otlp.span", parent_span_id="run", attributes={"otlp.step": "llm", **used((20, 2))})
+    trace = drawn([run, step, asked, again])
+    assert (trace.input_tokens, trace.output_tokens) == (30, 3), "an agent's span repeats what its model calls used"
+    told = {row.span_id: (row.used, row.inside) for row in trace.rows}
+    assert told["run"][1] == "30 → 3 tokens"
+    assert told["step"] == ("", "10 → 1 tokens")
+    assert told["m1"] == ("10 → 1 tokens", "")
+    seen = call(2, 4, "g1", parent_span_id="m1", attributes=used((10, 1), "0.002"))
+    trace = drawn([run, step, asked, again, seen])
+    assert (trace.input_tokens, trace.cost) == (10, "$0.0020"), "a gateway saw it: agents tell of the same call"
+    assert next(row.inside for row in trace.rows if row.span_id == "run") == "10 → 1 tokens, $0.0020"
+
+
+def test_a_circle_of_parents_is_summed_and_ends() -> None:
+    spans = [call(0, 1, "a", parent_span_id="b", attributes=used((1, 1))), call(1, 1, "b", parent_span_id="a")]
+    assert drawn(spans).input_tokens == 1
+
+
+def _told(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"tenure.resource": "files/read", "gen_ai.tool.call.arguments": arguments}
+
+
+def test_rows_are_made_when_they_are_looked_at() -> None:
+    spans = [call(number, 1, f"s{number}", attributes=_told({"n": number})) for number in range(9)]
+    trace = drawn([*spans, moment("breaker.tripped", 9, "s8")])
+    assert len(trace.rows) == 10
+    assert [row.kind for row in trace.rows.made] == ["breaker"], "what nobody looks at was made"
+    assert [row.span_id for row in trace.rows[2:4]] == ["s2", "s3"]
+    assert trace.rows[2] is trace.rows[2]
+    assert [(one.left, one.right) for one in trace.rows[3].changed] == [(2, 3)]
+    assert (trace.worst, trace.agents) == ("violation", ("clerk",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -83,6 +84,7 @@ class SpanOut(BaseModel):
 
 
 _OF_SPAN = tuple(name for name in SpanOut.model_fields if hasattr(Span, name))
+_facts_of = attrgetter(*_OF_SPAN)
 
 
 class TraceOut(BaseModel):
@@ -203,9 +205,16 @@ def search_traces(
 
 
 @router.get("/v1/traces/{trace_id}", response_model=TraceOut)
-def get_trace(world: TheWorld, actor: Reader, trace_id: str) -> Response:
+def get_trace(
+    world: TheWorld,
+    actor: Reader,
+    trace_id: str,
+    decisions: Annotated[
+        bool, Query(description="Whether decisions are spans too; each is in its call as well")
+    ] = True,
+) -> Response:
     """One trace with every decision, approval and breaker trip at its place."""
-    found = service.trace(world, actor, trace_id)
+    found = service.trace(world, actor, trace_id, decisions=decisions)
     # Written as it is: to check each of 20,000 spans against the model that describes them takes seconds.
     told = {
         "trace_id": found.trace_id,
@@ -218,7 +227,7 @@ def get_trace(world: TheWorld, actor: Reader, trace_id: str) -> Response:
 
 def _span(placed: Placed) -> dict[str, Any]:
     span = placed.span
-    facts = {name: getattr(span, name) for name in _OF_SPAN}
+    facts = dict(zip(_OF_SPAN, _facts_of(span), strict=True))
     return facts | {
         "status": span.feed_status,
         "status_code": span.status,

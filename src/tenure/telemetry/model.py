@@ -201,6 +201,9 @@ class Trace:
         return max(ends, default=0)
 
 
+_APART = frozenset({"otlp.events", "otlp.links"})
+
+
 def span_of(event: Event) -> Span:
     """The Event as an OpenTelemetry span.
 
@@ -223,7 +226,7 @@ def span_of(event: Event) -> Span:
         duration_us=event.duration_us or 0,
         status=status,
         status_message=message,
-        attributes={k: v for k, v in data.items() if k not in ("otlp.events", "otlp.links")},
+        attributes={k: v for k, v in data.items() if k not in _APART} if _APART & data.keys() else data,
         event=event.id,
         type=event.type,
         feed_status=event.status,
@@ -269,14 +272,15 @@ def decision_span(span: Span) -> Span | None:
     )
 
 
-def trace_of(trace_id: str, spans: Sequence[Span], beside: Sequence[Span] = ()) -> Trace:
+def trace_of(trace_id: str, spans: Sequence[Span], beside: Sequence[Span] = (), *, decisions: bool = True) -> Trace:
     """The waterfall of ``spans`` (of one trace, in any order), with every Call's decision added as its child. A span
     whose parent is not there is a root; a circle of parents, which only a broken client sends, is cut where it
     begins. ``beside``: moments that belong to no trace and have their place in this one (``beside.py``); those from
     before it began have an offset below zero, and the time it took is not theirs."""
     began = min((span.start for span in spans), default=None)
     known = {(span.span_id, span.event): span for span in (*spans, *beside)}
-    everything = [*known.values(), *(d for d in map(decision_span, known.values()) if d is not None)]
+    made = map(decision_span, known.values()) if decisions else ()
+    everything = [*known.values(), *(one for one in made if one is not None)]
     everything.sort(key=lambda span: (span.start, span.duration_us == 0, -span.duration_us, span.event))
     ids = {span.span_id for span in everything}
     children: dict[str | None, list[Span]] = {}

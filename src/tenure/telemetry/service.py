@@ -296,9 +296,10 @@ def _spans(world: World, actor: Actor, trace_id: str) -> tuple[list[Span], str]:
     return [span_of(logged.event) for logged in told], ask
 
 
-def trace(world: World, actor: Actor, trace_id: str) -> Trace:
-    """The waterfall of a trace, with what it began with and what was done meanwhile to what it is about (``beside``);
-    what was said in it as far as the actor may see that. Raises Refused (404) for one that nothing is known of."""
+def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True) -> Trace:
+    """The waterfall of a trace, its ``decisions`` as spans of their own or not, with what it began with and what was
+    done meanwhile to what it is about (``beside``); what was said in it as far as the actor may see that. Raises
+    Refused (404) for one that nothing is known of."""
     spans, ask = _spans(world, actor, trace_id)
     if not spans:
         raise Refused(
@@ -307,8 +308,8 @@ def trace(world: World, actor: Actor, trace_id: str) -> Trace:
             fix="`tenure traces list` shows what there is.",
             status=404,
         )
-    placed = trace_of(trace_id, *joined(spans, around(store_of(world), actor.workspace, run_of(spans))))
-    return replace(placed, withheld=ask)
+    beside = joined(spans, around(store_of(world), actor.workspace, run_of(spans)))
+    return replace(trace_of(trace_id, *beside, decisions=decisions), withheld=ask)
 
 
 def list_traces(

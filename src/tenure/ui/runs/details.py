@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tenure.kernel.json import Json, JsonObject
-from tenure.kernel.money import dollars
-from tenure.ui.model import costs, duration
+from tenure.ui.model import duration
 
 
 def facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
@@ -48,7 +47,9 @@ def facts(raw: JsonObject, data: JsonObject) -> tuple[tuple[str, str], ...]:
             value = f"{value:,}"
         out.append((word, str(value)))
     out += [
-        (word, str(raw[name])) for word, name in (("Release", "release"), ("Instance", "instance")) if raw.get(name)
+        (word, str(raw[name]))
+        for word, name in (("Release", "release"), ("Instance", "instance"), ("Memory read from", "memory_snapshot"))
+        if raw.get(name)
     ]
     return (*out, ("Span", str(raw.get("span_id") or "")))
 
@@ -62,11 +63,3 @@ def findings(rows: Json) -> tuple[tuple[str, str, int], ...]:
     """What was found in a call: rule, place and how often."""
     known = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
     return tuple((str(row.get("rule")), str(row.get("place")), int(row.get("count") or 0)) for row in known)
-
-
-def used(data: JsonObject) -> str:
-    """Tokens and cost of one call, as a row has room for them."""
-    tokens = [data.get(f"gen_ai.usage.{side}_tokens") for side in ("input", "output")]
-    spent = costs([data])
-    told = [f"{tokens[0] or 0:,} → {tokens[1] or 0:,} tokens"] if any(tokens) else []
-    return ", ".join([*told, *([dollars(spent)] if spent is not None else [])])

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tenure.kernel.difference import Difference, differences
-from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.json import JsonObject
 from tenure.ui.runs.talk import attributes, load
 
 MOST = 8
+_ARGUMENTS = "gen_ai.tool.call.arguments"
 
 
-def retried(calls: Iterable[JsonObject]) -> Mapping[str, tuple[Difference, ...]]:
-    """The changes of arguments by span id. A call tries another again when it is the next of the same agent to the same
-    tool and the one before failed or was refused, or nothing of that agent came between."""
-    found: dict[str, tuple[Difference, ...]] = {}
-    before: dict[tuple[str, str], tuple[Json, bool]] = {}
+def changed(before: JsonObject, call: JsonObject) -> tuple[Difference, ...]:
+    """What differs in the arguments of a call from those of the call that it tries again."""
+    earlier, later = (load(attributes(raw).get(_ARGUMENTS)) for raw in (before, call))
+    return differences(earlier, later, MOST)
+
+
+def retried(calls: Iterable[JsonObject]) -> Mapping[str, JsonObject]:
+    """By the id of a span, the call that it tries again: the next of the same agent to the same tool, where the one
+    before failed or was refused, or nothing of that agent came between."""
+    found: dict[str, JsonObject] = {}
+    before: dict[tuple[str, str], tuple[JsonObject, bool]] = {}
     latest: dict[str, str] = {}
     for raw in calls:
         data = attributes(raw)
@@ -23,12 +30,10 @@ def retried(calls: Iterable[JsonObject]) -> Mapping[str, tuple[Difference, ...]]
             latest[str(raw.get("agent"))] = ""
             continue
         agent, name = str(raw.get("agent")), str(data.get("tenure.resource") or raw.get("name"))
-        arguments = load(data.get("gen_ai.tool.call.arguments"))
         earlier, failed = before.get((agent, name), (None, False))
-        if earlier is not None and arguments is not None and (failed or latest.get(agent) == name):
-            changed = differences(earlier, arguments, MOST)
-            if changed:
-                found[str(raw.get("span_id"))] = changed
-        before[agent, name] = arguments, raw.get("type") == "call.refused" or bool(data.get("error.type"))
+        told = earlier is not None and _ARGUMENTS in data and _ARGUMENTS in attributes(earlier)
+        if earlier is not None and told and (failed or latest.get(agent) == name):
+            found[str(raw.get("span_id"))] = earlier
+        before[agent, name] = raw, raw.get("type") == "call.refused" or bool(data.get("error.type"))
         latest[agent] = name
     return found

@@ -93,9 +93,19 @@ def gist(talk: Sequence[Message], most: int = 140) -> str:
 
 def conversation(spans: Iterable[JsonObject]) -> tuple[Message, ...]:
     """The last model call that was answered holds the whole talk before it; its answer is the last word."""
-    best: tuple[Message, ...] = ()
-    for raw in spans:
-        talk = said(raw)
-        if len(talk) >= len(best):
-            best = talk
-    return best
+    best, most = None, 0
+    for raw in spans:  # only the longest is read as messages
+        length = _length(raw)
+        if length and length >= most:
+            best, most = raw, length
+    return said(best) if best is not None else ()
+
+
+def _length(raw: JsonObject) -> int:
+    data = attributes(raw)
+    lists = [
+        load(data.get("gen_ai.input.messages") or raw.get("input_messages")),
+        load(data.get("gen_ai.output.messages") or raw.get("output_messages")),
+    ]
+    counts = [len(found) for found in lists if isinstance(found, Sequence) and not isinstance(found, str)]
+    return sum(counts) + bool(data.get("gen_ai.system_instructions")) + ("tenure.message" in data)

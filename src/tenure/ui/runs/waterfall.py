@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -14,11 +15,13 @@ from tenure.kernel.difference import Difference
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
-from tenure.ui.model import costs, duration, moment, person
+from tenure.ui.model import duration, moment, person
 from tenure.ui.runs.axis import WIDTH, Axis, Fold, Interval, axis
-from tenure.ui.runs.details import facts, findings, used
+from tenure.ui.runs.details import facts, findings
+from tenure.ui.runs.lazily import Lazily
 from tenure.ui.runs.moments import began_it, kind_of, told_of
-from tenure.ui.runs.retries import retried
+from tenure.ui.runs.retries import changed, retried
+from tenure.ui.runs.spent import Spent, own, sums
 from tenure.ui.runs.talk import Message, attributes, conversation, gist, load, said
 
 LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
@@ -60,6 +63,8 @@ class Row:
     findings: tuple[tuple[str, str, int], ...] = ()
     """What was found in it: rule, place and how often."""
     used: str = ""
+    inside: str = ""
+    """What it and the calls inside it used, where there are any."""
     changed: tuple[Difference, ...] = ()
     """Against the arguments of the call that this one tries again."""
     joined: bool = False
@@ -83,7 +88,7 @@ class Trace:
     start: str
     duration: str
     active: str
-    rows: tuple[Row, ...]
+    rows: Lazily[Row]
     folds: tuple[Fold, ...]
     ticks: tuple[tuple[float, str], ...]
     conversation: tuple[Message, ...]
@@ -102,6 +107,7 @@ class Trace:
         return self.folds if len(self.folds) <= MOST_MARKED else ()
 
 
+_CALLS = ("llm", "tool", "memory", "span")
 _OF_MODELS = frozenset({"chat", "text_completion", "generate_content", "embeddings", "count_tokens", "pass_through"})
 
 
@@ -111,6 +117,7 @@ class _Item:
     end: datetime
     raw: JsonObject
     kind: str
+    data: JsonObject = field(default_factory=dict)
 
 
 def _span(placed: JsonObject) -> _Item | None:
@@ -118,17 +125,18 @@ def _span(placed: JsonObject) -> _Item | None:
     start = moment(raw.get("start") or raw.get("time") or raw.get("start_time"))
     if start is None:
         return None
-    length = raw.get("duration_us")
-    end = moment(raw.get("end") or raw.get("end_time"))
-    if end is None:
-        end = start + timedelta(microseconds=length if isinstance(length, int | float) else 0)
-    operation = str(attributes(raw).get("gen_ai.operation.name") or "")
+    length, data = raw.get("duration_us"), attributes(raw)
+    if isinstance(length, int | float):
+        end = start + timedelta(microseconds=length)
+    else:
+        end = moment(raw.get("end") or raw.get("end_time")) or start
+    operation = str(data.get("gen_ai.operation.name") or "")
     if moment_kind := kind_of(raw):
-        return _Item(start, end, raw, moment_kind)
-    step = attributes(raw).get("otlp.step")
-    kind = "tool" if operation == "execute_tool" or step == "tool" else "span"
+        return _Item(start, end, raw, moment_kind, data)
+    step = data.get("otlp.step")
+    kind = "tool" if operation == "execute_tool" or step == "tool" else "memory" if step == "memory" else "span"
     kind = "llm" if operation in _OF_MODELS or step == "llm" else kind
-    return _Item(start, end, raw, kind)
+    return _Item(start, end, raw, kind, data)
 
 
 def _approval(raw: JsonObject) -> _Item | None:
@@ -170,10 +178,19 @@ def _own(item: _Item, parents: frozenset[str], wait: _Item | None) -> list[Inter
     return [(item.start, max(item.start, wait.start)), (min(item.end, wait.end), item.end)]
 
 
-def _call_row(
-    item: _Item, drawn: Axis, depth: int, waited: Interval | None, changed: tuple[Difference, ...] = ()
-) -> Row:
-    raw, data = item.raw, attributes(item.raw)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a call stands in its trace. ``before``: the call that it tries again; ``spent``: what it and the calls
+    inside it used, where there are any."""
+
+    depth: int
+    waited: Interval | None
+    before: JsonObject | None
+    spent: Spent | None
+
+
+def _call_row(item: _Item, drawn: Axis, place: _Place) -> Row:
+    raw, data, waited = item.raw, item.data, place.waited
     talk = said(raw) if item.kind == "llm" or data.get("tenure.kind") == "agent" or "tenure.message" in data else ()
     decision = data.get("tenure.decision")
     decision = load(decision) if not isinstance(decision, Mapping) else decision
@@ -193,7 +210,7 @@ def _call_row(
         status=str(raw.get("status") or Status.ALLOWED),
         time=item.start.isoformat(),
         duration=duration(took) if took else "",
-        depth=depth,
+        depth=place.depth,
         agent=str(raw.get("agent") or ""),
         pieces=tuple(pieces),
         note=(str(decision.get("reason") or "") if decision.get("effect") != "allow" else "") or gist(talk),
@@ -206,8 +223,9 @@ def _call_row(
         span_id=str(raw.get("span_id") or ""),
         approval_id=str(data.get("tenure.approval.id") or ""),
         findings=findings(load(data.get("tenure.findings"))),
-        used=used(data),
-        changed=changed,
+        used=str(own(data)),
+        inside=str(place.spent or ""),
+        changed=changed(place.before, raw) if place.before is not None else (),
         gone=str(data.get("tenure.content") or ""),
     )
 
@@ -269,10 +287,6 @@ def _happening_row(item: _Item, drawn: Axis, depth: int) -> Row:
     )
 
 
-def _tokens(spans: Iterable[_Item], name: str) -> int:
-    return sum(int(attributes(item.raw).get(name) or 0) for item in spans)
-
-
 def _idle_rows(drawn: Axis, calls: Sequence[_Item], waits: Iterable[_Item]) -> list[tuple[datetime, Row]]:
     """The folded gaps, each with its end. The wait for a person is told by the approval's own row."""
     waits = tuple(waits)
@@ -301,26 +315,23 @@ def _rows(
     others: Sequence[_Item],
     claims: Mapping[str, datetime],
     drawn: Axis,
-) -> tuple[Row, ...]:
+    *,
+    spent: Mapping[str, Spent],
+) -> Lazily[Row]:
     """All rows by time, and with each call what belongs to it: its approval, the trip it caused."""
     depths = _depths([*(item for item in others if began_it(item.raw)), *calls])
     numbers = {str(item.raw.get("span_id")): number for number, item in enumerate(calls)}
-    timed: list[tuple[datetime, int, int, Row]] = []
+    timed: list[tuple[datetime, int, int, Row | partial[Row]]] = []
     shown: set[str] = set()
-    changed = retried(item.raw for item in calls)
+    tried = retried(item.raw for item in calls)
     for number, item in enumerate(calls):
         depth = depths[str(item.raw.get("span_id"))]
-        ident = str(attributes(item.raw).get("tenure.approval.id") or "")
+        ident = str(item.data.get("tenure.approval.id") or "")
         wait = waits.get(ident)
         inside = (wait.start, wait.end) if wait and wait.start >= item.start - timedelta(seconds=1) else None
-        timed.append(
-            (
-                item.start,
-                number,
-                0,
-                _call_row(item, drawn, depth, inside, changed.get(str(item.raw.get("span_id")), ())),
-            )
-        )
+        span = str(item.raw.get("span_id"))
+        place = _Place(depth, inside, tried.get(span), spent.get(span))
+        timed.append((item.start, number, 0, partial(_call_row, item, drawn, place)))
         if wait and ident not in shown:
             shown.add(ident)
             told = _approval_rows(wait, drawn, depth + 1, claims.get(ident))
@@ -342,8 +353,8 @@ def _rows(
             timed.append((item.start, -1 if began_it(item.raw) else len(calls), step, row))
     timed += [(end, -1, 0, row) for end, row in _idle_rows(drawn, calls, waits.values())]
     # A call, and what is beside it as it came.
-    timed.sort(key=lambda entry: (*entry[:2], entry[3].time if entry[2] else ""))
-    return tuple(row for *_, row in timed)
+    timed.sort(key=lambda entry: (*entry[:2], entry[3].time if isinstance(entry[3], Row) and entry[2] else ""))
+    return Lazily([row for *_, row in timed], lambda part: isinstance(part, Row))
 
 
 def draw(
@@ -356,17 +367,17 @@ def draw(
     everything = sorted((item for item in map(_span, spans) if item), key=lambda item: item.start)
     if not everything:
         return None
-    calls = [item for item in everything if item.kind in ("llm", "tool", "span")]
+    calls = [item for item in everything if item.kind in _CALLS]
     waits = {str(item.raw.get("id")): item for item in map(_approval, approvals) if item}
     # A decision is told with its call and an approval by its own record, which knows both ends of the wait.
     told = ("decision", "approval") if waits else ("decision",)
-    others = [item for item in everything if item.kind not in ("llm", "tool", "span", *told)]
+    others = [item for item in everything if item.kind not in (*_CALLS, *told)]
     claims = _claims(everything)
     parents = frozenset(str(item.raw.get("parent_span_id") or "") for item in calls)
     busy = [
         interval
         for item in calls
-        for interval in _own(item, parents, waits.get(str(attributes(item.raw).get("tenure.approval.id") or "")))
+        for interval in _own(item, parents, waits.get(str(item.data.get("tenure.approval.id") or "")))
     ]
     moments = [end for item in waits.values() for end in (item.start, item.end)]
     moments += [
@@ -375,12 +386,15 @@ def draw(
     ]
     busy += [(time, time) for time in moments]
     drawn = axis(busy, min(start for start, _ in busy), max(end for _, end in busy))
-    rows = _rows(calls, waits, others, claims, drawn)
+    total, spent = sums([(item.raw, item.data) for item in calls])
+    rows = _rows(calls, waits, others, claims, drawn, spent=spent)
+    aside = [row for row in rows.made if not row.joined]
     order = (Status.ALLOWED, Status.FLAGGED, Status.ANOMALY, Status.VIOLATION)
-    statuses = [row.status for row in rows if row.status in order and not row.joined]
+    statuses = {str(item.raw.get("status") or Status.ALLOWED) for item in calls} | {row.status for row in aside}
+    agents = [*(str(item.raw.get("agent") or "") for item in calls), *(row.agent for row in rows.made)]
     return Trace(
         trace_id=trace_id,
-        agents=tuple(dict.fromkeys(row.agent for row in rows if row.agent)),
+        agents=tuple(dict.fromkeys(agent for agent in agents if agent)),
         session=next((str(item.raw["session"]) for item in calls if item.raw.get("session")), ""),
         start=drawn.zero.isoformat(),
         duration=duration(drawn.length * 1e6),
@@ -390,12 +404,12 @@ def draw(
         ticks=drawn.ticks(),
         conversation=conversation(item.raw for item in calls if item.kind == "llm"),
         calls=len(calls),
-        input_tokens=_tokens(calls, "gen_ai.usage.input_tokens"),
-        output_tokens=_tokens(calls, "gen_ai.usage.output_tokens"),
-        cached_tokens=_tokens(calls, "gen_ai.usage.cache_read.input_tokens"),
-        reasoning_tokens=_tokens(calls, "gen_ai.usage.reasoning.output_tokens"),
-        cost="" if (spent := costs(attributes(item.raw) for item in calls)) is None else dollars(spent),
-        worst=max(statuses, key=lambda status: order.index(Status(status)), default=Status.ALLOWED),
+        input_tokens=total.input,
+        output_tokens=total.output,
+        cached_tokens=total.cached,
+        reasoning_tokens=total.reasoning,
+        cost="" if total.cost is None else dollars(total.cost),
+        worst=max((one for one in order if one in statuses), key=order.index, default=Status.ALLOWED),
     )
 
 

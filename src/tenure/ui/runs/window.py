@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tenure.kernel.errors import Refused
@@ -71,7 +71,7 @@ async def drawn_again(api: Api, trace_id: str) -> Drawn:
 
 async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     """A trace with its approvals and what ended its trips. Raises Refused for one that nothing is known of."""
-    answer = await api.get(f"/v1/traces/{trace_id}")
+    answer = await api.get(f"/v1/traces/{trace_id}", decisions="false")
     spans = items(answer, "spans")
     waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
     approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]
@@ -93,7 +93,7 @@ async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     return result
 
 
-def matching(rows: tuple[Row, ...], wanted: str) -> tuple[Row, ...]:
+def matching(rows: Sequence[Row], wanted: str) -> Sequence[Row]:
     """The rows that hold ``wanted`` in their name, their reason, their arguments, their result or what was said."""
     wanted = wanted.strip().lower()
     return tuple(row for row in rows if wanted in _text(row)) if wanted else rows
@@ -106,7 +106,7 @@ def _text(row: Row) -> str:
     return "\n".join(found).lower()
 
 
-def start_of(rows: tuple[Row, ...], start: int, span: str) -> int:
+def start_of(rows: Sequence[Row], start: int, span: str) -> int:
     """Where the page begins: at ``start``, or at the page that holds the row of ``span``."""
     if span:
         start = next((place for place, row in enumerate(rows) if row.span_id == span), start)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from tenure.base.clock import system_clock
 from tenure.kernel.ids import session_trace
-from tenure.ui.runs.retries import retried
+from tenure.ui.runs.retries import changed, retried
 from tenure.ui.runs.waterfall import Trace, draw
 from tenure.ui.runs.window import KEPT, PIECE, ROWS, Drawn, Shelf
 from tests.sim.browser import window
@@ -111,9 +111,8 @@ def test_what_a_retry_changed_stands_with_it() -> None:
         asked(4, {"cents": 7, "to": 1}),  # the one before went well and the model spoke in between: another call
     ]
     found = retried(calls)
-    assert [(span, [(one.path, one.left, one.right) for one in changed]) for span, changed in found.items()] == [
-        ("2", [("cents", 9, 5)])
-    ]
+    assert found == {"2": calls[0]}
+    assert [(one.path, one.left, one.right) for one in changed(calls[0], calls[2])] == [("cents", 9, 5)]
 
 
 def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, person: httpx2.Client) -> None:

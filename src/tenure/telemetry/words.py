@@ -7,10 +7,13 @@ from typing import Any
 
 from tenure.kernel.values import Event
 from tenure.telemetry.model import FeedItem, reason_of, span_name
+from tenure.telemetry.traces.content import withheld
 
 
 def feed_item(seq: int, event: Event) -> FeedItem:
-    """The feed's line for an Event with its number in the log."""
+    """The feed's line for an Event with its number in the log. It tells facts and nothing that was said: it is for
+    everybody who may see that something happened."""
+    event = withheld(event)
     title = _title(event)
     return FeedItem(
         seq=seq,
@@ -297,7 +300,7 @@ def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
     match event.type:
         case "request.refused":
             times = "" if data.get("count") == 1 else f" ({data.get('count')} times)"
-            return f"sent what is no call: {data.get('error.message')}{times}"
+            return f"sent what is no call: {data.get('error.type')}{times}"
         case "gateway.dropped":
             records = "1 record was" if data.get("count") == 1 else f"{data.get('count')} records were"
             return f"{records} lost at the gateway; the calls were still decided"

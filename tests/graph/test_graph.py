@@ -9,7 +9,7 @@ import pytest
 
 from tenure.base.room import World
 from tenure.graph import service, store
-from tenure.graph.model import Age, Edge, Graph, Kind, Node, around, blast, joined
+from tenure.graph.model import Age, Edge, Graph, Kind, Node, around, blast, joined, of_manifest
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Event, LifecycleState, Role
 from tenure.registry import service as registry
@@ -167,3 +167,14 @@ def test_a_thousand_nodes_are_drawn_in_rows_that_fit_a_page() -> None:
     assert len({(one.x, one.y) for one in picture.boxes}) == len(picture.boxes), "no two rows lie on each other"
     focused = drawn(filtered(graph, "a-777"), "agent:a-777")
     assert [one.label for one in focused.boxes if one.focus] == ["a-777"]
+
+
+@pytest.mark.req("R033", "R028")
+def test_a_predictive_model_is_between_its_tool_and_whatever_goes_without_it() -> None:
+    behind = {"registry": "mlflow", "name": "churn", "version": "3"}
+    made = manifest("clerk", "http://127.0.0.1:9/v1")
+    made["spec"]["tools"] = [{"name": "scores/churn", "predicts_with": behind}, {"name": "scores/other"}]
+    graph = joined({"clerk": "production"}, of_manifest(made), [])
+    hit = {one.node.key: one.via for one in blast(graph, "model:mlflow/churn@3", NOW)}
+    assert hit["agent:clerk"] == "tool:scores/churn"
+    assert "tool:scores/other" not in hit

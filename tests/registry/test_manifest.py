@@ -82,6 +82,24 @@ def test_thresholds_reach_tools_agents_and_the_one_model_that_has_one() -> None:
     assert [one.ask_below for one in fact.models] == [0, 30]
 
 
+@pytest.mark.req("R033")
+def test_the_predictive_model_behind_a_tool_is_part_of_the_release() -> None:
+    def scored(version: str) -> dict[str, Any]:
+        behind = {"registry": "mlflow", "name": "churn", "version": version}
+        tools = [{"name": "s/score", "predicts_with": behind}]
+        return manifest("clerk", URL, servers={"s": {"command": ["x"]}}, tools=tools)
+
+    def digest_of(value: dict[str, Any]) -> str:
+        return release_digest(behaviour("default", read_manifest(value).as_json()))
+
+    assert digest_of(scored("3")) == digest_of(scored("3"))
+    assert digest_of(scored("3")) != digest_of(scored("4")), "another version is another release, which is decided on"
+    wrong = scored("3")
+    del wrong["spec"]["tools"][0]["predicts_with"]["version"]
+    [fault] = faults(wrong)
+    assert fault["path"] == "spec.tools[0].predicts_with.version"
+
+
 def test_a_whole_manifest_reads_back_as_itself() -> None:
     read = read_manifest(WHOLE)
     again = read_manifest(read.as_json())

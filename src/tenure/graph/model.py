@@ -142,9 +142,18 @@ def of_manifest(manifest: JsonObject) -> list[Edge]:
     targets += [key(Kind.DATA, str(one)) for one in spec.get("data_classes", ())]
     for one in spec.get("dependencies", ()):
         targets.append(key(Kind.AGENT, one["agent"]) if one.get("agent") else key(Kind.SYSTEM, str(one.get("system"))))
+    behind = [
+        Edge(
+            key(Kind.TOOL, str(one["name"])),
+            key(Kind.MODEL, "{registry}/{name}@{version}".format(**found)),
+            declared=True,
+        )
+        for one in spec.get("tools", ())
+        if (found := one.get("predicts_with"))
+    ]
     people = dict.fromkeys(str(spec[role]) for role in ("owner", "sponsor") if spec.get(role))
     edges = [Edge(me, target, declared=True) for target in dict.fromkeys(targets)]
-    return edges + [Edge(key(Kind.PERSON, person), me, declared=True) for person in people]
+    return [*edges, *behind, *(Edge(key(Kind.PERSON, person), me, declared=True) for person in people)]
 
 
 def joined(agents: Mapping[str, str], declared: Iterable[Edge], seen: Iterable[Edge]) -> Graph:

@@ -132,6 +132,14 @@ class Server(Part):
     source: Source | None = Field(None, description="Where what it returns comes from; tool when left out")
 
 
+class Predictor(Part):
+    """A predictive model that answers behind a tool, by the name under which its own registry governs it."""
+
+    registry: Line = Field(description="The model registry, as in mlflow or its address")
+    name: Line = Field(description="Name of the model there")
+    version: Line = Field(description="Its version there: another one is another release of the agent")
+
+
 class Tool(Part):
     """A granted tool, and how far the agent may go with it alone."""
 
@@ -154,6 +162,7 @@ class Tool(Part):
     read_only: bool | None = Field(
         None, description="Whether its calls change nothing; as its accepted definition says (readOnlyHint) if left out"
     )
+    predicts_with: Predictor | None = Field(None, description="The predictive model that answers behind it")
 
 
 class Peer(Part):

@@ -305,13 +305,18 @@ class ToolRow:
 
     name: str
     autonomy: str
+    behind: str = ""
 
 
 def tools_of(spec: JsonObject) -> list[ToolRow]:
     """The tools that a manifest's ``spec`` grants."""
     least = Autonomy(spec.get("autonomy") or Autonomy.AUTONOMOUS)
     return [
-        ToolRow(str(tool["name"]), strictest(least, Autonomy(tool.get("autonomy") or Autonomy.AUTONOMOUS)))
+        ToolRow(
+            str(tool["name"]),
+            strictest(least, Autonomy(tool.get("autonomy") or Autonomy.AUTONOMOUS)),
+            "{registry}/{name}@{version}".format(**behind) if (behind := tool.get("predicts_with")) else "",
+        )
         for tool in items(spec, "tools")
     ]
 

@@ -173,9 +173,10 @@ def _box(row: str, members: Sequence[str], nodes: Mapping[str, Any], place: tupl
 def _arc(edge: Mapping[str, Any], places: Mapping[str, tuple[int, int]]) -> Arc:
     (x1, y1), (x2, y2) = places[edge["ends"][0]], places[edge["ends"][1]]
     y1, y2 = y1 + ROW // 2 - 3, y2 + ROW // 2 - 3
-    if x1 == x2:  # between agents
-        x = x1 + BOX
-        bend = x + 26 + min(90, abs(y2 - y1) // 4)
+    if x1 == x2:  # between agents, or a tool and the model behind it: bent to where there is room
+        left = x1 + BOX >= WIDTH
+        x, bow = (x1, -1) if left else (x1 + BOX, 1)
+        bend = x + bow * (26 + min(90, abs(y2 - y1) // 4))
         path = f"M{x} {y1}C{bend} {y1} {bend} {y2} {x} {y2}"
     else:
         x1 += BOX

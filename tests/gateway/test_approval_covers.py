@@ -136,3 +136,6 @@ def test_an_approval_covers_no_other_call(waiting: Waiting, approved: Asked, oth
     assert [event.type for event in waiting.sent] == ["approval.claimed" if same else "approval.requested"]
     if not same:
         assert settled.approval_id not in (None, granted.id)
+    changed = waiting.settle(other, [replace(granted, edited={"changed": 1})])
+    assert not changed.allowed, "what was approved with other arguments lets nothing go with its own"
+    assert (changed.edited is not None) is same

@@ -19,6 +19,7 @@ from tenure.base.room import World
 from tenure.identity import people
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
+from tenure.kernel.json import digest
 from tenure.kernel.values import Actor, Event
 from tenure.notify import answering, service, store
 from tenure.notify import model as rules
@@ -58,7 +59,7 @@ def told(world: World, operator: Actor, clock: FakeClock, post_office: MailServe
     return here
 
 
-def _held(world: World) -> str:
+def _held(world: World, **more: Any) -> str:
     ident = new_id()
     data = {
         "approval_id": ident,
@@ -69,7 +70,7 @@ def _held(world: World) -> str:
         "reason": "Large refunds need a person.",
         "policies": ["limit"],
     }
-    event = Event(new_id(), "approval.requested", world.clock(), "default", "agent:clerk", "clerk", data=data)
+    event = Event(new_id(), "approval.requested", world.clock(), "default", "agent:clerk", "clerk", data=data | more)
     with world.begin() as tx:
         events.append(tx, [event])
     for consumer in (APPROVALS, CONSUMER):
@@ -202,3 +203,52 @@ def test_over_http_a_link_needs_no_login(told: World, post_office: MailServer) -
     status, answered = api("POST", "/v1/answers", {"link": link, "decision": "approve"})
     assert (status, answered["state"]) == (200, "granted")
     assert approvals.get(told, "default", ident).state is State.GRANTED
+
+
+@pytest.mark.req("R063")
+def test_of_two_people_by_link_one_who_clicks_twice_is_one_and_the_requester_is_none(
+    told: World, operator: Actor, post_office: MailServer
+) -> None:
+    for name in ("cai", "dan"):
+        people.add_person(told, operator, f"{name}@example.com", ["approver"])
+    ident = _held(told, demands=["approve:2"], on_behalf_of="person:Dan@example.com")
+    link = _links(told, post_office, ident)["ann@example.com"]
+    (delivery,) = [
+        one
+        for one in service.deliveries(told, operator, None, None, 50)
+        if one.approval == ident and one.address == "ann@example.com"
+    ]
+
+    def another(name: str) -> str:
+        return answering.link_for(told, delivery, f"{name}@example.com").rpartition("=")[2]
+
+    second, cais, dans = another("ann"), another("cai"), "tna_dans"
+    assert another("dan") == "", "whoever asked is sent no link"
+    until = told.clock() + rules.LINK_LIFE
+    own = rules.Link(rules.link_hash(dans), "default", ident, "sha256:d", "dan@example.com", delivery.id, until)
+    with told.begin() as tx:
+        store.add_link(tx, own)  # even if one were sent, from before it was known for whom the call is made
+    assert answering.answer(told, link, True, "fine").state is State.PENDING
+    assert _refusal(lambda: answering.answer(told, link, True, "fine")) == (410, "link_spent")
+    assert _refusal(lambda: answering.answer(told, second, True, "fine")) == (409, "already_answered")
+    assert _refusal(lambda: answering.answer(told, dans, True, "mine")) == (403, "own_call")
+    assert [one.by for one in approvals.get(told, "default", ident).given] == ["ann@example.com"]
+    done = answering.answer(told, cais, True, "fine")
+    assert (done.state, [one.by for one in done.given]) == (State.GRANTED, ["ann@example.com", "cai@example.com"])
+
+
+@SQLITE
+def test_a_link_to_a_call_that_somebody_changed_is_dead(told: World, operator: Actor, post_office: MailServer) -> None:
+    arguments = {"amount": 500}
+    ident = _held(told, demands=["approve:2"], arguments=arguments, editable=digest(arguments))
+    link = _links(told, post_office, ident)["ann@example.com"]
+    changed = approvals.decide(told, operator, ident, True, "too much", arguments={"amount": 5})
+    assert _refusal(lambda: answering.answer(told, link, True, "")) == (410, "link_spent")
+    (delivery,) = [
+        one
+        for one in service.deliveries(told, operator, None, None, 50)
+        if one.approval == ident and one.address == "ann@example.com"
+    ]
+    fresh = answering.link_for(told, delivery, "ann@example.com").rpartition("=")[2]
+    assert answering.look(told, fresh).approval.covers == changed.covers
+    assert answering.answer(told, fresh, True, "").state is State.GRANTED

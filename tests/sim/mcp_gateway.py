@@ -158,9 +158,9 @@ class Site:
         """Returns when every tool of an agent is pinned: from then on its list changes only when something does."""
         await self.post({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, name)
 
-    def decide(self, approval: str, state: str) -> None:
+    def decide(self, approval: str, state: str, **more: Any) -> None:
         """Decides on an approval: granted or rejected."""
-        fact = replace(self._snapshot.approvals[approval], state=state, decided_by="person:op@example.com")
+        fact = replace(self._snapshot.approvals[approval], state=state, decided_by="person:op@example.com", **more)
         self._replace(approvals={**self._snapshot.approvals, approval: fact})
 
     def draft(self, fact: DraftFact) -> None:

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tenure.base.clock import system_clock
+from tenure.kernel.json import digest
 from tests.sim.console import Console, held
 from tests.ui.conftest import until
 from tests.ui.test_pages import text
@@ -64,3 +65,25 @@ def test_whoever_cannot_approve_it_is_told_why_and_offered_nothing(console: Cons
     no = person.post(f"/approvals/{ident}", data={"page": "1", "decision": "approve"})
     assert no.status_code == 403
     assert person.get("/approvals/nothing").status_code == 404
+
+
+@pytest.mark.req("R072")
+def test_a_held_call_is_approved_with_other_arguments(console: Console, person: httpx2.Client) -> None:
+    asked = {"invoice": "P-3", "amount": 7}
+    ident = _held(console, "P-3", editable=digest(asked), demands=["approve:2"])
+    page = person.get(f"/approvals/{ident}")
+    assert "Approve it with other arguments" in page.text
+    shown = {"page": "1", "digest": digest(asked), "shown": '{"invoice": "P-3", "amount": 7}', "decision": "edit"}
+    broken = person.post(f"/approvals/{ident}", data={**shown, "arguments": "{"})
+    assert (broken.status_code, "are no JSON" in broken.text) == (422, True)
+    changed = {**shown, "arguments": '{"invoice": "P-3", "amount": 3}', "reason": "half"}
+    assert person.post(f"/approvals/{ident}", data=changed).headers["location"] == f"/approvals/{ident}?done=half"
+    after = text(person.get(f"/approvals/{ident}"))
+    assert "What the agent asked for" in after
+    assert "half" in after
+    assert digest({"invoice": "P-3", "amount": 3}) in after
+    assert "the agent asked for something else" in text(person.get("/approvals"))
+    stale = person.post(f"/approvals/{ident}", data={"decision": "approve", "digest": digest(asked)})
+    assert (stale.status_code, "another_call" in stale.text) == (409, True)
+    kept = until(lambda: [one for one in console.client.get("/v1/corrections", list) if one["kind"] == "edited"])
+    assert (kept[0]["before"], kept[0]["after"]["amount"], kept[0]["reason"]) == (asked, 3, "half")

@@ -47,8 +47,10 @@ class ApprovalOut(BaseModel):
     is still waited for; ``decided_for``: for whom a stand-in had the last word. ``escalation``: the ladder that
     it took, ``step`` how many of its steps were taken, ``next_at`` when the next is due. ``chain``: who handed the work
     on, this agent last; ``task``: what work. ``recommended``: what Tenure recommends, ``reject`` or nothing, and
-    ``against`` why; ``overruled``: people approved it all the same. ``withheld``: why arguments, justification and
-    notes are not shown, and whom to ask; empty where they are."""
+    ``against`` why; ``overruled``: people approved it all the same. ``editable``: it can be approved with other
+    arguments; ``edited``: those that a person put in the place of ``arguments``; ``covers``: the digest of what an
+    approval is for, which is that of ``edited`` where there are any, else ``digest``. ``withheld``: why arguments,
+    justification and notes are not shown, and whom to ask; empty where they are."""
 
     id: str
     agent: str
@@ -87,6 +89,9 @@ class ApprovalOut(BaseModel):
     recommended: str
     against: list[str]
     overruled: bool
+    editable: bool
+    edited: dict[str, Any] | None
+    covers: str
     withheld: str = ""
 
 
@@ -99,13 +104,16 @@ class OneOut(ApprovalOut):
 
 class DecisionIn(BaseModel):
     """A person's answer; a rejection needs a reason. ``for``: for whom a stand-in answers; left out, one's own right
-    goes first."""
+    goes first. ``arguments``: to approve the call with others than the agent's, which needs a reason. ``digest``:
+    ``covers`` of what the person was shown; needed where somebody has changed the call."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     decision: Literal["approve", "reject"]
     reason: str = Field("", max_length=2000)
     for_: str = Field("", max_length=254, alias="for")
+    digest: str = Field("", max_length=200)
+    arguments: dict[str, Any] | None = None
 
 
 class BatchOut(BaseModel):
@@ -259,4 +267,5 @@ def get(world: TheWorld, actor: TheActor, ident: str) -> OneOut:
 def decide(world: TheWorld, actor: TheActor, ident: str, body: DecisionIn) -> ApprovalOut:
     """Approves or rejects a held call. One that takes more than one person waits on for the others,
     ``pending``. 409 when it does not wait any more."""
-    return _out(service.decide(world, actor, ident, body.decision == "approve", body.reason, body.for_))
+    grant, said = body.decision == "approve", (body.reason, body.for_)
+    return _out(service.decide(world, actor, ident, grant, *said, shown=body.digest, arguments=body.arguments))

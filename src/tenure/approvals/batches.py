@@ -44,6 +44,7 @@ def batch_id(item: Approval) -> str:
         item.grounds,
         *item.demands,
         *sorted(item.policies),
+        *([item.covers] if item.edited is not None else []),  # looked at by itself
     )
 
 
@@ -56,7 +57,7 @@ def batches(items: Iterable[Approval]) -> list[Batch]:
 
 
 def _batch(ident: str, calls: Sequence[Approval]) -> Batch:
-    given = [dict(_leaves(call.arguments)) for call in calls]
+    given = [dict(_leaves(call.now)) for call in calls]
     paths = list(dict.fromkeys(path for one in given for path in one))
     differs = tuple(path for path in paths if len({one.get(path, ABSENT) for one in given}) > 1)
     same = tuple((path, given[0][path]) for path in paths if path not in differs)

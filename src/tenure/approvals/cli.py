@@ -101,11 +101,25 @@ def _render(item: dict[str, Any]) -> None:
         ("reason", "reason"),
         ("used by call", "claim"),
         ("trace", "trace_id"),
-        ("digest", "digest"),
+        ("digest", "covers"),
         ("withheld", "withheld"),
     ):
         if item[key]:
             console.print(f"{label:<13} {item[key]}", markup=False, soft_wrap=True)
+    _render_people(item)
+    console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)
+    if item["justification"]:
+        console.print(f"{'agent says':<13} {item['justification']}", markup=False, soft_wrap=True)
+    for note in item["notes"]:
+        console.print(f"{'note':<13} {note}", markup=False, soft_wrap=True)
+    for label, key in (("arguments", "arguments"), ("changed to", "edited")):
+        if item[key] is not None:
+            console.print(label)
+            console.print(json.dumps(item[key], indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+def _render_people(item: dict[str, Any]) -> None:
+    """Who asked, who answered, who is waited for."""
     for one in item["given"]:
         who = one["by"] if one["by"] == one["holder"] else f"{one['by']} for {one['holder']}"
         said = f": {one['reason']}" if one["reason"] else ""
@@ -125,25 +139,30 @@ def _render(item: dict[str, Any]) -> None:
         console.print(f"{'not by you':<13} {item['refusal']}", markup=False, soft_wrap=True)
     for one in item["missing"]:
         console.print(f"{'waits for':<13} {one}", markup=False, soft_wrap=True)
-    console.print(f"{'policies':<13} {', '.join(item['policies'])}", markup=False, soft_wrap=True)
-    if item["justification"]:
-        console.print(f"{'agent says':<13} {item['justification']}", markup=False, soft_wrap=True)
-    for note in item["notes"]:
-        console.print(f"{'note':<13} {note}", markup=False, soft_wrap=True)
-    console.print("arguments")
-    console.print(json.dumps(item["arguments"], indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
 
 
 @commands.command()
 @handle_errors
-def approve(
+def approve(  # noqa: PLR0917 (the options of one command)
     ident: Ident,
-    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit. Needed with other arguments.")] = "",
     for_: For = "",
+    arguments: Annotated[str, typer.Option(help="Make it with these arguments (a JSON object) instead.")] = "",
+    digest: Annotated[str, typer.Option(help="The digest that you were shown, where somebody changed the call.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Approve a held call: exactly this one, once."""
-    _decide(ident, "approve", reason, for_, as_json)
+    """Approve a held call: exactly this one, once; or with other arguments, which the agent is told."""
+    _decide(ident, "approve", reason, for_, as_json, {"digest": digest, "arguments": _object(arguments)})
+
+
+def _object(text: str) -> Any:
+    try:
+        found = json.loads(text) if text else None
+    except ValueError as error:
+        raise Refused("bad_arguments", f"These arguments are no JSON: {error}") from error
+    if found is not None and not isinstance(found, dict):
+        raise Refused("bad_arguments", "Arguments are a JSON object.", fix='As in {"amount": 5}.')
+    return found
 
 
 @commands.command()
@@ -155,12 +174,14 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Reject a held call."""
-    _decide(ident, "reject", reason, for_, as_json)
+    _decide(ident, "reject", reason, for_, as_json, {})
 
 
-def _decide(ident: str, decision: str, reason: str, for_: str, as_json: bool) -> None:
+def _decide(  # noqa: PLR0917 (one answer: to what, which, why, for whom)
+    ident: str, decision: str, reason: str, for_: str, as_json: bool, more: dict[str, Any]
+) -> None:
     with connect() as client:
-        body = {"decision": decision, "reason": reason, "for": for_}
+        body = {"decision": decision, "reason": reason, "for": for_, **more}
         item = client.post(f"/v1/approvals/{ident}/decision", dict[str, Any], body)
     waits = f", and waits for {' and '.join(item['missing'])}" if item["missing"] else ""
     state = "approved by you" if waits else item["state"]
@@ -225,7 +246,7 @@ def answer(
         confirm(f"{decision.value.capitalize()} {len(chosen)} of these {len(shown['calls'])} calls.", yes)
         body = {
             "decision": decision.value,
-            "chosen": [{"id": call["id"], "digest": call["digest"]} for call in chosen],
+            "chosen": [{"id": call["id"], "digest": call["covers"]} for call in chosen],
             "reason": reason,
             "for": for_,
         }

@@ -10,7 +10,7 @@ from enum import StrEnum
 from tenure.approvals.ladders import Escalation
 from tenure.kernel.demands import Demand, demands_of, unmet
 from tenure.kernel.errors import Refused
-from tenure.kernel.json import JsonObject
+from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Actor
 
@@ -84,6 +84,8 @@ class Approval:
     one; ``task``: the work that the credential is for. ``against``: what speaks against approving it
     (``approvals.advice``); where anything does, Tenure recommends to reject it. ``invited``: the person for whom it is
     made could approve it alone when it was held, so that a gateway may show them its page.
+    ``editable``: a gateway can make it with other arguments, and ``arguments`` are all that the agent gave; ``edited``
+    are those that a person put in their place (``approvals.editing``).
     """
 
     id: str
@@ -126,6 +128,18 @@ class Approval:
     task: str | None = None
     against: tuple[str, ...] = ()
     invited: bool = False
+    editable: bool = False
+    edited: JsonObject | None = None
+
+    @property
+    def now(self) -> JsonObject:
+        """The arguments that the call would be made with."""
+        return self.arguments if self.edited is None else self.edited
+
+    @property
+    def covers(self) -> str:
+        """The digest of what an approval of it is for: of the call as the agent made it, or of changed arguments."""
+        return self.digest if self.edited is None else digest(self.edited)
 
     @property
     def recommended(self) -> str:
@@ -180,6 +194,7 @@ def fact(approval: Approval) -> ApprovalFact:
         decided_by=approval.decided_by,
         reason=approval.reason,
         claim=approval.claim,
+        edited=approval.edited if approval.state in (State.GRANTED, State.CLAIMED) else None,
         person=(approval.on_behalf_of or "") if approval.invited else "",
     )
 

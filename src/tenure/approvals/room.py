@@ -12,9 +12,12 @@ ROOM = Room(
     events={
         "approval.granted": "A person approved a held call; data: approval_id, call_id, resource, policies, reason, "
         "answer (the same for all calls that one answer was for), for (whom a stand-in answered for), given (all "
-        "answers, where it took more than one person), recommended and against (what Tenure recommended, and why)",
+        "answers, where it took more than one person), covers (where a person changed it), recommended and against "
+        "(what Tenure recommended, and why)",
         "approval.answered": "One of the people whose approval a held call takes approved it, and it waits for more; "
         "data as approval.granted, and missing",
+        "approval.edited": "A person changed the arguments of a held call; whoever had approved it as it was is asked "
+        "again; data as approval.granted, and arguments, edited (before and after), covers (their digest)",
         "approval.escalated": "Nobody answered a held call, and its ladder asks the next ones; data as "
         "approval.granted, and ladder, step, ask, until, at_deadline",
         "approval.ladder_set": "Somebody set whom held calls are shown to when nobody answers; data: ladder, agents, "

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from tenure.approvals import escalation, standing, store
 from tenure.approvals.advice import ADVICE_LOOKS_BACK, against
 from tenure.approvals.batches import Batch, batch_id, batches
+from tenure.approvals.editing import changed, check_shown
 from tenure.approvals.load import Load, loads
 from tenure.approvals.model import (
     DEFAULT_HOLD_S,
@@ -30,12 +31,13 @@ from tenure.approvals.model import (
     complete,
     fact,
 )
-from tenure.approvals.telling import event_of
+from tenure.approvals.telling import edit_of, event_of
 from tenure.base import events, log
 from tenure.base.room import World
 from tenure.identity import service as identity
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject, digest
 from tenure.kernel.snapshot import ApprovalFact
 from tenure.kernel.values import Actor, Event
 from tenure.registry import service as registry
@@ -125,6 +127,8 @@ def request(connection: Connection, event: Event) -> None:
         task=_text(data.get("tenure.chain.task")) or None,
     )
     before = store.rejected(connection, item, item.requested_at - ADVICE_LOOKS_BACK)
+    exact = data.get("editable")
+    item = replace(item, editable=isinstance(exact, str) and _is(item.arguments, exact))
     item = replace(item, against=against(data, before), invited=_may_alone(connection, item))
     store.insert(connection, escalation.taken(connection, item))
 
@@ -137,6 +141,13 @@ def _may_alone(conn: Connection, item: Approval) -> bool:
     return who is not None and may_answer(conn, who, item, item.requested_at)
 
 
+def _is(arguments: JsonObject, exact: str) -> bool:
+    try:
+        return digest(arguments) == exact
+    except ValueError:
+        return False
+
+
 def _text(value: Any) -> str:
     return value.replace("\x00", "") if isinstance(value, str) else ""  # PostgreSQL's text knows no NUL
 
@@ -146,14 +157,24 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def decide(  # noqa: PLR0917 (one answer: who, to what, how, why, for whom)
-    world: World, actor: Actor, ident: str, grant: bool, reason: str = "", for_: str = ""
+    world: World,
+    actor: Actor,
+    ident: str,
+    grant: bool,
+    reason: str = "",
+    for_: str = "",
+    *,
+    shown: str = "",
+    arguments: JsonObject | None = None,
 ) -> Approval:
     """A person's answer, under their own right or one that was handed to them; ``for_`` says whose. A call that takes
-    more than one person goes on waiting until all of them have approved it; one no ends it. Raises Refused: 403 for
-    whoever may not, 404, 409 when it does not wait any more, 400 for a rejection without a reason."""
+    more than one person goes on waiting until all of them have approved it; one no ends it. ``arguments`` are to take
+    the place of the agent's (``approvals.editing``), ``shown`` is the digest of the call that the person was shown.
+    Raises Refused: 403 for whoever may not, 404, 409 when it does not wait any more or is another call than was shown,
+    400 for a rejection without a reason, 422 for arguments that cannot be."""
     check_answer(actor, grant, reason)
     with world.begin() as tx:
-        return _decide(tx, actor, ident, grant, reason, world.clock(), for_=for_)
+        return _decide(tx, actor, ident, grant, reason, world.clock(), for_=for_, shown=shown, arguments=arguments)
 
 
 def may_answer(conn: Connection, actor: Actor, item: Approval, now: datetime) -> bool:
@@ -202,20 +223,23 @@ def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
     reason: str,
     now: datetime,
     *,
-    shown: str | None = None,
+    shown: str = "",
     answer: str | None = None,
     for_: str = "",
+    arguments: JsonObject | None = None,
 ) -> Approval:
     """``shown``: the digest of the call that the person was shown, where it may be another than the one that waits."""
     before = store.get(tx, ident, actor.workspace)
     if before is None:
         raise _unknown(ident)
-    if shown is not None and before.digest != shown:
-        raise Refused("another_call", f"Approval {ident} is of another call than the one that was shown.", status=409)
     check_pending(before, now)
-    right = standing.right_of(tx, actor, before, grant, for_, now)
-    decided = _answered(before, right, grant, reason.strip(), now)
+    check_shown(before, shown, grant and arguments is None)
+    asked = before if arguments is None else changed(before, arguments, grant, reason)
+    right = standing.right_of(tx, actor, asked, grant, for_, now)
+    decided = _answered(asked, right, grant, reason.strip(), now)
     values: dict[str, Any] = {"expires_at": decided.expires_at}
+    if asked is not before:
+        values["edited"] = asked.edited
     if decided.state is not State.PENDING:
         values |= {"decided_at": now, "decided_by": actor.name, "reason": decided.reason, "answer": answer}
         values |= {"decided_for": decided.decided_for, "settled_at": decided.settled_at}
@@ -228,7 +252,9 @@ def _decide(  # noqa: PLR0917 (one answer: who, to what, how, why, when)
             status=409,
         )
     decided = replace(decided, **values)
-    events.append(tx, [event_of(decided, actor.name, now, stands_for=right.holder if right.stands_in else "")])
+    told = [edit_of(before, decided, actor.name, reason.strip(), now)] if asked is not before else []
+    told.append(event_of(decided, actor.name, now, stands_for=right.holder if right.stands_in else ""))
+    events.append(tx, told)
     return decided
 
 
@@ -289,9 +315,9 @@ def answer(  # noqa: PLR0917 (one answer: who, to what, how, why, for whom)
                 fix="`tenure approvals batches` shows what belongs together.",
                 status=422,
             )
-        for one, digest in chosen:
+        for one, seen in chosen:
             try:
-                state = _decide(tx, actor, one, grant, reason, now, shown=digest, answer=ident, for_=for_).state
+                state = _decide(tx, actor, one, grant, reason, now, shown=seen, answer=ident, for_=for_).state
                 out.append(Answered(one, state, "", ""))
             except Refused as refused:
                 was = known.get(one)

@@ -18,13 +18,14 @@ def shown(world: World, actor: Actor, found: Sequence[Approval], what: str = "")
     sight, out = Sight(world, actor), []
     looked: dict[str, list[Approval]] = {}
     for item in found:
-        if not (item.arguments or item.justification or item.notes):
+        if not (item.arguments or item.justification or item.notes or item.edited):
             out.append((item, ""))
         elif sight.of(item.agent) or _answers(world, actor, item):
             looked.setdefault(what or f"held calls of {item.agent}", []).append(item)
             out.append((item, ""))
         else:
-            out.append((replace(item, arguments={}, justification="", notes=()), sight.ask))
+            bare = replace(item, arguments={}, justification="", notes=(), edited=None, editable=False)
+            out.append((bare, sight.ask))
     for name, items in looked.items():
         about = (f"person:{one.on_behalf_of}" if one.on_behalf_of else f"agent:{one.agent}" for one in items)
         opened(world, actor, name, (one.agent for one in items), about)

@@ -59,6 +59,8 @@ approval = sa.Table(
     sa.Column("task", sa.Text),
     sa.Column("against", sa.Text, nullable=False, server_default="[]"),
     sa.Column("invited", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("editable", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("edited", sa.Text),
     sa.CheckConstraint("state IN ('pending', 'granted', 'rejected', 'expired', 'claimed')", name="state"),
     sa.CheckConstraint("(state = 'claimed') = (claim IS NOT NULL)", name="claimed_by_one_call"),
     sa.Index("ix_approval_state", "state", "expires_at"),
@@ -73,6 +75,7 @@ def _read(row: Any) -> Approval:
     values = dict(row._mapping)
     values["arguments"] = json.loads(row.arguments)
     values |= {name: tuple(json.loads(values[name])) for name in _LISTS}
+    values["edited"] = None if row.edited is None else json.loads(row.edited)
     values["given"] = tuple(given_of(one) for one in json.loads(row.given))
     values["state"] = State(row.state)
     values["escalation"] = None if row.escalation is None else ladders.read(json.loads(row.escalation))
@@ -86,6 +89,7 @@ def insert(connection: Connection, item: Approval) -> bool:
         "arguments": json.dumps(item.arguments),
         **{name: json.dumps(list(values[name])) for name in _LISTS},
         "given": kept(item.given),
+        "edited": None if item.edited is None else json.dumps(item.edited),
         "escalation": None if item.escalation is None else json.dumps(ladders.as_kept(item.escalation)),
         "state": item.state.value,
     }
@@ -225,7 +229,8 @@ def expire_content(connection: Connection, before: datetime) -> int:
 def _forget(connection: Connection, *which: sa.ColumnElement[bool]) -> int:
     settled = approval.c.state.in_([State.REJECTED.value, State.EXPIRED.value, State.CLAIMED.value])
     left = sa.or_(approval.c.arguments != "{}", approval.c.justification != "", approval.c.on_behalf_of.is_not(None))
-    bare = {"arguments": "{}", "justification": "", "notes": "[]", "on_behalf_of": None}
+    left = sa.or_(left, approval.c.edited.is_not(None))
+    bare = {"arguments": "{}", "justification": "", "notes": "[]", "on_behalf_of": None, "edited": None}
     return connection.execute(sa.update(approval).where(settled, left, *which).values(**bare)).rowcount
 
 
@@ -244,4 +249,6 @@ def change(
     if given is not None:
         statement = statement.where(approval.c.given == kept(given[0]))
         values["given"] = kept(given[1])
+    if values.get("edited") is not None:
+        values["edited"] = json.dumps(values["edited"])
     return connection.execute(statement.values(state=after.value, **values)).rowcount == 1

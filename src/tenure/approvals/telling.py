@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from tenure.approvals.model import Approval, State, as_kept
-from tenure.kernel.ids import stable_id
+from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.values import Event, Status
 
 _DONE = {State.GRANTED: "approval.granted", State.REJECTED: "approval.rejected", State.EXPIRED: "approval.expired"}
+
+
+def edit_of(before: Approval, after: Approval, actor: str, reason: str, now: datetime) -> Event:
+    """The Event of a change of the arguments of a held call: what they were and what they are."""
+    event = event_of(after, actor, now, kind="approval.edited")
+    data = {**event.data, "reason": reason, "arguments": before.now, "edited": after.now, "covers": after.covers}
+    if after.on_behalf_of:
+        data["enduser.id"] = after.on_behalf_of  # whom what is said is about
+    return replace(event, id=new_id(), data=data)
 
 
 def event_of(item: Approval, actor: str, now: datetime, *, stands_for: str = "", kind: str = "") -> Event:
@@ -41,6 +51,7 @@ def event_of(item: Approval, actor: str, now: datetime, *, stands_for: str = "",
             **({"missing": list(item.missing)} if first else {}),
             **({"ladder": item.escalation.ladder} if item.escalation is not None else {}),
             **more,
+            **({"covers": item.covers} if item.edited is not None else {}),
             **({"recommended": item.recommended, "against": list(item.against)} if item.against else {}),
             **({"answer": item.answer} if item.answer else {}),
         },

@@ -20,7 +20,7 @@ SCHEMA = "tenure/correction/v1"
 
 class Kind(StrEnum):
     """``corrected``: a person says that a call or an answer was wrong. The others are overrides: a held call rejected,
-    a prepared one made, changed and made, thrown away or done by other means, a transition forced, a level changed."""
+    one changed, a prepared one made, changed, thrown away or done by other means, a transition forced, a level set."""
 
     CORRECTED = "corrected"
     REJECTED = "rejected"
@@ -61,6 +61,7 @@ def _nothing(data: JsonObject) -> tuple[Json, Json]:
 
 _READ: Mapping[str, tuple[Kind, Callable[[JsonObject], tuple[Json, Json]]]] = {
     "approval.rejected": (Kind.REJECTED, lambda data: ({"call": data.get("call_id")}, None)),
+    "approval.edited": (Kind.EDITED, lambda data: (data.get("arguments"), data.get("edited"))),
     "draft.released": (Kind.EXECUTED, lambda data: (data.get("arguments"), data.get("edited", data.get("arguments")))),
     "draft.discarded": (Kind.DISCARDED, _nothing),
     "draft.elsewhere": (Kind.ELSEWHERE, _nothing),

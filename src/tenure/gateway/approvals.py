@@ -126,9 +126,8 @@ class Approvals:
             return replace(verdict, approval_id=state.asked)
         state.asked, state.seen = fact.id, True
         if fact.state == "claimed":
-            self._unused.pop(fact.id, None)
             state.claimed = None
-            return replace(self._judge(call, principal, approved=True), approval_id=fact.id)
+            return self._claimed(call, principal, verdict, fact)
         if fact.state in ("rejected", "expired"):
             why = f": {fact.reason}" if fact.reason else "."
             reason = f"{fact.decided_by or 'The approver'} rejected this call{why}"
@@ -142,6 +141,14 @@ class Approvals:
         elif state.invite is not None and fact.state == "pending" and state.invite(fact):
             state.until = 0.0
         return replace(verdict, approval_id=fact.id)
+
+    def _claimed(self, call: Call, principal: Principal, verdict: Verdict, fact: ApprovalFact) -> Verdict:
+        """The decision on a call by an approval that is its own; one for other arguments allows nothing here."""
+        self._unused.pop(fact.id, None)
+        if fact.edited is None:
+            return replace(self._judge(call, principal, approved=True), approval_id=fact.id)
+        decision = _denied(verdict.decision, "A person approved it with other arguments, which cannot be done here.")
+        return replace(verdict, decision=decision, approval_id=fact.id, counts=False, edited=fact)
 
     def _lapsed(self, state: _Wait, binding: str) -> bool:
         """Whether the approval that was waited for is gone. One that an equal call has used up is not: it was decided
@@ -198,10 +205,23 @@ class Approvals:
             **({"on_behalf_of": principal.on_behalf_of} if principal.on_behalf_of else {}),
             **({"notes": notes} if (notes := verdict.notes) else {}),
             **verdict.known,
+            **({"editable": digest(call.arguments)} if call.definition is not None and call.returned is None else {}),
             **({"justification": call.justification} if call.justification else {}),
         }
         self._tell("approval.requested", call, principal, verdict, data)
         return approval_id
+
+    def as_changed(self, call: Call, principal: Principal, fact: ApprovalFact) -> Verdict:
+        """The decision on a call with the arguments that a person gave it, which their approval answers as far as it is
+        held by the policies that held it before, and no further."""
+        verdict = self._judge(call, principal)
+        if verdict.pending and self._grounds(principal, verdict.decision) == fact.grounds:
+            verdict = self._judge(call, principal, approved=True)
+        elif verdict.pending:
+            held = f"With these arguments other policies hold it ({', '.join(verdict.decision.policies)})"
+            reason = f"{held}, which nobody was asked about. Make the call with them to ask."
+            verdict = replace(verdict, decision=_denied(verdict.decision, reason))
+        return replace(verdict, approval_id=fact.id, counts=False)
 
     def _grounds(self, principal: Principal, decision: Decision) -> str:
         bundle = self._facts.bundles.get(principal.workspace)

@@ -88,11 +88,11 @@ class Pipeline:
         self.reach = Reach(facts)
         self._breakers = Breakers(facts, spool, self.judge, self.reach, wall)
         self.histories = Histories(facts, spool, wall, name)
-        self._approvals = Approvals(facts, spool, self._judge_held, self.reach, wall)
+        self.approvals = Approvals(facts, spool, self._judge_held, self.reach, wall)
         self.leases = Leases(facts, spool)
         self.provenance = Provenance(facts)
         self.risks = Risks(first_use, self.provenance, judge)
-        self.returned = Returned(facts, self.judge, self._approvals)
+        self.returned = Returned(facts, self.judge, self.approvals)
 
     # -- identify
     def identify(self, request: Request, surface: str, token: str | None = None) -> Principal:
@@ -358,7 +358,7 @@ class Pipeline:
             with self.leases.kept(verdict.charge) as keep:
                 if principal.fork is not None:
                     return verdict  # nobody is asked about what is only tried
-                settled = await self._approvals.settle(call, principal, verdict, wait, content, invite)
+                settled = await self.approvals.settle(call, principal, verdict, wait, content, invite)
                 return replace(settled, charge=keep()) if settled.allowed else settled
         finally:
             self.histories.settled(call)

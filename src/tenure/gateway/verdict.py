@@ -12,7 +12,7 @@ from tenure.breaker.model import Place
 from tenure.gateway.keeping import Entered
 from tenure.gateway.leases import Charge
 from tenure.kernel.json import JsonObject
-from tenure.kernel.snapshot import AgentFact, Snapshot
+from tenure.kernel.snapshot import AgentFact, ApprovalFact, Snapshot
 from tenure.kernel.values import Call, Decision, Effect, Event, Origin, Principal, Risk, Status
 from tenure.policy.model import SET_ASIDE
 
@@ -31,7 +31,8 @@ class Verdict(msgspec.Struct, frozen=True):
     came from, and ``risk`` how risky it looked, where a policy looked at that. ``entered``: what it is in
     the histories that sequence rules look at (``keeping.Entered``). ``at``: the moment that it was decided for, where a
     policy looks at the time (Unix seconds). ``mode``: what becomes of the call instead of its being made
-    (``kernel.drafts``); ``by``: the person who makes it in the agent's place.
+    (``kernel.drafts``); ``by``: the person who makes it in the agent's place. ``edited``: the approval by which a
+    person wants it made with other arguments; such a Verdict allows nothing by itself.
     """
 
     decision: Decision
@@ -54,6 +55,7 @@ class Verdict(msgspec.Struct, frozen=True):
     at: float = 0.0
     mode: str = ""
     by: str = ""
+    edited: ApprovalFact | None = None
 
     def as_decided(self, call: Call) -> Call:
         """The call with what is known of it as of the decision: it is not to be found out anew."""

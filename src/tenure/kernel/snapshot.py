@@ -239,7 +239,8 @@ class ApprovalFact:
     """An approval as the gateway needs it. ``state`` is pending, granted, rejected, expired or claimed; ``claim`` is
     the id of the one Call that may use it. It covers exactly (agent, release, resource, digest, grounds); the grounds
     are the policies that hold the call, word for word (``policy.grounds``). ``person``: for whom the call is made,
-    where they may approve it themselves and alone."""
+    where they may approve it themselves and alone. ``edited``: the arguments with which alone the call may be made, in
+    place of its own."""
 
     id: str
     workspace: str
@@ -252,6 +253,7 @@ class ApprovalFact:
     reason: str = ""
     claim: str | None = None
     person: str = ""
+    edited: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def link_for(world: World, delivery: Delivery, person: str) -> str:
             return ""
     token = _PREFIX + randomness.token_urlsafe(32)
     until = min(now + LINK_LIFE, held.expires_at or now + LINK_LIFE)
-    link = Link(link_hash(token), delivery.workspace, held.id, held.digest, person, delivery.id, until)
+    link = Link(link_hash(token), delivery.workspace, held.id, held.covers, person, delivery.id, until)
     with world.begin() as tx:
         store.add_link(tx, link)
     return f"{base_url(world)}/answer?link={token}"
@@ -86,7 +86,7 @@ def answer(world: World, token: str, grant: bool, reason: str) -> Approval:
         if not store.use_link(tx, link.hash, now):
             check_link(None, now)
         events.append(tx, [_told(link, shown.approval, grant, now)])
-    return approvals.decide(world, actor, link.approval, grant, reason)
+    return approvals.decide(world, actor, link.approval, grant, reason, shown=link.digest)
 
 
 def _open(world: World, token: str) -> tuple[Link, Shown]:
@@ -95,7 +95,7 @@ def _open(world: World, token: str) -> tuple[Link, Shown]:
         link = check_link(store.link(conn, link_hash(token)) if token.startswith(_PREFIX) else None, now)
         actor = _person(conn, link)
     held = approvals.get(world, link.workspace, link.approval)
-    if held.digest != link.digest:
+    if held.covers != link.digest:
         check_link(None, now)
     check_pending(held, now)
     with world.read() as conn:

@@ -200,4 +200,5 @@ def answer(world: TheWorld, body: AnswerIn) -> AnswerOut:
 
 def _answer(call: Approval, person: str) -> AnswerOut:
     told = {name: getattr(call, name) for name in AnswerOut.model_fields if name not in ("person", "approval")}
-    return AnswerOut.model_validate(told | {"person": person, "approval": call.id})
+    told |= {"person": person, "approval": call.id, "arguments": call.now, "digest": call.covers}
+    return AnswerOut.model_validate(told)

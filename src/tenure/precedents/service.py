@@ -99,7 +99,7 @@ def _source(world: World, actor: Actor, ident: str) -> Source:
     with world.read() as connection:
         agent = agent_fact(registry.the_agent(connection, actor.workspace, found.agent))
     by = (found.decided_by or "").removeprefix("person:")
-    return Source(found.id, found.resource, found.arguments, found.policies, by, agent)
+    return Source(found.id, found.resource, found.now, found.policies, by, agent)
 
 
 def _beside(world: World, item: Precedent) -> Drawn:

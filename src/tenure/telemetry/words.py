@@ -211,6 +211,7 @@ def _title(event: Event) -> str:  # noqa: PLR0911 (one line for each type reads 
             | "approval.rejected"
             | "approval.expired"
             | "approval.answered"
+            | "approval.edited"
             | "approval.claimed"
             | ("approval.escalated")
         ):

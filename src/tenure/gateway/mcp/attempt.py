@@ -19,6 +19,7 @@ from tenure.gateway.mcp import codec
 from tenure.gateway.mcp.asking import Asking, Invitation
 from tenure.gateway.mcp.codec import Message
 from tenure.gateway.mcp.connection import Limits
+from tenure.gateway.mcp.edited import Edit
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.session import ASKS, wanted_inputs
 from tenure.gateway.mcp.upstream import Server, Servers
@@ -30,8 +31,8 @@ from tenure.kernel.errors import Failed
 from tenure.kernel.fingerprint import Fingerprint
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.snapshot import AgentFact
-from tenure.kernel.values import Call, CallKind, Decision, Principal
-from tenure.policy.model import redactions
+from tenure.kernel.values import Call, CallKind, Decision, Effect, Principal
+from tenure.policy.model import ARGUMENTS, redactions
 
 MAX_WAIT_S = 50.0
 """How long a held request waits for a person at most: clients give up after 60 s."""
@@ -45,7 +46,8 @@ class Attempt:
     """``name`` is the server's own: of a tool, or of what else is asked for. ``asked`` lists what the server asked of
     the client meanwhile. ``prefer`` is how many seconds the client would wait for a person, ``returned`` what the Event
     tells of a decision on what came back. ``draft``: the prepared call that ``by``, a person, makes with it.
-    ``invitation``: what a client is asked that opens pages for the person in front of it."""
+    ``invitation``: what a client is asked that opens pages for the person in front of it. ``edit``: the
+    arguments that a person put in the place of the agent's."""
 
     message: Message
     principal: Principal
@@ -61,6 +63,7 @@ class Attempt:
     draft: str = ""
     by: str = ""
     invitation: Invitation | None = None
+    edit: Edit | None = None
 
 
 class Attempts:
@@ -145,6 +148,22 @@ class Attempts:
             if invitation is not None:
                 await invitation.end(decided=verdict is not None and not verdict.pending)
         return verdict
+
+    async def decide_changed(self, attempt: Attempt, edit: Edit, faults: str) -> Verdict:
+        """The decision on a call that was approved with other arguments, once it has them: by policy as it is now,
+        under limits and sequence rules, held by nothing that the approval does not answer. ``faults``: in what they do
+        not fit the tool."""
+        first = self.pipeline.approvals.as_changed(attempt.call, attempt.principal, edit.fact)
+        if faults:
+            decision = first.decision
+            denied = Decision(Effect.DENY, f"They do not fit: {faults}.", (ARGUMENTS,), (), decision.policy_version)
+            first = msgspec.structs.replace(first, decision=denied)
+        if not first.allowed and not first.half_open and not first.mode:
+            attempt.verdict = first
+            return first
+        made = await self.pipeline.decide(attempt.call, attempt.principal, prefer_wait=0.0, approved=True)
+        attempt.verdict = msgspec.structs.replace(made, approval_id=edit.fact.id)
+        return attempt.verdict
 
     async def send(self, attempt: Attempt, server: Server, verdict: Verdict, params: JsonObject, line: Line) -> Any:
         """The server's response message. A client of a revision with sessions is asked on its stream for what an
@@ -247,6 +266,7 @@ class Attempts:
             "jsonrpc.request.id": str(message.id),
             **({"tenure.tool.fingerprint": definition.digest} if definition is not None else {}),
             **({"tenure.draft.id": attempt.draft} if attempt.draft else {}),
+            **({"tenure.approval.edited": attempt.edit.record} if attempt.edit is not None else {}),
             **({"tenure.approval.invited": said} if (i := attempt.invitation) is not None and (said := i.said) else {}),
             **({"tenure.mcp.asked": list(attempt.asked)} if attempt.asked else {}),
             **data,

@@ -17,6 +17,7 @@ from tenure.gateway.mcp.asking import restored
 from tenure.gateway.mcp.attempt import Attempt, Attempts, answered, failure_text, kept, withheld_text
 from tenure.gateway.mcp.catalogue import Catalogue
 from tenure.gateway.mcp.codec import Message
+from tenure.gateway.mcp.edited import Edit
 from tenure.gateway.mcp.fingerprints import Fingerprints
 from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.tools import Tool, check_param_headers, granted
@@ -209,6 +210,11 @@ class ToolCalls:
             if faults:
                 return self._misfit(attempt, name, faults)
         verdict = await self._attempts.decide(attempt, headers)
+        if verdict.edited is not None and tool is not None:
+            edit = attempt.edit = Edit(attempt.call.arguments, verdict.edited)
+            attempt.call = replace(attempt.call, arguments=dict(verdict.edited.edited or {}))
+            faults = await self._fits(tool, attempt.call.arguments)
+            verdict = await self._attempts.decide_changed(attempt, edit, faults)
         if verdict.mode in (DRAFT, SIMULATE):
             return self._set_aside(attempt, tool, verdict)
         if not verdict.allowed:
@@ -234,6 +240,9 @@ class ToolCalls:
         arguments = attempt.call.arguments
         if attempt.message.modern and tool.header_params:
             check_param_headers(tool, arguments, headers)
+        return await self._fits(tool, arguments)
+
+    async def _fits(self, tool: Tool, arguments: JsonObject) -> str:
         if len(msgspec.json.encode(arguments)) <= _CHECKED_AT_ONCE:
             return tool.check(arguments)
         return await asyncio.get_running_loop().run_in_executor(self._checker, tool.check, arguments)
@@ -246,11 +255,11 @@ class ToolCalls:
             return self._refuse(attempt, verdict)
         self._record(attempt, {"error.type": "invalid_arguments"})
         text = f"Invalid arguments: {name} was not called. {faults}."
-        return answered(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": "invalid_arguments"}}))
+        return _told(attempt, codec.error_result(text, {codec.META_ERROR: {"code": "invalid_arguments"}}))
 
     async def _act(self, attempt: Attempt, server: Server, verdict: Verdict, line: Line) -> bytes:
         params = {**attempt.message.params, "name": attempt.name}
-        if params.get("arguments") is not None:
+        if params.get("arguments") is not None or attempt.edit is not None:
             params["arguments"] = attempt.call.arguments  # without what they were for
         try:
             answer = await self._attempts.send(attempt, server, verdict, params, line)
@@ -262,7 +271,7 @@ class ToolCalls:
             self._record(attempt, {})
             decision = withheld.verdict.decision
             meta = {codec.META_DECISION: codec.decision_meta(decision)}
-            return answered(attempt.message, codec.error_result(withheld_text(attempt, decision), meta))
+            return _told(attempt, codec.error_result(withheld_text(attempt, decision), meta))
         except Failed as error:
             return self._failed(attempt, error)
         told = answer.get("error")
@@ -277,7 +286,7 @@ class ToolCalls:
         if result.get("isError") is True:
             data["error.type"] = "tool_error"
         self._record(attempt, data)
-        return answered(attempt.message, result)
+        return _told(attempt, result)
 
     async def _tell(self, attempt: Attempt, server: Server) -> None:
         """Tells of a definition that came between the decision and the call."""
@@ -295,7 +304,7 @@ class ToolCalls:
         """The answer to a call that is drafted or simulated."""
         self._record(attempt, {})
         result = set_aside(attempt.call, verdict, tool.definition if tool is not None else {})
-        return answered(attempt.message, result)
+        return _told(attempt, result)
 
     @staticmethod
     def _not_allowed(attempt: Attempt, verdict: Verdict) -> bytes:
@@ -309,15 +318,20 @@ class ToolCalls:
             result = set_aside(attempt.call, verdict, {})
         else:
             result = codec.denied_result(attempt.call.resource, decision, verdict.retry_s)
-        return answered(attempt.message, result)
+        return _told(attempt, result)
 
     def _failed(self, attempt: Attempt, error: Failed) -> bytes:
         self._record(attempt, {"error.type": error.code})
         text = failure_text(attempt, error)
-        return answered(attempt.message, codec.error_result(text, {codec.META_ERROR: {"code": error.code}}))
+        return _told(attempt, codec.error_result(text, {codec.META_ERROR: {"code": error.code}}))
 
     def _record(self, attempt: Attempt, data: JsonObject) -> None:
         self._attempts.record(attempt, data)
+
+
+def _told(attempt: Attempt, result: JsonObject) -> bytes:
+    """A result, with what a person changed of the call."""
+    return answered(attempt.message, attempt.edit.told(result) if attempt.edit is not None else result)
 
 
 def _as_resource(name: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import msgspec
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event
 
-CARRIERS = ("call.", "request.", "approval.requested", "draft.", "fork.", "otlp.", "import.")
+CARRIERS = ("call.", "request.", "approval.requested", "approval.edited", "draft.", "fork.", "otlp.", "import.")
 """How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
 facts."""
 GONE = "tenure.content"

@@ -15,6 +15,7 @@ from tenure.kernel.errors import Refused
 from tenure.ui.agents.actions import decision_of
 from tenure.ui.gate import PageRoute, api_of, form, frame, go, is_fragment, render
 from tenure.ui.model import agent_rows, items
+from tenure.ui.oversight.fields import changed_arguments
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -173,10 +174,15 @@ async def approval(request: Request, ident: str, done: str = "") -> Response:
 
 @router.post("/approvals/{ident}")
 async def decide(request: Request, ident: str) -> Response:
-    """Approves or rejects one held call. A form of its own page (``page``) leads back to it."""
+    """Approves or rejects one held call, or approves it with other arguments (``edit``). A form of its own page
+    (``page``) leads back to it."""
     fields = await form(request)
-    decision = decision_of(fields)
-    body = {"decision": decision, "reason": fields.get("reason", "").strip()}
+    edit = fields.get("decision") == "edit"
+    decision = "approve" if edit else decision_of(fields)
+    body: dict[str, Any] = {"decision": decision, "reason": fields.get("reason", "").strip()}
+    body["digest"] = fields.get("digest", "")
+    if edit:
+        body["arguments"] = changed_arguments(fields)
     told, _ = await api_of(request).post(f"/v1/approvals/{quote(ident, safe='')}/decision", body)
     said = "half" if told["state"] == "pending" else decision
     here = f"/approvals/{quote(ident, safe='')}" if fields.get("page") else "/approvals"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from tenure.kernel.errors import Refused
 from tenure.ui.gate import PageRoute, api_of, form, frame, go, render
 from tenure.ui.model import items
+from tenure.ui.oversight.fields import changed_arguments
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -47,18 +47,7 @@ async def decide(request: Request, ident: str) -> Response:
         "digest": fields.get("digest", ""),
         "reason": fields.get("reason", "").strip(),
     }
-    if choice == "execute" and (changed := _changed(fields)) is not None:
+    if choice == "execute" and (changed := changed_arguments(fields)) is not None:
         body["arguments"] = changed
     await api_of(request).post(f"/v1/drafts/{quote(ident, safe='')}/decision", body)
     return go(request, "/drafts?" + urlencode({"done": choice}))
-
-
-def _changed(fields: Mapping[str, str]) -> Any:
-    """The arguments as the person left them; None where they are as they were."""
-    try:
-        given, shown = json.loads(fields.get("arguments", "{}")), json.loads(fields.get("shown", "{}"))
-    except ValueError as error:
-        raise Refused("bad_arguments", f"These arguments are no JSON: {error}", status=422) from error
-    if not isinstance(given, dict):
-        raise Refused("bad_arguments", "Arguments are a JSON object.", status=422)
-    return given if given != shown else None

@@ -104,7 +104,7 @@ function listen(query, hear, onState = () => {}) {
   open();
 }
 
-const isBusy = () => dialog.open || Boolean(document.activeElement?.closest("[data-approval] form, .filters select"));
+const isBusy = () => dialog.open || Boolean($("[data-approval] details[open] form") || document.activeElement?.closest("[data-approval] form, .filters select"));
 
 if ("news" in document.body.dataset) {
   const news = () => isBusy() || htmx.trigger(document.body, "tenure:news");

@@ -32,7 +32,7 @@ def _call(tenure: Installation, token: str, name: str) -> tuple[bool, str]:
     return not answer["result"].get("isError"), answer["result"]["content"][0]["text"]
 
 
-@pytest.mark.req("R115", "R047")
+@pytest.mark.req("R034", "R047", "R115")
 def test_a_definition_from_first_sight_to_a_persons_word(tmp_path: Path) -> None:
     with ToolServer([LOOK, tool("refund"), tool("never granted")]) as server, Installation(tmp_path / "data") as tenure:
         declared = manifest(

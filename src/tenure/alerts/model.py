@@ -298,11 +298,11 @@ _COUNTED = {
 def amount(measure: Measure, value: float | None) -> str:
     """A figure as people write it."""
     if value is None:
-        return "nothing"
+        return "–"
     if measure in RATES:
-        return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+        return f"{value:.1%}" if 0 < value < 0.1 else f"{value:.0%}"
     if measure in (Measure.COST, Measure.COST_PER_RUN, Measure.COST_PER_SUCCESS):
-        return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+        return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
     if measure is Measure.P95_MS:
         return f"{value:,.0f} ms"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"

@@ -9,12 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from tenure.app.server import COOKIE
 from tenure.base.clock import system_clock
 from tenure.gateway.losses import Losses
+from tenure.kernel.snapshot import fact_digest
+from tenure.kernel.values import Call, CallKind, Principal
+from tenure.policy import service as policy
+from tenure.policy.model import compile_bundle, decide
+from tenure.registry import service as registry
 from tests.sim.console import Console, held, running, tripped
+from tests.sim.telemetry import tool_call
 from tests.ui.conftest import until
 
 
@@ -365,6 +372,39 @@ def test_a_version_of_the_policies_says_what_it_gave_and_took(console: Console, 
     finally:
         console.client.post("/v1/policies/rollback", dict, {"version": first, "reason": "the test is over"})
     assert person.get("/policies/versions/sha256:0").status_code == 404
+
+
+@pytest.mark.req("R076")
+def test_a_call_says_why_it_was_decided_as_it_was(console: Console, person: httpx2.Client) -> None:
+    world = console.app.state.world
+    with world.read() as connection:
+        agent = registry.agent_facts(connection)["default/clerk"]
+    files = policy.show(world, "default").files
+    limit = '@id("cap") forbid(principal == ?principal, action, resource == Tool::"files/read_file");'
+    link = {"templateId": "cap", "newId": "clerk-cap", "values": {"?principal": {"type": "Agent", "id": "clerk"}}}
+    files = (*files, ("cap.cedar", limit), ("cap.links.json", json.dumps({"templateLinks": [link]})))
+    bundle = compile_bundle(policy.policies_of(files))
+    policy.keep_facts(world, [agent])
+    who = Principal("default", "clerk", agent.release, "i1", "why", agent.credential_epoch)
+    decided = decide(Call("", CallKind.TOOL, "files/read_file"), who, agent, None, bundle)
+    data = {"tenure.decision": msgspec.to_builtins(decided), "tenure.facts": fact_digest(agent)}
+    data["gen_ai.tool.call.arguments"] = {}
+    call = tool_call(system_clock(), "files/read_file", type="call.refused", session="why", data=data)
+    first = console.client.get("/v1/policies", dict)["version"]
+    body = {"files": [{"name": name, "text": text} for name, text in files], "reason": "a cap"}
+    console.client.post("/v1/policies/publish", dict, body)
+    console.client.post("/v1/policies/rollback", dict, {"version": first, "reason": "the test is over"})
+    console.send(call)
+    page = html.unescape(text(until(lambda: _found(person.get(f"/decisions/{call.id}")))))
+    assert "deny Forbidden by policy clerk-cap." in page
+    assert "The same, from the same policies and the same facts." in page
+    assert re.search(r'clerk-cap of template cap ?: Agent::"clerk" forbid cap.links.json:1 .* hold decided', page), page
+    assert f'href="/decisions/{call.id}"' in person.get(f"/traces/{call.trace_id}").text
+    assert person.get("/decisions/" + "0" * 32).status_code == 404
+
+
+def _found(answer: httpx2.Response) -> httpx2.Response | None:
+    return answer if answer.status_code == 200 else None
 
 
 @pytest.mark.req("R085", "R095")

@@ -55,6 +55,14 @@ async def version(request: Request, version: str) -> Response:
     )
 
 
+@router.get("/decisions/{call_id}")
+async def decision(request: Request, call_id: str) -> Response:
+    """Why one call was decided as it was: decided again, policy by policy."""
+    api = api_of(request)
+    around, answer = await asyncio.gather(frame(api), api.get(f"/v1/decisions/{call_id}"))
+    return render(request, "decision.html", frame=around, one=answer)
+
+
 def _sides(version: str, load: JsonObject) -> JsonObject:
     return {"before": {"version": load["before"]}, "after": {"version": version}}
 

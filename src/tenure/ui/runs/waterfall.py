@@ -59,6 +59,8 @@ class Row:
     messages: tuple[Message, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     span_id: str = ""
+    call: str = ""
+    """The id of the call, where one was decided on."""
     approval_id: str = ""
     findings: tuple[tuple[str, str, int], ...] = ()
     """What was found in it: rule, place and how often."""
@@ -221,6 +223,7 @@ def _call_row(item: _Item, drawn: Axis, place: _Place) -> Row:
         messages=talk,
         facts=facts(raw, data),
         span_id=str(raw.get("span_id") or ""),
+        call=str(raw.get("event") or "") if str(raw.get("type")).startswith("call.") else "",
         approval_id=str(data.get("tenure.approval.id") or ""),
         findings=findings(load(data.get("tenure.findings"))),
         used=str(own(data)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 
@@ -112,7 +113,12 @@ def test_what_a_retry_changed_stands_with_it() -> None:
     ]
     found = retried(calls)
     assert found == {"2": calls[0]}
-    assert [(one.path, one.left, one.right) for one in changed(calls[0], calls[2])] == [("cents", 9, 5)]
+    told = changed(calls[0], calls[2])
+    assert [(one.path, one.left, one.right) for one in told.places] == [("cents", 9, 5)]
+    assert [(line.left, line.right) for line in told.picture if line.differs] == [
+        ((('  "cents": ', False), ("9", True), (",", False)), (('  "cents": ', False), ("5", True), (",", False)))
+    ]
+    assert not changed(calls[0], calls[0])
 
 
 def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, person: httpx2.Client) -> None:
@@ -126,7 +132,8 @@ def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, p
         tool_call(now + timedelta(seconds=2), "files/delete_file", session="retry", data=tool),
     )
     page = person.get(f"/traces/{session_trace('default', 'retry')[0]}").text
-    assert "<del>a.txt</del> <ins>b.txt</ins>" in page
+    assert '"path": "<del>a</del>.txt"' in html.unescape(page)
+    assert '"path": "<ins>b</ins>.txt"' in html.unescape(page)
     assert '<span class="wf-note">I try a smaller file.</span>' in page
     assert "100 → 20 tokens, $0.02" in page
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tenure.ui.runs.axis import FOLD_WIDTH, MOST_FOLDED, WIDTH, axis
+from tenure.ui.runs.sides import sides
 from tenure.ui.runs.waterfall import LEAST, Row, Trace, draw, resets_of
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
@@ -236,5 +237,16 @@ def test_rows_are_made_when_they_are_looked_at() -> None:
     assert [row.kind for row in trace.rows.made] == ["breaker"], "what nobody looks at was made"
     assert [row.span_id for row in trace.rows[2:4]] == ["s2", "s3"]
     assert trace.rows[2] is trace.rows[2]
-    assert [(one.left, one.right) for one in trace.rows[3].changed] == [(2, 3)]
+    assert [(one.left, one.right) for one in trace.rows[3].changed.places] == [(2, 3)]
     assert (trace.worst, trace.agents) == ("violation", ("clerk",))
+
+
+def test_two_values_stand_side_by_side_and_what_is_the_same_is_folded() -> None:
+    before = {f"k{number}": number for number in range(20)}
+    lines = sides(before, {**before, "k9": "nine", "new": True})
+    assert [line.left_out for line in lines if line.left_out] == [7, 3]
+    differing = [line for line in lines if line.differs]
+    assert [text for text, differs in differing[0].right or () if differs] == ['"nine"']
+    assert differing[-1].left is None or differing[-1].right is not None
+    assert sides(before, dict(before)) == ()
+    assert sides(list(range(1000)), []) == (), "too long to be read as a picture"

@@ -311,7 +311,7 @@ def _other(event: Event) -> str:  # noqa: PLR0911 (as _title)
                 f"{data.get('email')} {'may log in' if event.type == 'person.created' else 'changed'}, roles: {roles}"
             )
         case "person.logged_in":
-            return f"{data.get('email') or _by(event)} logged in"
+            return "logged in"
         case "instance.ended":
             return "a run stopped answering and is taken for lost" if data.get("end") == "lost" else "ended a run"
         case "otlp.event":

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from tenure.kernel.difference import Difference, differences
 from tenure.kernel.json import JsonObject
+from tenure.ui.runs.sides import Line, sides
 from tenure.ui.runs.talk import attributes, load
 
 MOST = 8
 _ARGUMENTS = "gen_ai.tool.call.arguments"
 
 
-def changed(before: JsonObject, call: JsonObject) -> tuple[Difference, ...]:
-    """What differs in the arguments of a call from those of the call that it tries again."""
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What differs in the arguments of a call from those of the call that it tries again: the first few places, and
+    both side by side. False when nothing does."""
+
+    places: tuple[Difference, ...] = ()
+    picture: tuple[Line, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.places)
+
+
+def changed(before: JsonObject, call: JsonObject) -> Changed:
+    """What a call changed against the one ``before`` it."""
     earlier, later = (load(attributes(raw).get(_ARGUMENTS)) for raw in (before, call))
-    return differences(earlier, later, MOST)
+    return Changed(differences(earlier, later, MOST), sides(earlier, later))
 
 
 def retried(calls: Iterable[JsonObject]) -> Mapping[str, JsonObject]:

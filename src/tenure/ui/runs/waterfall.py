@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Any
 
 from tenure.base.scan.rules import kinds_of
-from tenure.kernel.difference import Difference
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.kernel.values import Status
@@ -20,12 +19,13 @@ from tenure.ui.runs.axis import WIDTH, Axis, Fold, Interval, axis
 from tenure.ui.runs.details import facts, findings
 from tenure.ui.runs.lazily import Lazily
 from tenure.ui.runs.moments import began_it, kind_of, told_of
-from tenure.ui.runs.retries import changed, retried
+from tenure.ui.runs.retries import Changed, changed, retried
 from tenure.ui.runs.spent import Spent, own, sums
 from tenure.ui.runs.talk import Message, attributes, conversation, gist, load, said
 
 LEAST = 8.0  # the width of the shortest call: with its outline at least 3 pixels on any screen
 MARK = 3.0
+_SAME = Changed()
 MOST_MARKED = 60  # folded gaps that are marked in every row; more of them are only told by their own rows
 
 
@@ -67,7 +67,7 @@ class Row:
     used: str = ""
     inside: str = ""
     """What it and the calls inside it used, where there are any."""
-    changed: tuple[Difference, ...] = ()
+    changed: Changed = _SAME
     """Against the arguments of the call that this one tries again."""
     joined: bool = False
     """It is of no trace, and has its place in this one."""
@@ -228,7 +228,7 @@ def _call_row(item: _Item, drawn: Axis, place: _Place) -> Row:
         findings=findings(load(data.get("tenure.findings"))),
         used=str(own(data)),
         inside=str(place.spent or ""),
-        changed=changed(place.before, raw) if place.before is not None else (),
+        changed=changed(place.before, raw) if place.before is not None else _SAME,
         gone=str(data.get("tenure.content") or ""),
     )
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tenure.base.clock import system_clock
 from tenure.kernel.ids import session_trace
@@ -21,6 +21,7 @@ from tests.sim.telemetry import chat, tool_call
 from tests.ui.test_browser import enter
 
 COUNT = 2 * ROWS + 50
+_TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PATIENCE_MS = 60_000  # a busy machine is not a fault
 
 
@@ -91,6 +92,26 @@ def test_scrolled_to_its_end_a_long_trace_shows_its_last_row_and_keeps_few(
         expect(opened.page.locator(f"#s-{0:016x}")).to_have_count(0, timeout=PATIENCE_MS)
         opened.page.evaluate("scrollTo(0, 0)")
         expect(opened.page.locator(f"#s-{0:016x}")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_rows_that_come_after_they_were_passed_are_not_put_into_the_page(
+    browser: Browser, console: Console, session: str, long_trace: str
+) -> None:
+    held: list[Route] = []
+    with window(browser, viewport={"width": 1360, "height": 800}) as opened:
+        enter(opened, console, session)
+        opened.page.route("**/rows?*", lambda route: held.append(route))  # noqa: PLW0108 (it marks what it is given)
+        opened.page.goto(f"{console.url}/traces/{long_trace}")
+        with opened.page.expect_request("**/rows?*"):
+            opened.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        opened.page.evaluate("scrollTo(0, 0)")
+        opened.page.evaluate(_TWO_FRAMES)
+        passed = opened.page.locator(".wf-piece").last
+        while held:
+            with opened.page.expect_response("**/rows?*"):
+                held.pop().continue_()
+            opened.page.evaluate(_TWO_FRAMES)
+        expect(passed.locator(".wf")).to_have_count(0)
 
 
 def test_what_a_retry_changed_stands_with_it() -> None:

@@ -235,6 +235,7 @@ if (fall) {
   const shown = [...fall.children];
   const height = fall.offsetHeight / shown.length;
   const wanted = new Set();
+  const close = new Set(); // pieces that are in sight or near it
   let loading = false;
   const pieces = Array.from({ length: Math.ceil(total / piece) }, (_, number) => {
     const box = document.createElement("div");
@@ -255,7 +256,10 @@ if (fall) {
         const answer = await fetch(`${address}?${query}`, { headers: { "HX-Request": "true" } });
         if (answer.status === 401) return location.reload();
         if (!answer.ok) break;
-        pieces[number].innerHTML = await answer.text();
+        const text = await answer.text();
+        await new Promise(requestAnimationFrame); // one piece a frame
+        if (!close.has(number)) continue; // it was passed meanwhile
+        pieces[number].innerHTML = text;
         pieces[number].style.height = "";
         tellTimes(pieces[number]);
       } catch (error) {
@@ -265,16 +269,23 @@ if (fall) {
     loading = false;
   };
   const near = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
+    const gone = [];
+    for (const { target, isIntersecting, boundingClientRect } of entries) {
       const number = pieces.indexOf(target);
-      if (isIntersecting && !target.children.length) wanted.add(number);
-      else if (!isIntersecting) {
+      if (isIntersecting) {
+        close.add(number);
+        if (!target.children.length) wanted.add(number);
+      } else {
+        close.delete(number);
         wanted.delete(number);
-        if (target.children.length && !$("[open]", target) && !target.contains(document.activeElement)) {
-          target.style.height = `${target.offsetHeight}px`;
-          target.replaceChildren();
-        }
+        const kept = !target.children.length || $("[open]", target) || target.contains(document.activeElement);
+        if (!kept) gone.push([target, boundingClientRect.height]);
       }
+    }
+    // The heights are those that the observer measured: to ask for one after a change would lay the page out each time.
+    for (const [target, tall] of gone) {
+      target.style.height = `${tall}px`;
+      target.replaceChildren();
     }
     fill();
   }, { rootMargin: "1600px 0px" });

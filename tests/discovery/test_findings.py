@@ -270,6 +270,10 @@ def test_an_inner_agent_alone_is_none_and_a_strange_service_is(clock: FakeClock)
 def test_a_refusal_of_a_registered_agent_is_no_sighting(clock: FakeClock) -> None:
     for error in ("token_expired", "token_wrong_audience", "token_bound", "bad_json"):
         assert heard.stranger(stranger(clock, error=error)) is None
+    assert heard.stranger(stranger(clock, error="token_wrong_audience", lately=99)) is None
+    goes_on = heard.stranger(stranger(clock, error="token_expired", lately=20))
+    assert goes_on is not None
+    assert "expired-credential" in goes_on.signs
 
 
 def test_what_a_client_calls_itself() -> None:

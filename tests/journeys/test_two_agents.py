@@ -195,6 +195,39 @@ def test_from_a_persons_request_to_the_side_effect_is_one_chain(
     assert places == sorted(places)
 
 
+def found_by(person: httpx.Client, channel: str) -> list[dict[str, Any]]:
+    """The findings of a channel that tell of this machine, with their evidence."""
+    told = done(person.get("/v1/discovery/findings"))["findings"]
+    return [one for one in told if channel in one["channels"]]
+
+
+@pytest.mark.req("R026", "R031")
+@pytest.mark.usefixtures("helper")
+def test_a_stranger_is_found_with_evidence_and_blocked_in_one_step(
+    installation: Installation, person: httpx.Client
+) -> None:
+    asks = {"url": f"{installation.gateway}/v1/chat/completions", "json": {"model": "m", "messages": []}}
+    stray = {"user-agent": "ghost-writer/1.2 OpenAI/Python 2.1", "authorization": f"Bearer {'sk-' + 'g' * 40}"}
+    assert httpx.post(**asks, headers=stray, timeout=60, trust_env=False).status_code == 401
+    sender = {"authorization": f"Bearer {'x' * 40}", "content-type": "application/x-protobuf"}
+    telemetry = f"{installation.control}/otlp/v1/traces"
+    assert httpx.post(telemetry, headers=sender, content=b"x", timeout=60, trust_env=False).status_code == 401
+    until(lambda: bool(found_by(person, "gateway") and found_by(person, "otlp")), "both to be found")
+    [ghost], [door] = found_by(person, "gateway"), found_by(person, "otlp")
+    assert ghost["name"] == "ghost-writer"
+    assert door["confidence"] >= 50
+    evidence = done(person.get(f"/v1/discovery/findings/{ghost['id']}"))["evidence"]
+    assert "POST /v1/chat/completions, refused" in evidence[0]["what"]
+    done(person.post(f"/v1/discovery/findings/{ghost['id']}/block", json={"note": "nobody knows it"}))
+    borrowed = stray | {"authorization": f"Bearer {installation.instance('asker')['token']}"}
+
+    def refused() -> bool:
+        answer = httpx.post(**asks, headers=borrowed, timeout=60, trust_env=False)
+        return answer.status_code == 403 and "ghost-writer was blocked here: nobody knows it" in answer.text
+
+    until(refused, "its next call to be refused by its name")
+
+
 @pytest.mark.req("R184")
 def test_a_card_from_elsewhere_is_imported_granted_and_called(
     installation: Installation, helper: AgentProcess, tmp_path: Path

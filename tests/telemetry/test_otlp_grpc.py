@@ -31,12 +31,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from demo.processes import free_port, until
+from tenure.base import events as log
 from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import Actor, Principal
 from tenure.telemetry import service
 from tenure.telemetry.otlp import over_grpc
 from tenure.telemetry.otlp.receive import WAITING
+from tests.sim.clock import FakeClock
 from tests.sim.telemetry import opened, served
 
 AGENT = Actor("default", "agent:clerk", principal=Principal("default", "clerk", "sha256:r1", "i1", "s1", 1))
@@ -130,6 +132,28 @@ def test_spans_over_grpc_are_kept_as_those_of_the_token(place: Place, operator: 
     answer = place.send(_traces(_span(3), _span(4, trace_id=b"short")))
     assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
     assert place.send(b"") == b""
+
+
+@pytest.mark.req("R026")
+def test_who_is_turned_away_is_told_once_a_minute(place: Place, clock: FakeClock) -> None:
+    def told() -> list[tuple[str, str | None, int]]:
+        with place.world.read() as connection:
+            found = [one.event for one in log.read(connection, 0) if one.event.type == "request.refused"]
+        return [(str(one.data["error.type"]), one.data.get("tenure.client.key"), one.data["count"]) for one in found]
+
+    unknown = (("authorization", f"Bearer {'k' * 40}"),)
+    for _ in range(3):
+        assert place.refused(_traces(_span(1)), token=unknown)[0] is grpc.StatusCode.UNAUTHENTICATED
+    [(code, mark, count)] = told()
+    assert (code, count) == ("token_malformed", 1)
+    assert mark
+    assert "k" * 8 not in mark
+    clock.advance(60)
+    place.refused(_traces(_span(1)), token=unknown)
+    assert [one[2] for one in told()] == [1, 3], "those of the minute before are told with the next"
+    with place.world.read() as connection:
+        data = log.read(connection, 0)[-1].event.data
+    assert (data["client.address"], data["url.path"]) == ("127.0.0.1", "/otlp/v1/traces")
 
 
 def test_every_error_has_the_code_that_the_protocol_names(place: Place) -> None:

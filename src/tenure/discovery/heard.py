@@ -26,11 +26,13 @@ from tenure.telemetry.model import Introduced, Spoken, Stranger, UnknownPeer
 _UNKNOWN = frozenset(
     {"no_token", "token_malformed", "token_bad_signature", "token_unknown_key", "token_wrong_issuer", "client_blocked"}
 )
-"""Refusals of who is no agent of this installation. The others are about agents that are: a token that has expired, a
-request that cannot be read."""
+"""Refusals of who is no agent of this installation. The others are about agents that are: a request that cannot be
+read, or a token that has expired, where it is not shown again and again."""
 _ASKS = ("/chat/completions", "/responses", "/messages", ":generatecontent", ":streamgeneratecontent", "/completions")
 _LISTS = ("/embeddings", "/models", "/count_tokens", ":embedcontent", "/moderations")
 _OFTEN = 5
+_FOR_LONG = 20
+"""Requests of a day with an expired token from which it is no agent that is about to fetch a newer one."""
 ASSISTANTS = frozenset(
     {"claude-code", "claude-ai", "claude-desktop", "cursor", "cursor-vscode", "windsurf", "windsurf-client", "codex"}
     | {"codex-mcp-client", "cline", "roo-code", "continue", "continue-client", "visual-studio-code", "vscode", "zed"}
@@ -59,12 +61,13 @@ class Known:
 
 def stranger(one: Stranger) -> Sighting | None:
     """Requests that nobody's credential came with, as a sighting; None for what is not worth one."""
-    if one.error not in _UNKNOWN:
+    expired = one.error == "token_expired" and one.lately >= _FOR_LONG
+    if one.error not in _UNKNOWN and not expired:
         return None
     named = products(one.user_agent)
     own = own_name(one.user_agent) or _own(one.title) or _own(one.client)
     channel, asked = _asked(one)
-    found = [*_client_signs(named, own, one), *asked]
+    found = [*_client_signs(named, own, one), *asked, *(["expired-credential"] if expired else [])]
     if not found:
         return None
     client = name_of(one.client)
@@ -104,6 +107,8 @@ def _asked(one: Stranger) -> tuple[Channel, list[str]]:
     path = one.path.lower()
     if path.startswith("/mcp"):
         return Channel.MCP, ["mcp-session"] if one.client else []
+    if path.startswith("/otlp"):
+        return Channel.OTLP, ["sends-telemetry"]
     if path.startswith("/a2a"):
         return Channel.A2A, ["a2a-call"] if one.method == "POST" else []
     if one.method == "POST" and path.endswith(_ASKS):

@@ -23,7 +23,9 @@ SIGNS: Mapping[str, tuple[int, str]] = {
     "own-key": (20, "it showed a key that nobody here gave out"),
     "mcp-session": (60, "it opened an MCP session"),
     "a2a-call": (60, "it called an agent over A2A"),
+    "expired-credential": (60, "it goes on with a credential of an agent here that has expired"),
     # telemetry
+    "sends-telemetry": (40, "it sends telemetry of agents without a credential that counts"),
     "genai-service": (60, "a service that no manifest names sends spans of model calls"),
     "genai-agent": (70, "its spans name an agent that no manifest names"),
     "inner-agent": (35, "its spans name an agent inside a registered one"),

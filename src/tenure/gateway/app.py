@@ -12,6 +12,7 @@ import msgspec
 from tenure.base import log
 from tenure.base.config import Config
 from tenure.gateway.a2a.handler import A2aHandler
+from tenure.gateway.addressed import addressed
 from tenure.gateway.deciding import PATHS as DECIDING
 from tenure.gateway.deciding import Deciding
 from tenure.gateway.firstuse import FirstUse
@@ -59,7 +60,9 @@ class Gateway:
         self._pipeline = Pipeline(
             self.facts, self.spool, self._first_use, depth=config.delegation_depth, name=name, judge=judge
         )
-        self._turned_away = TurnedAway(self.spool)
+        self._turned_away = TurnedAway(
+            self.spool, place=lambda request: addressed(request, self.facts.current, config.workspace)
+        )
         self._llm = LlmHandler(self._pipeline, self._turned_away, self._client, Bounds(stream=config.stream_max_bytes))
         self._mcp = McpHandler(
             self._pipeline,

@@ -19,12 +19,20 @@ _CALLERS_KEPT = 10_000
 _STRANGERS_KEPT = 200
 
 
+def _nowhere(_: Request) -> str:
+    return "default"
+
+
 class TurnedAway:
     """Records them as ``request.refused``: of one caller and reason 20 at once and then one a second, so that a loop
     does not flood what is recorded of calls; ``count`` says for how many an Event stands. Strangers are told apart by
-    what they say they are, as long as there are few of them. ``wall`` is the machine's clock in Unix seconds."""
+    what they say they are, as long as there are few of them. ``wall`` is the machine's clock in Unix seconds;
+    ``place`` says which workspace a stranger means."""
 
-    def __init__(self, spool: Spool, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, spool: Spool, wall: Callable[[], float] = time.time, place: Callable[[Request], str] = _nowhere
+    ) -> None:
+        self._place = place
         self._spool = spool
         self._wall = wall
         self._known: dict[tuple[str, str], tuple[float, float, int]] = {}  # tokens left, when, how many were left out
@@ -60,7 +68,7 @@ class TurnedAway:
                 id=new_id(),
                 type="request.refused",
                 time=datetime.fromtimestamp(now, UTC),
-                workspace=principal.workspace if principal is not None else "default",
+                workspace=principal.workspace if principal is not None else self._place(request),
                 actor=f"agent:{principal.agent}" if principal is not None else "system:gateway",
                 agent=principal.agent if principal is not None else None,
                 release=principal.release if principal is not None else None,

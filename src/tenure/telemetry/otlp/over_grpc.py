@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
 from tenure.base.room import Authenticate, World
 from tenure.kernel.errors import Failed, Refused
-from tenure.telemetry.otlp import receive
+from tenure.telemetry.otlp import receive, strangers
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SERVICES = {
@@ -61,20 +62,29 @@ def _handler(
     world: World, who: Authenticate, signal: str
 ) -> Callable[[AsyncIterator[bytes], _Context], Awaitable[bytes]]:
     async def export(requests: AsyncIterator[bytes], context: _Context) -> bytes:
+        metadata = dict(context.invocation_metadata() or ())
         try:
-            metadata = dict(context.invocation_metadata() or ())
             token = metadata.get("authorization")
             actor = await asyncio.to_thread(who, token) if isinstance(token, str) else None
             principal = receive.sender(actor)
             body = await anext(aiter(requests), b"")
             answer = await receive.take(world, principal, signal, body, is_json=False)
         except (Refused, Failed) as error:
+            if isinstance(error, Refused) and error.status == 401:
+                said = {name: value for name, value in metadata.items() if isinstance(value, str)}
+                told = (world, said, _address(context.peer()), f"/otlp/v1/{signal}", error.code)
+                await asyncio.to_thread(strangers.note, *told)
             await _abort(context, error)
         except Exception as error:  # noqa: BLE001 (gRPC would tell the client its text)
             await _abort(context, error)
         return bytes(answer.SerializeToString())
 
     return export
+
+
+def _address(peer: str) -> str:
+    """``127.0.0.1`` of ``ipv4:127.0.0.1:5001``, and what is between the brackets of an ``ipv6:``."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 async def _abort(context: _Context, error: Exception) -> None:

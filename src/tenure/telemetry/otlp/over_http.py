@@ -5,6 +5,7 @@ Source: OpenTelemetry Protocol 1.9, section "OTLP/HTTP".
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from google.protobuf.message import Message
 
 from tenure.base.http import TheActor, TheWorld, body_of
 from tenure.kernel.errors import Failed, Refused
-from tenure.telemetry.otlp import receive
+from tenure.telemetry.otlp import receive, strangers
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -32,8 +33,11 @@ class _Route(APIRoute):
                 return await handler(request)
             except (Refused, Failed) as error:
                 headers = {"retry-after": str(receive.RETRY_S)} if error.status in (429, 503) else {}
-                if error.status == 401:
+                if isinstance(error, Refused) and error.status == 401:
                     headers["www-authenticate"] = "Bearer"
+                    peer = request.client.host if request.client is not None else ""
+                    told = (request.app.state.world, request.headers, peer, request.url.path, error.code)
+                    await asyncio.to_thread(strangers.note, *told)
                 media = _media(request) if _media(request) in (PROTOBUF, JSON) else PROTOBUF
                 return Response(_written(receive.status_of(error), media), error.status, headers, media)
 

@@ -23,9 +23,10 @@ _counts: dict[tuple[str, str], int] = {}
 
 
 def note(world: World, headers: Mapping[str, str], address: str, path: str, code: str) -> None:
-    """Keeps that somebody was turned away (401): who they say they are, their address, and a mark of what they showed.
-    ``code``: why they were turned away. One Event for each kind of stranger and minute, with ``count``: a loop does not flood what is recorded. It counts
-    for the installation's own workspace: what has no credential says of no workspace that it is theirs."""
+    """Keeps that somebody was turned away (401), and with which ``code``: who they say they are, their address, and a
+    mark of what they showed. One Event for each kind of stranger and minute, with ``count``: a loop does not flood what
+    is recorded. It counts for the installation's own workspace: what has no credential says of no workspace that it is
+    theirs."""
     now = world.clock()
     token = headers.get("authorization", "").partition(" ")[2].strip()
     if code == "not_authenticated":  # as gateways say it

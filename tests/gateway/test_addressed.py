@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_stranger_counts_for_the_workspace_that_it_means(tmp_path: Path) -> No
     places = {place: WorkspaceFact(place, "v1", ()) for place in ("default", "zebra")}
     snapshot = replace(control.snapshot, agents=agents, workspaces=places)
 
-    def means(path: str, token: str = "", **known: object) -> str:
+    def means(path: str, token: str = "", **known: Any) -> str:
         request = Request("POST", path, headers={"authorization": f"Bearer {token}"} if token else {}, peer="::1")
         return addressed(request, replace(snapshot, **known), "home")
 

@@ -206,7 +206,10 @@ def found_by(person: httpx.Client, channel: str) -> list[dict[str, Any]]:
 def test_a_stranger_is_found_with_evidence_and_blocked_in_one_step(
     installation: Installation, person: httpx.Client
 ) -> None:
-    asks = {"url": f"{installation.gateway}/v1/chat/completions", "json": {"model": "m", "messages": []}}
+    asks: dict[str, Any] = {
+        "url": f"{installation.gateway}/v1/chat/completions",
+        "json": {"model": "m", "messages": []},
+    }
     stray = {"user-agent": "ghost-writer/1.2 OpenAI/Python 2.1", "authorization": f"Bearer {'sk-' + 'g' * 40}"}
     assert httpx.post(**asks, headers=stray, timeout=60, trust_env=False).status_code == 401
     sender = {"authorization": f"Bearer {'x' * 40}", "content-type": "application/x-protobuf"}

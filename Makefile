@@ -26,7 +26,7 @@ test: $(SETUP) browser conformance  ## All tests
 	@$(RUN) -m pytest -q -n 3 --dist worksteal
 
 peers: $(SETUP)  ## Real CrewAI, AutoGen, Google ADK and Phoenix, each in an environment of its own: make peers PEERS="crewai adk"
-	@nice scripts/peers $(PEERS)
+	@PYTHON=$(PYTHON) nice scripts/peers $(PEERS)
 	@TENURE_PEERS=1 $(RUN) -m pytest -q tests/peers
 
 browser:

@@ -248,7 +248,7 @@ def test_letting_go_follows_the_settings(world: World, clock: FakeClock, operato
         clock.advance(3 * 86_400)
         assert service.let_go(short)
         left = [event.type for event in _told(short, operator)]
-        assert left == ["content.opened"], "that somebody looked, yesterday"
+        assert left == ["content.opened"], "that somebody looked is kept longer"
 
 
 def test_periods_are_read_as_they_are_written() -> None:

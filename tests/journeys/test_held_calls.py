@@ -1,5 +1,6 @@
-"""kill -9 of the gateway and of the control plane while calls wait for people: what was approved is executed once, what
-was rejected, never answered or approved by one of two is not, whoever asks again and however often."""
+"""kill -9 of the gateway and of the control plane while calls wait for people: what was approved is executed once (and,
+where it was approved with other arguments, with these), what was rejected, never answered or approved by one of two is
+not, whoever asks again and however often."""
 
 from __future__ import annotations
 
@@ -102,9 +103,10 @@ def test_no_held_call_runs_twice_or_without_its_approval_whoever_is_killed(tmp_p
         until(lambda: set(waiting(tenure)) == everything, "every call to wait after the kills")
         assert server.calls == []
         asked = waiting(tenure)
-        yes = {"decision": "approve", "reason": "said once"}
+        yes: dict[str, Any] = {"decision": "approve", "reason": "said once"}
+        changed = {**yes, "arguments": {"text": "half of it"}}
         with tenure.client() as client:
-            for name, word in (("pay", yes), ("wipe", yes | {"decision": "reject"}), (TWO, yes)):
+            for name, word in (("pay", changed), ("wipe", yes | {"decision": "reject"}), (TWO, yes)):
                 client.post(f"/v1/approvals/{asked[name]}/decision", dict[str, Any], word)
         kill(tenure, "control")
         until(lambda: server.called("pay") > 0, "the approved call to be executed")
@@ -123,4 +125,7 @@ def test_no_held_call_runs_twice_or_without_its_approval_whoever_is_killed(tmp_p
         for asker in askers:
             asker.enough.set()
         assert [name for name, _ in server.calls] == ["pay", TWO]
+        assert server.given == [{"text": "half of it"}, {"text": "once"}]
+        told = [str(answer) for asker in askers for answer in asker.answers if "result" in answer]
+        assert sum("approved this call with other arguments than yours" in one for one in told) == 1
         assert '"ok": true' in tenure.run("audit", "verify", "--json")

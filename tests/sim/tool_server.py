@@ -22,11 +22,13 @@ def tool(name: str, description: str = "", **more: Any) -> dict[str, Any]:
 
 class ToolServer:
     """``with ToolServer([...]) as server:``. ``tools`` is what it lists from now on, or a function that is asked each
-    time. ``calls`` are the names of tools that were called, with the time (monotonic seconds) at which they came in."""
+    time. ``calls`` are the names of tools that were called, with the time (monotonic seconds) at which they came in,
+    and ``given`` their arguments."""
 
     def __init__(self, tools: list[dict[str, Any]] | Callable[[], list[dict[str, Any]]]) -> None:
         self.tools = tools
         self.calls: list[tuple[str, float]] = []
+        self.given: list[dict[str, Any]] = []
         self.lists = 0
         self.announce = False  # says in the middle of the next call that its tools have changed
         self.port = 0
@@ -128,6 +130,7 @@ class ToolServer:
         if message["method"] != "tools/call":
             return _send(writer, message, None)
         name = message["params"]["name"]
+        self.given.append(message["params"].get("arguments") or {})
         self.calls.append((name, time.monotonic()))
         announce, self.announce = self.announce, False
         return (_stream if announce else _send)(

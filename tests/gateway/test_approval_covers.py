@@ -117,7 +117,7 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Waiting:
 
 @pytest.mark.req("R063")
 @pytest.mark.asi("ASI09", "An approval covers the call that was shown, for whom and by whom it is made, and no other")
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(ASKED, ASKED)
 @example(Asked({"n": 1}), Asked({"n": True}))
 @example(Asked({"n": 1}), Asked({"n": "1"}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from tenure.kernel.snapshot import ApprovalFact, ServerFact
 from tests.gateway_mcp.test_elicitation import _until
 from tests.sim import mcp_servers as sim
 from tests.sim.mcp_gateway import POLICY, Site
-from tests.sim.ports import free_port
 
 STRICT = (
     POLICY
@@ -33,16 +32,8 @@ unless { context.approved || (context.longs.hasTag("cents") && context.longs.get
 Story = Callable[[Site], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(scope="module")
-def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The database server over HTTP, and its file."""
-    path = tmp_path_factory.mktemp("orders") / "orders.db"
-    with sim.database_server(path, free_port()) as url:
-        yield url, path
-
-
 @pytest.fixture
-def play(tmp_path: Path, orders: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], None]:
+def play(tmp_path: Path, till: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], None]:
     """Plays a story on a gateway with the agent ``cashier``."""
     monkeypatch.setenv("DB_TOKEN", sim.TOKEN)
 
@@ -52,7 +43,7 @@ def play(tmp_path: Path, orders: tuple[str, Path], monkeypatch: pytest.MonkeyPat
             site.policy(STRICT)
             await site.start()
             try:
-                server = ServerFact("database", url=orders[0], credential_env="DB_TOKEN")
+                server = ServerFact("database", url=till[0], credential_env="DB_TOKEN")
                 site.agent("cashier", [server], "database/refund", hold_timeout_s=0.3)
                 await story(site)
             finally:
@@ -63,8 +54,8 @@ def play(tmp_path: Path, orders: tuple[str, Path], monkeypatch: pytest.MonkeyPat
     return run
 
 
-def _refunds(orders: tuple[str, Path]) -> list[tuple[str, int]]:
-    with closing(sqlite3.connect(orders[1])) as connection:
+def _refunds(till: tuple[str, Path]) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(till[1])) as connection:
         return list(connection.execute("SELECT order_id, cents FROM refunds"))
 
 
@@ -82,7 +73,7 @@ async def _edited(site: Site, order: str, edited: dict[str, Any], mode: str = "a
 @pytest.mark.req("R072")
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_the_call_is_made_with_what_was_approved_and_the_agent_is_told(
-    play: Callable[[Story], None], orders: tuple[str, Path], mode: str
+    play: Callable[[Story], None], till: tuple[str, Path], mode: str
 ) -> None:
     async def story(site: Site) -> None:
         result = await _edited(site, f"o-{mode}", {"order_id": f"o-{mode}", "cents": 60000}, mode)
@@ -95,7 +86,7 @@ def test_the_call_is_made_with_what_was_approved_and_the_agent_is_told(
         told = result.meta[META]
         assert told["arguments"] == {"order_id": f"o-{mode}", "cents": 60000}
         assert told["changed"] == [{"path": "cents", "before": 120000, "after": 60000}]
-        assert [one for one in _refunds(orders) if one[0] == f"o-{mode}"] == [(f"o-{mode}", 60000)]
+        assert [one for one in _refunds(till) if one[0] == f"o-{mode}"] == [(f"o-{mode}", 60000)]
         asked = next(event for event in site.events if event.type == "approval.requested")
         assert asked.data["editable"] == digest({"order_id": f"o-{mode}", "cents": 120000})
         event = (await site.calls())[-1]
@@ -106,9 +97,9 @@ def test_the_call_is_made_with_what_was_approved_and_the_agent_is_told(
 
 
 @pytest.mark.req("R048", "R072")
-def test_policy_decides_on_what_it_was_changed_to(play: Callable[[Story], None], orders: tuple[str, Path]) -> None:
+def test_policy_decides_on_what_it_was_changed_to(play: Callable[[Story], None], till: tuple[str, Path]) -> None:
     async def story(site: Site) -> None:
-        before = _refunds(orders)
+        before = _refunds(till)
         denied = await _edited(site, "p1", {"order_id": "stranger-1", "cents": 60000})
         assert "Strangers get nothing" in denied.content[1].text
         other = await _edited(site, "p2", {"order_id": "p2", "cents": 900000})
@@ -118,7 +109,7 @@ def test_policy_decides_on_what_it_was_changed_to(play: Callable[[Story], None],
         for one in (denied, other, misfit):
             assert one.is_error
             assert one.meta[META]["by"] == "person:op@example.com"
-        assert _refunds(orders) == before
+        assert _refunds(till) == before
         small = await _edited(site, "p4", {"order_id": "p4", "cents": 5})  # which no policy holds
         assert small.content[1].text == "refunded 5 of p4"
         assert not any(event.data["tenure.violation"] for event in await site.calls())  # nobody blames the agent

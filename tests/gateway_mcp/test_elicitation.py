@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from tenure.kernel.snapshot import ApprovalFact, ServerFact
 from tenure.kernel.values import Principal
 from tests.sim import mcp_servers as sim
 from tests.sim.mcp_gateway import POLICY, Site, token
-from tests.sim.ports import free_port
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto"])
 ANN, BOB = "ann@example.com", "bob@example.com"
@@ -34,16 +33,8 @@ FOUR_EYES = POLICY.replace('@obligation("approve")', '@obligation("approve:2")')
 Story = Callable[[Site], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(scope="module")
-def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The database server over HTTP, and its file."""
-    path = tmp_path_factory.mktemp("orders") / "orders.db"
-    with sim.database_server(path, free_port()) as url:
-        yield url, path
-
-
 @pytest.fixture
-def play(tmp_path: Path, orders: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def play(tmp_path: Path, till: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Plays a story on a gateway with the agent ``cashier``, of whose calls ann may approve those that are hers."""
     monkeypatch.setenv("DB_TOKEN", sim.TOKEN)
 
@@ -54,7 +45,7 @@ def play(tmp_path: Path, orders: tuple[str, Path], monkeypatch: pytest.MonkeyPat
             site.deciders = frozenset({ANN})
             await site.start()
             try:
-                server = ServerFact("database", url=orders[0], credential_env="DB_TOKEN")
+                server = ServerFact("database", url=till[0], credential_env="DB_TOKEN")
                 site.agent("cashier", [server], "database/refund", hold_timeout_s=hold_s)
                 await story(site)
             finally:
@@ -91,8 +82,8 @@ class Person:
             self.told.append(message.params.elicitation_id)
 
 
-def _refunds(orders: tuple[str, Path], order: str) -> int:
-    with closing(sqlite3.connect(orders[1])) as connection:
+def _refunds(till: tuple[str, Path], order: str) -> int:
+    with closing(sqlite3.connect(till[1])) as connection:
         return int(connection.execute("SELECT count(*) FROM refunds WHERE order_id = ?", (order,)).fetchone()[0])
 
 
@@ -117,7 +108,7 @@ async def _held(site: Site, mode: str, order: str, person: str | None = ANN) -> 
 @MODES
 @pytest.mark.req("R067", "R070")
 def test_the_person_before_the_client_is_sent_to_the_page_and_the_call_goes_on_by_what_they_decide_there(
-    play: Callable[..., None], orders: tuple[str, Path], mode: str
+    play: Callable[..., None], till: tuple[str, Path], mode: str
 ) -> None:
     async def story(site: Site) -> None:
         ann = Person()
@@ -134,18 +125,17 @@ def test_the_person_before_the_client_is_sent_to_the_page_and_the_call_goes_on_b
             if mode == "legacy":
                 await _until(lambda: ann.told)
                 assert ann.told == [approval.id]
-        assert (len(ann.seen), _refunds(orders, f"page-{mode}")) == (1, 1)
+        assert (len(ann.seen), _refunds(till, f"page-{mode}")) == (1, 1)
         last = (await site.calls())[-1]
         assert (last.type, last.data["tenure.approval.id"]) == ("call.completed", approval.id)
 
     play(story)
 
 
-@MODES
 @pytest.mark.req("R048", "R063")
-@pytest.mark.parametrize("action", ["accept", "decline"])
+@pytest.mark.parametrize(("mode", "action"), [("legacy", "accept"), ("auto", "accept"), ("auto", "decline")])
 def test_what_the_client_answers_is_no_approval_and_no_rejection(
-    play: Callable[..., None], orders: tuple[str, Path], mode: str, action: str
+    play: Callable[..., None], till: tuple[str, Path], mode: str, action: str
 ) -> None:
     async def story(site: Site) -> None:
         ann = Person(action)
@@ -160,32 +150,29 @@ def test_what_the_client_answers_is_no_approval_and_no_rejection(
             assert not [event for event in site.events if event.type == "approval.claimed"]
             site.decide(site.approvals[0].id, "granted")
             assert (await _call(client, order)).content[0].text == f"refunded 120000 of {order}"
-        assert (len(ann.seen), _refunds(orders, order)) == (1, 1)  # and nobody is sent to the same page twice
+        assert (len(ann.seen), _refunds(till, order)) == (1, 1)  # and nobody is sent to the same page twice
 
     play(story, hold_s=0.5)
 
 
-@MODES
 @pytest.mark.req("R063")
+@pytest.mark.parametrize(
+    ("mode", "person", "policy"),
+    [("legacy", BOB, POLICY), ("auto", None, POLICY), ("legacy", ANN, FOUR_EYES), ("auto", ANN, FOUR_EYES)],
+    ids=["not-a-decider", "nobody", "two-people", "two-people-now"],
+)
 def test_nobody_is_asked_who_could_not_decide_alone(
-    play: Callable[..., None], orders: tuple[str, Path], mode: str
+    play: Callable[..., None], till: tuple[str, Path], mode: str, person: str | None, policy: str
 ) -> None:
     async def story(site: Site) -> None:
-        for person in (BOB, None):
-            other = Person()
-            await _held(site, mode, f"other-{mode}", person)
-            async with other.client(site, mode, person) as client:
-                assert "Waiting for a person" in (await _call(client, f"other-{mode}")).content[0].text
-            assert other.seen == []
-        site.policy(FOUR_EYES)
-        ann = Person()
-        await _held(site, mode, f"other-{mode}")
-        async with ann.client(site, mode) as client:
-            assert "Waiting for a person" in (await _call(client, f"other-{mode}")).content[0].text
-        assert ann.seen == []
-        assert _refunds(orders, f"other-{mode}") == 0
+        await _held(site, mode, f"alone-{mode}", person)
+        other = Person()
+        async with other.client(site, mode, person) as client:
+            assert "Waiting for a person" in (await _call(client, f"alone-{mode}")).content[0].text
+        assert other.seen == []
+        assert _refunds(till, f"alone-{mode}") == 0
 
-    play(story, hold_s=0.3)
+    play(story, hold_s=0.3, policy=policy)
 
 
 @MODES

@@ -87,3 +87,21 @@ def test_a_held_call_is_approved_with_other_arguments(console: Console, person: 
     assert (stale.status_code, "another_call" in stale.text) == (409, True)
     kept = until(lambda: [one for one in console.client.get("/v1/corrections", list) if one["kind"] == "edited"])
     assert (kept[0]["before"], kept[0]["after"]["amount"], kept[0]["reason"]) == (asked, 3, "half")
+
+
+@pytest.mark.req("R070")
+def test_a_held_call_is_decided_with_its_exact_arguments(console: Console, person: httpx2.Client) -> None:
+    console.send(held(system_clock(), {"invoice": "X-9", "amount_cents": 5}, agent="clerk"))
+    entry = until(
+        lambda: [one for one in console.client.get("/v1/approvals", list) if one["arguments"].get("invoice") == "X-9"]
+    )[0]
+    page = text(person.get("/approvals"))
+    assert entry["digest"] in page
+    assert "refunds-need-a-person" in page
+    assert "Is governed by a test" in page
+    assert person.post(f"/approvals/{entry['id']}", data={"decision": "maybe"}).status_code == 422
+    form = {"decision": "reject", "reason": "paid in cash"}
+    assert person.post(f"/approvals/{entry['id']}", data=form).headers["location"] == "/approvals?done=reject"
+    decided = console.client.get(f"/v1/approvals/{entry['id']}", dict)
+    assert (decided["state"], decided["reason"]) == ("rejected", "paid in cash")
+    assert person.post(f"/approvals/{entry['id']}", data=form).status_code == 409

@@ -327,24 +327,6 @@ def test_a_rule_is_made_of_an_approval_and_put_in_force(console: Console, person
     assert "revoked" in text(person.get("/precedents"))
 
 
-@pytest.mark.req("R070")
-def test_a_held_call_is_decided_with_its_exact_arguments(console: Console, person: httpx2.Client) -> None:
-    console.send(held(system_clock(), {"invoice": "X-9", "amount_cents": 5}, agent="clerk"))
-    entry = until(
-        lambda: [one for one in console.client.get("/v1/approvals", list) if one["arguments"].get("invoice") == "X-9"]
-    )[0]
-    page = text(person.get("/approvals"))
-    assert entry["digest"] in page
-    assert "refunds-need-a-person" in page
-    assert "Is governed by a test" in page
-    assert person.post(f"/approvals/{entry['id']}", data={"decision": "maybe"}).status_code == 422
-    form = {"decision": "reject", "reason": "paid in cash"}
-    assert person.post(f"/approvals/{entry['id']}", data=form).headers["location"] == "/approvals?done=reject"
-    decided = console.client.get(f"/v1/approvals/{entry['id']}", dict)
-    assert (decided["state"], decided["reason"]) == ("rejected", "paid in cash")
-    assert person.post(f"/approvals/{entry['id']}", data=form).status_code == 409
-
-
 def test_a_version_of_the_policies_says_what_it_gave_and_took(console: Console, person: httpx2.Client) -> None:
     running = console.client.get("/v1/policies", dict)
     first = running["version"]

@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {"evaluation", "attribution", "drift", "breaker", "economics", "credentials", "owners", "notify", "autonomy"}
-        | {"precedents", "comparison", "corrections", "exports", "alerts", "search"}
+        | {"precedents", "comparison", "paths", "corrections", "exports", "alerts", "search"}
     ),
     frozenset({"releases", "certification", "retention", "forks"}),
     frozenset({"gateway", "ui"}),

@@ -160,6 +160,8 @@ def _asked(store: TraceStore, clock: FakeClock, ids: list[str]) -> dict[str, Any
         "introduced": store.introduced(0, 99),
         "spoken": store.spoken(0, 99),
         "peers": store.refused_peers(0, 99),
+        "walked": store.walked("default", clock.now, None, None, 10),
+        "walked of one": store.walked("default", clock.now, "clerk", None, 1),
         "used": sorted(store.used(0, 99), key=repr),
     }
 

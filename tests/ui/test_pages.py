@@ -6,7 +6,6 @@ import html
 import json
 import re
 from dataclasses import replace
-from typing import Any
 
 import httpx2
 import msgspec
@@ -411,22 +410,3 @@ def test_two_runs_stand_side_by_side(person: httpx2.Client, console: Console) ->
     assert "They part at step 1" in text(page)
     assert 'id="p-0"' in page.text
     assert "They are the same, step for step" in text(person.get(f"/traces/{one}/against/{one}"))
-
-
-@pytest.mark.req("R084")
-def test_a_run_is_played_again_from_its_page(person: httpx2.Client, console: Console) -> None:
-    trace = console.client.get("/v1/traces", dict, agent="clerk")["traces"][0]["trace_id"]
-    assert f'href="/traces/{trace}/fork"' in person.get(f"/traces/{trace}").text
-    page = person.get(f"/traces/{trace}/fork")
-    for words in ("Nobody has played it again.", '<option value="1"', "<option>scripted-clerk</option>"):
-        assert words in page.text
-    rules = '@id("all") permit (principal, action, resource);'
-    answer = person.post(f"/traces/{trace}/fork", data={"step": "1", "policy": rules})
-    assert "It is being played again" in person.get(answer.headers["location"]).text
-    until(lambda: "finished" in person.get(f"/traces/{trace}/fork", headers={"HX-Request": "true"}).text)
-    [fork] = console.client.get("/v1/forks", list[dict[str, Any]], trace=trace)
-    assert (fork["changed"], fork["turns"], fork["by"]) == (["policy"], 0, "person:operator@localhost")
-    assert f'href="/traces/{trace}/against/{fork["trace_id"]}"' in person.get(f"/traces/{trace}/fork").text
-    assert "Nobody has played it again" not in person.get(f"/traces/{fork['trace_id']}/fork").text
-    refused = person.post(f"/traces/{trace}/fork", data={"step": ""})
-    assert (refused.status_code, "From which step?" in refused.text) == (422, True)

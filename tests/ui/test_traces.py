@@ -1,10 +1,12 @@
-"""A long trace: a page of its rows without scripts, all of them when scrolled, search, and what a retry changed."""
+"""A long trace: a page of its rows without scripts, all of them when scrolled, search, and what a retry changed; a run
+played again, and the ways that runs go."""
 
 from __future__ import annotations
 
 import html
 import re
 from datetime import timedelta
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +20,9 @@ from tenure.ui.runs.window import KEPT, PIECE, ROWS, Drawn, Shelf
 from tests.sim.browser import window
 from tests.sim.console import Console, refused
 from tests.sim.telemetry import chat, tool_call
+from tests.ui.conftest import until
 from tests.ui.test_browser import enter
+from tests.ui.test_pages import text
 
 COUNT = 2 * ROWS + 50
 _TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -195,3 +199,39 @@ def test_what_was_said_is_searched_and_the_hit_leads_to_its_span(console: Consol
     assert set(hits) | set(re.findall(r"\?span=(\w+)#", rest)) == {event.span_id for event in sent}
     assert "Nothing with these words" in person.get("/traces/search", params={"q": "quagga"}).text
     assert "There is no word to look for" in person.get("/traces/search", params={"q": "--"}).text
+
+
+@pytest.mark.req("R086")
+def test_the_ways_that_runs_go_are_drawn_and_lead_to_the_runs(person: httpx2.Client) -> None:
+    page = person.get("/paths", params={"agent": "clerk"})
+    assert 'class="graph trail"' in page.text
+    assert "traces are read at most" in text(page)
+    edge = html.unescape(re.findall(r'href="(/paths\?[^"]*edge_from=[^"]*)"', page.text)[0])
+    assert "agent=clerk" in edge, "what was filtered stays in the address"
+    behind = person.get(edge)
+    assert re.search(r"\d+ runs? behind", text(behind))
+    assert re.search(r'href="/traces/[0-9a-f]{32}"', behind.text)
+    way = html.unescape(re.findall(r'href="(/paths\?[^"]*way=[^"]*)"', page.text)[0])
+    assert "behind this way" in text(person.get(way))
+    assert "No run in that time." in text(person.get("/paths", params={"agent": "newcomer"}))
+
+
+@pytest.mark.req("R084")
+def test_a_run_is_played_again_from_its_page(person: httpx2.Client, console: Console) -> None:
+    trace = console.client.get("/v1/traces", dict, agent="clerk")["traces"][0]["trace_id"]
+    assert f'href="/traces/{trace}/fork"' in person.get(f"/traces/{trace}").text
+    page = person.get(f"/traces/{trace}/fork")
+    assert "Nobody has played it again." in page.text
+    assert '<option value="1"' in page.text
+    assert "<option>scripted-clerk</option>" in page.text
+    rules = '@id("all") permit (principal, action, resource);'
+    answer = person.post(f"/traces/{trace}/fork", data={"step": "1", "policy": rules})
+    assert "It is being played again" in person.get(answer.headers["location"]).text
+    until(lambda: "finished" in person.get(f"/traces/{trace}/fork", headers={"HX-Request": "true"}).text)
+    [fork] = console.client.get("/v1/forks", list[dict[str, Any]], trace=trace)
+    assert (fork["changed"], fork["turns"], fork["by"]) == (["policy"], 0, "person:operator@localhost")
+    assert f'href="/traces/{trace}/against/{fork["trace_id"]}"' in person.get(f"/traces/{trace}/fork").text
+    assert "Nobody has played it again" not in person.get(f"/traces/{fork['trace_id']}/fork").text
+    refused = person.post(f"/traces/{trace}/fork", data={"step": ""})
+    assert refused.status_code == 422
+    assert "From which step?" in refused.text

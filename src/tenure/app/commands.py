@@ -29,6 +29,7 @@ from tenure.limits import cli as limits
 from tenure.notify import cli as notify
 from tenure.oauth import cli as oauth
 from tenure.owners import cli as owners
+from tenure.paths import cli as paths
 from tenure.policy import cli as policy
 from tenure.precedents import cli as precedents
 from tenure.registry import cli as registry
@@ -68,6 +69,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     attribution.register,
     comparison.register,
     forks.register,
+    paths.register,
     retention.register,
     audit.register,
     evaluation.register,

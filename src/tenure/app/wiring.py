@@ -23,6 +23,7 @@ from tenure.limits.room import ROOM as LIMITS
 from tenure.notify.room import ROOM as NOTIFY
 from tenure.oauth.room import ROOM as OAUTH
 from tenure.owners.room import ROOM as OWNERS
+from tenure.paths.room import ROOM as PATHS
 from tenure.policy.room import ROOM as POLICY
 from tenure.precedents.room import ROOM as PRECEDENTS
 from tenure.registry.room import ROOM as REGISTRY
@@ -73,4 +74,5 @@ ROOMS: tuple[Room, ...] = (
     COMPARISON,
     FORKS,
     SEARCH,
+    PATHS,
 )

@@ -241,6 +241,11 @@ def instances(conn: Connection, workspace: str, agent: str, *, live: bool = Fals
     return store.of_agent(conn, workspace, agent, live=live)
 
 
+def tasks(conn: Connection, workspace: str, since: datetime) -> dict[str, str]:
+    """The task that each session was started for, of instances that have one and started since a time."""
+    return store.tasks(conn, workspace, since)
+
+
 def live_count(conn: Connection, workspace: str, agent: str) -> int:
     """How many instances of an agent live."""
     return store.count_live(conn, workspace, agent)

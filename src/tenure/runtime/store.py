@@ -65,6 +65,13 @@ def of_agent(connection: Connection, workspace: str, agent: str, *, live: bool, 
     return [_instance(row) for row in connection.execute(query)]
 
 
+def tasks(connection: Connection, workspace: str, since: datetime) -> dict[str, str]:
+    """The task of each session that was started for one, since a time."""
+    given = (_t.workspace == workspace, _t.task.is_not(None), _t.started_at >= since)
+    query = sa.select(_t.session, _t.task).where(*given)
+    return {row.session: row.task for row in connection.execute(query)}
+
+
 def count_live(connection: Connection, workspace: str, agent: str) -> int:
     """How many instances of an agent live."""
     query = sa.select(sa.func.count()).where(_t.workspace == workspace, _t.agent == agent, _t.ended_at.is_(None))

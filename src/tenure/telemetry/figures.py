@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tenure.base.room import World
-from tenure.telemetry.measured import Cause, Changed, Measured
+from tenure.telemetry.measured import Cause, Changed, Measured, Walked
 from tenure.telemetry.traces.shelf import store_of
 
 
@@ -23,3 +23,10 @@ def causes(world: World, workspace: str, since: datetime, until: datetime, agent
 def changes(world: World, workspace: str, since: datetime, until: datetime, agent: str | None = None) -> list[Changed]:
     """What was changed of one agent, and of what is no agent's own, the newest first."""
     return store_of(world).changes(workspace, since, until, agent)
+
+
+def walked(  # noqa: PLR0917 (what is asked for, and how much)
+    world: World, workspace: str, since: datetime, agent: str | None, source: str | None, runs: int
+) -> list[Walked]:
+    """The steps of the newest ``runs`` traces since a time, as facts: see ``TraceStore.walked``."""
+    return store_of(world).walked(workspace, since, agent, source, runs)

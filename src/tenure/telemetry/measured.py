@@ -100,3 +100,24 @@ CHANGES = (
     "breaker.limited",
 )
 """Events by which something changed that agents' figures may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """One step of a run, as facts. ``type``: of its Event; ``kind``: llm, tool, agent and so on, as far as it says;
+    ``reached`` the tool or agent. ``solved``: what an outcome says, False for anything else."""
+
+    trace_id: str
+    session: str
+    conversation: str
+    agent: str
+    type: str
+    name: str
+    kind: str
+    reached: str
+    model: str
+    at: datetime
+    duration_us: int
+    failed: bool
+    cost_usd: Decimal | None
+    solved: bool

@@ -15,7 +15,7 @@ from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
-from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, ToolUse
+from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, ToolUse, Walked
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
@@ -57,6 +57,7 @@ __all__ = [
     "TraceSummary",
     "UnknownPeer",
     "Used",
+    "Walked",
     "decision_span",
     "message_data",
     "message_from_openai_choice",

@@ -22,7 +22,7 @@ from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
 from tenure.telemetry.around import around
 from tenure.telemetry.beside import joined, run_of
-from tenure.telemetry.figures import causes, changes, measured
+from tenure.telemetry.figures import causes, changes, measured, walked
 from tenure.telemetry.keeping import (
     content_under,
     drop,
@@ -70,6 +70,7 @@ __all__ = [
     "scrub",
     "thin",
     "told_under",
+    "walked",
 ]
 """What other modules do for this one; all that is defined here is for others as well."""
 

@@ -38,11 +38,11 @@ from tenure.ui.oversight import (
     precedents,
     tools,
 )
-from tenure.ui.runs import alerts, exports, forks, live, record, retention, traces
+from tenure.ui.runs import alerts, exports, forks, live, paths, record, retention, traces
 
 AGENTS = (fleet, actions, owners, externals, discovery, graph, search)
 OVERSIGHT = (approvals, drafts, corrections, precedents, autonomy, breakers, policies, limits, tools, notify)
-RUNS = (live, traces, forks, alerts, record, retention, exports)
+RUNS = (live, traces, forks, paths, alerts, record, retention, exports)
 IDENTITY = (account, people, consent, services, credentials, revocations, signing)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

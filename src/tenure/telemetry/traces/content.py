@@ -35,6 +35,7 @@ FACTS = frozenset(
         "draft",
         "error.type",
         "gen_ai.agent.name",
+        "gen_ai.conversation.id",
         "gen_ai.embeddings.dimension.count",
         "gen_ai.operation.name",
         "gen_ai.provider.name",

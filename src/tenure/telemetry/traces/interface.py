@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tenure.base.events import Logged
 from tenure.kernel.values import Status
-from tenure.telemetry.measured import Cause, Changed, Measured
+from tenure.telemetry.measured import Cause, Changed, Measured, Walked
 from tenure.telemetry.model import AgentStats, Outcome, RecordedCall, Session, ToolUse, TraceSummary
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
 from tenure.telemetry.traces.renewing import Renewal
@@ -144,6 +144,11 @@ class TraceStore(Protocol):
 
     def changes(self, workspace: str, since: datetime, until: datetime, agent: str | None) -> list[Changed]:
         """What was changed (of one agent and of what is no agent's, or all), the newest first."""
+
+    def walked(self, workspace: str, since: datetime, agent: str | None, source: str | None, runs: int) -> list[Walked]:
+        """Every step, as facts and by time, of the newest ``runs`` traces that have one since a time: of an agent, or
+        imported from a source, or any. The outcomes of the runs are among them; what a fork did is not. At most 50,000
+        steps."""
 
     def content_under(self, numbers: Sequence[int]) -> dict[int, tuple[int, datetime]]:
         """How many Events have content under each of these keys, and the time of the oldest."""

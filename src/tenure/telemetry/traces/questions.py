@@ -34,6 +34,7 @@ from tenure.telemetry.traces.rows import (
     trace_summary_of,
     whole_of,
 )
+from tenure.telemetry.traces.walks import Walks
 
 _SELECT = ", ".join(EVENT_COLUMNS)
 _CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
@@ -72,7 +73,7 @@ def _marks(values: Sequence[str]) -> str:
     return f"({', '.join('?' * len(values))})"
 
 
-class Questions(Figures):
+class Questions(Figures, Walks):
     """Those of ``TraceStore`` that read; an engine adds its ``dialect`` and ``_all``."""
 
     dialect: Dialect

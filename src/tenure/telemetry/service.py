@@ -12,7 +12,7 @@ from tenure.base import subjects
 from tenure.base.events import Logged
 from tenure.base.room import World
 from tenure.base.scan.kept import ALWAYS, kept
-from tenure.base.sight import Sight
+from tenure.base.sight import Sight, opened
 from tenure.base.subjects import Keyring
 from tenure.kernel.budgets import PriceFact
 from tenure.kernel.errors import Refused
@@ -338,10 +338,14 @@ def search(
     before: int | None = None,
     limit: int = 50,
 ) -> Found:
-    """The newest Events of the last ``window`` in whose content every word of ``text`` is. Raises Refused (422) for a
-    text without a word."""
+    """The newest Events of the last ``window`` in whose content every word of ``text`` is, of agents whose content the
+    actor may see. Raises Refused (422) for a text without a word."""
     which = Which(agent=agent, session=session, since=world.clock() - window)
-    return current(world).find(actor.workspace, which, query_of(text), before, limit)
+    found, sight = current(world).find(actor.workspace, which, query_of(text), before, limit), Sight(world, actor)
+    hits = tuple(hit for hit in found.hits if sight.of(hit.agent))
+    for name in {hit.agent for hit in hits}:
+        opened(world, actor, f"search of {name or 'what is of no agent'}", [name])
+    return replace(found, hits=hits)
 
 
 def list_sessions(

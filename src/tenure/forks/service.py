@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from tenure.base import events
 from tenure.base.access import permit
 from tenure.base.room import World
+from tenure.base.sight import Sight
 from tenure.comparison import service as comparison
 from tenure.forks import store, wires
 from tenure.forks.model import MOST_RUNNING, MOST_TEXT, Fork, State, Texts
@@ -47,15 +48,18 @@ class Wish:
 
 def ask(world: World, actor: Actor, trace_id: str, wish: Wish) -> Fork:
     """A run played again from a step. It goes on in the background; ``get`` tells how far it is. Raises Refused: 403
-    for whoever may not start this agent, 404 for a run, step, agent or model that there is not, 409 where the content
-    of the step is gone or the agent may not act, 422 for policies that do not compile and for what cannot be said
-    again, 429 while too many run."""
+    for whoever may not start this agent or not see all that was said in the run, 404 for a run, step, agent or model
+    that there is not, 409 where the content of the step is gone or the agent may not act, 422 for policies that do not
+    compile and for what cannot be said again, 429 while too many run."""
     permit(actor, "events:read")
     for text in (wish.texts.system, wish.texts.prompt, wish.texts.stand_in):
         if text is not None and len(text.encode("utf-8", "replace")) > MOST_TEXT:
             raise Refused("too_long", f"A text of a fork has at most {MOST_TEXT >> 10} KiB.", status=422)
     told = comparison.run_of(world, actor, trace_id)
     _, span = at(told, wish.step)
+    sight = Sight(world, actor)
+    if not all(sight.of(one.agent) for _, one in told):  # what a fork tells, it tells as of the agent that is named
+        raise Refused("withheld", "What was said in this run is not yours to see.", fix=sight.ask, status=403)
     name = wish.agent or span.agent
     if not name:
         raise Refused(

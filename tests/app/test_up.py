@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 
 from demo.processes import free_port, listening, until
@@ -28,7 +29,10 @@ def _refused(tenure: Installation) -> str:
 
 def test_up_serves_drains_and_starts_again_on_the_same_data(tmp_path: Path) -> None:
     tenure = Installation(tmp_path / "data")
+    tenure.env |= {"TENURE_EMBEDDINGS_KEY": "VECTOR_KEY", "VECTOR_KEY": "nobody else's"}
     up = tenure.start()
+    known = {child.cmdline()[-1]: "VECTOR_KEY" in child.environ() for child in psutil.Process(up.pid).children()}
+    assert known == {"tenure.app.server": True, "tenure.gateway": False}, "a key of the control plane's alone"
     assert any("/login?code=" in line for line in up.lines)
     assert httpx2.get(f"{tenure.control}/v1/health").json()["status"] == "ok"
     assert httpx2.get(f"{tenure.gateway}/healthz").status_code == 200

@@ -14,12 +14,17 @@ from typing import Any
 
 from bench.gateway.report import percentile
 from bench.telemetry.place import READER, arguments, opened, peak_mib
-from bench.telemetry.spans import AGENTS, DAYS, WORKSPACE
+from bench.telemetry.spans import AGENTS, COMMON, DAYS, SELDOM, WORKSPACE
 from tenure.base.room import World
 from tenure.kernel.ids import session_trace
 from tenure.telemetry import service
+from tenure.telemetry.traces import content
+from tenure.telemetry.traces.interface import Which
+from tenure.telemetry.traces.shelf import store_of
+from tenure.telemetry.traces.terms import found_in, query_of
 
 _TIMES = 7
+_LOOKED_AT = 20_000
 
 
 def timed(question: Callable[[], Any]) -> float:
@@ -50,6 +55,17 @@ def traces(world: World, spans: int) -> dict[str, float]:
     return found | {"first_ms": round(times[0], 1)}
 
 
+def looked_at(world: World) -> float:
+    """Seconds that it would take to open the content of seven days and look for a word: of the newest 20,000 Events,
+    times what there is."""
+    store, query = store_of(world), query_of("nowhere")
+    began = time.perf_counter()
+    for logged in store.newest(Which(workspace=WORKSPACE), _LOOKED_AT):
+        assert found_in(content.split(logged.event)[1].values(), query) is None
+    took = time.perf_counter() - began
+    return round(took / _LOOKED_AT * store.cursor * 7 / DAYS, 1)
+
+
 def ask(world: World, spans: int) -> dict[str, Any]:
     """The figures."""
     draw = random.Random(5)  # noqa: S311 (no secret)
@@ -59,6 +75,10 @@ def ask(world: World, spans: int) -> dict[str, Any]:
     found["dashboard_30d"] = again(lambda: service.stats(world, READER, month))
     found["dashboard_24h"] = again(lambda: service.stats(world, READER, day))
     found["tools_24h_of_30d"] = again(lambda: service.tool_uses(world, READER, day))
+    for name, text in {"seldom": SELDOM, "nowhere": "nowhere", "common": COMMON, "order": "order0000001"}.items():
+        found[f"search_{name}_7d"] = again(partial(service.search, world, READER, text, timedelta(days=7)))
+    found["search_phrase_7d"] = again(partial(service.search, world, READER, f'"{COMMON} {SELDOM}"', timedelta(days=7)))
+    found["looked_at_instead_7d_s"] = looked_at(world)
     found["newest_of_agent"] = again(lambda: service.list_events(world, READER, agent=agent))
     found["traces_listed"] = again(lambda: service.list_traces(world, READER))
     found["traces_of_agent"] = again(lambda: service.list_traces(world, READER, agent=agent))

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.telemetry.place import READER, arguments, opened, peak_mib
+from bench.telemetry.place import READER, arguments, ends_at, opened, peak_mib
 from bench.telemetry.spans import AGENTS, batches
 from tenure.base.room import World
 from tenure.telemetry import service
@@ -89,6 +89,7 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     with opened(given.folder, given.memory) as world:
         found = fill(world, given.spans)
+        ends_at(world, given.spans)
     found["peak_mib"] = peak_mib()
     found["bytes_per_span"] = round(_bytes(given.folder) / given.spans, 1)
     json.dump(found, sys.stdout)

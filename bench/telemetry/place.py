@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import sqlalchemy as sa
+
 import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
 from bench.telemetry.spans import END, WORKSPACE
+from tenure.base import events as log
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
@@ -37,6 +40,13 @@ def opened(folder: Path, memory: int = 0) -> Iterator[World]:
     finally:
         service.close_store(world)
         database.close()
+
+
+def ends_at(world: World, seq: int) -> None:
+    """The event log of this world ends at an Event of this number, as when all before it were pruned."""
+    row = {"seq": seq, "id": "last", "workspace": WORKSPACE, "type": "call.completed", "time": END, "body": b"{}"}
+    with world.begin() as tx:
+        tx.execute(sa.insert(log.event_log).values(row))
 
 
 def arguments(about: str | None) -> argparse.Namespace:

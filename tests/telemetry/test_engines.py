@@ -59,6 +59,7 @@ from tests.telemetry.test_service import (  # noqa: F401 (as above)
     test_an_event_comes_back_as_it_went_in,
     test_sessions_traces_and_figures,
     test_telling_twice_keeps_once,
+    test_the_latest_are_the_same_however_far_is_looked_at_first,
     test_what_a_reader_has_not_passed_is_never_pruned,
 )
 

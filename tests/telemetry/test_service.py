@@ -29,6 +29,7 @@ from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, service
 from tenure.telemetry.feed import reading
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
+from tenure.telemetry.traces import questions
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.interface import Which
 from tests.sim.clock import FakeClock
@@ -375,3 +376,30 @@ def test_a_store_is_closed_while_many_read(tmp_path: Path, keyring: Keyring) -> 
             store.close()
             for one in reading:
                 one.result(60)
+
+
+def test_the_latest_are_the_same_however_far_is_looked_at_first(
+    world: World, clock: FakeClock, operator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traces that began early and went on, and an agent that was seldom there, in pages."""
+    clock.advance(100)
+    sessions = ["long", *(f"s{n}" for n in range(7)), "long", "s2", "seldom", "s5"]
+    sent = [
+        chat(clock.now, session=name, agent="rare" if name == "seldom" else "clerk", span_id=f"{n:016x}")
+        for n, name in enumerate(sessions)
+    ]
+    right = ["s5", "seldom", "s2", "long", "s6", "s4", "s3", "s1", "s0"]
+    with opened(world):
+        service.ingest(world, GATEWAY, sent)
+        for lately in (1, 3, 1000):
+            monkeypatch.setattr(questions, "_LATELY", lately)
+            for listed in (service.list_traces, service.list_sessions):
+                found, after = list[str | None](), None
+                while page := listed(world, operator, after=after, limit=2):
+                    found += [one.session for one in page]
+                    after = page[-1].last_seq
+                assert found == right
+                assert [one.session for one in listed(world, operator, agent="rare", limit=5)] == ["seldom"]
+                assert not listed(world, operator, agent="nobody")
+            first = service.list_traces(world, operator, after=sessions.index("s2", 8) + 1, limit=1)[0]
+            assert (first.session, first.events) == ("long", 2)

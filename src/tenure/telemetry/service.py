@@ -76,7 +76,7 @@ __all__ = [
 
 KEEP = timedelta(hours=24)
 """How long an Event stays in the event log (the row buffer) after it began, once every reader has passed it."""
-PUMP_BATCH = 2000
+PUMP_BATCH = 5000
 CALLS_BATCH = 5000
 MAX_TRACE = 20_000
 """The most spans of one trace that are shown."""

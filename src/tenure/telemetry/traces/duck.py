@@ -60,7 +60,13 @@ class DuckStore(Questions, Looks, Finding):
         self._room = threading.Condition()  # DuckDB refuses to close what is still read
         self._readers = 0
         self._shutting = False
-        self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
+        self._settings: dict[str, Any] = {
+            "memory_limit": f"{memory_mb}MB",
+            "threads": threads,
+            # Each time the log beside the file is folded into it, the newest rows (up to 122,880) are written anew: at
+            # the 16 MB that are usual the file grows to twice its size. More takes seconds to read after a kill.
+            "checkpoint_threshold": "64MB",
+        }
         self._dead = False
         self._older: Older | None = None
         path.parent.mkdir(parents=True, exist_ok=True)

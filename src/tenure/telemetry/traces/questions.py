@@ -36,6 +36,8 @@ from tenure.telemetry.traces.rows import (
 )
 from tenure.telemetry.traces.walks import Walks
 
+_LATELY, _MORE = 50_000, 8
+"""Among so many of the newest Events the latest traces are looked for first, and by how much more then."""
 _SELECT = ", ".join(EVENT_COLUMNS)
 _CALLS = "(" + ", ".join(f"'{kind}'" for kind in sorted(CALL_TYPES)) + ")"
 _STEPS = "(" + ", ".join(f"'{kind}'" for kind in sorted(STEP_TYPES)) + ")"
@@ -71,6 +73,15 @@ def condition(which: Which) -> tuple[str, list[Any]]:
 
 def _marks(values: Sequence[str]) -> str:
     return f"({', '.join('?' * len(values))})"
+
+
+def _lately(column: str, workspace: str, which: Which) -> tuple[str, list[Any]]:
+    """The condition that what ``column`` names has an Event between two numbers, and one that is meant; and its values
+    after those two."""
+    where, values = condition(which)
+    recent = f"{column} IN (SELECT {column} FROM event WHERE seq >= ? AND seq < ? AND workspace = ?)"  # noqa: S608 (only our own column names)
+    meant = f"{column} IN (SELECT {column} FROM event WHERE {where})"  # noqa: S608 (as above)
+    return f"{recent} AND {meant}", [workspace, *values]
 
 
 class Questions(Figures, Walks):
@@ -136,9 +147,8 @@ class Questions(Figures, Walks):
     # -- Events summed
 
     def traces(self, workspace: str, which: Which, before: int | None, limit: int) -> list[TraceSummary]:
-        where, values = condition(which)
-        after = "HAVING max(seq) < ?" if before is not None else ""
         first = self.dialect.earliest
+        among, bounds = _lately("trace_id", workspace, which)
         sql = f"""
             SELECT trace_id, {first.format("agent")}, {first.format("session")}, min(time_us),
                    max(time_us + coalesce(duration_us, 0)) - min(time_us), count(*),
@@ -146,14 +156,28 @@ class Questions(Figures, Walks):
                    max(status = 'violation'), max(status = 'anomaly'), max(status = 'flagged'),
                    {first.format("name")}, max(seq)
             FROM event
-            WHERE workspace = ? AND trace_id IN (SELECT trace_id FROM event WHERE {where})
-            GROUP BY trace_id {after} ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
-        given = [workspace, *values, *([] if before is None else [before]), limit]
-        return [trace_summary_of(row) for row in self._all(sql, given)]
+            WHERE workspace = ? AND {among}
+            GROUP BY trace_id HAVING max(seq) >= ? AND max(seq) < ? ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        return [trace_summary_of(row) for row in self._latest(sql, workspace, bounds, before, limit)]
+
+    def _latest(
+        self, sql: str, workspace: str, values: Sequence[Any], before: int | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """What a query answers that looks at Events with numbers from a lower to an upper one: at few of them first, at
+        more where those are not enough. To sum up everything in order to show the latest fifty takes half a minute
+        where there are ten million."""
+        [(newest,)] = self._all("SELECT max(seq) FROM event")
+        upper = (newest or 0) + 1 if before is None else before
+        size = _LATELY
+        while True:
+            lower = max(0, upper - size)
+            rows = self._all(sql, [workspace, lower, upper, *values, lower, upper, limit])
+            if len(rows) == limit or lower == 0:
+                return rows
+            size *= _MORE
 
     def sessions(self, workspace: str, which: Which, before: int | None, limit: int) -> list[Session]:
-        where, values = condition(which)
-        after = "HAVING max(seq) < ?" if before is not None else ""
+        among, bounds = _lately("session", workspace, which)
         first, last = self.dialect.earliest, self.dialect.latest
         sql = f"""
             SELECT workspace, session, {first.format("agent")}, {last.format("source")}, min(time_us),
@@ -162,13 +186,12 @@ class Questions(Figures, Walks):
                    count(*) FILTER (WHERE status = 'violation'), count(error),
                    {spent.SQL}, {last.format("trace_id")}, max(seq)
             FROM ({spent.ONCE.format(calls=_CALLS)}
-                  FROM event WHERE workspace = ? AND session IN (SELECT session FROM event WHERE {where})) AS mine)
+                  FROM event WHERE workspace = ? AND {among}) AS mine)
                  AS once
             GROUP BY workspace, session,
                      CASE WHEN session IN (SELECT session FROM event WHERE source IS NOT NULL) THEN '' ELSE agent END
-                     {after}
-            ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
-        rows = self._all(sql, [workspace, *values, *([] if before is None else [before]), limit])
+            HAVING max(seq) >= ? AND max(seq) < ? ORDER BY max(seq) DESC LIMIT ?"""  # noqa: S608 (only our own column names)
+        rows = self._latest(sql, workspace, bounds, before, limit)
         names = [row[1] for row in rows]
         among = self.dialect.among.format("session")
         told = self._outcomes(f"workspace = ? AND {among}", [workspace, names]) if names else []

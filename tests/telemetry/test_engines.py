@@ -29,7 +29,6 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import recording, service
 from tenure.telemetry.model import outcome_data
-from tenure.telemetry.search import search
 from tenure.telemetry.traces import clickhouse, shelf
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
@@ -275,7 +274,7 @@ def test_a_table_of_an_older_version_is_brought_to_this_one_while_events_come_in
         while service.pump(world):
             pass
         assert len(service.list_events(world, operator, after=0, limit=200)) == 90
-        assert len(search(world, operator, "customer no", HOUR, limit=100).hits) == 60
+        assert len(service.search(world, operator, "customer no", HOUR, limit=100).hits) == 60
         assert recording.recording(world, HOUR).problem == ""
     tables = {row[0] for row in client.query("SHOW TABLES").result_rows}
     assert tables == {"event", "store"}

@@ -26,7 +26,6 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Actor, Event
 from tenure.telemetry import recording, service
-from tenure.telemetry.search import search
 from tenure.telemetry.traces import duck_older
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.sim.clock import FakeClock
@@ -157,7 +156,7 @@ def test_events_are_taken_while_an_older_store_is_brought_to_this_version(
             assert "150 of 230 Events" in recording.recording(world, HOUR).renewal
             service.pump(world)
     with opened(world):
-        assert len(search(world, operator, "customer said", HOUR, session="s3").hits) == len(range(3, COUNT, 7))
+        assert len(service.search(world, operator, "customer said", HOUR, session="s3").hits) == len(range(3, COUNT, 7))
         assert sum(agent.calls for agent in service.stats(world, operator, timedelta(days=7))) == COUNT + 31
 
 

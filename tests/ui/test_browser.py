@@ -94,6 +94,28 @@ def test_a_paused_feed_keeps_what_comes_and_a_filter_is_an_address(
         expect(opened.page.locator(".row .status-violation")).to_have_count(0)
 
 
+def test_a_filter_survives_a_reload_and_a_live_row_is_the_row_that_a_reload_shows(
+    browser: Browser, console: Console, session: str
+) -> None:
+    with window(browser) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live?agent=clerk&status=violation")
+        expect(opened.page.locator("#pulse-word")).to_have_text("live")
+        console.send(
+            tool_call(system_clock(), "files/not_asked_for", agent="clerk"),
+            refused(system_clock(), "files/of_another", agent="newcomer"),
+            refused(system_clock(), "files/asked_for", agent="clerk"),
+        )
+        row = opened.page.locator(".row", has_text="files/asked_for")
+        expect(row).to_have_count(1)
+        live = row.inner_text(), row.locator(".row-link a").get_attribute("href")
+        opened.page.reload()
+        expect(opened.page.get_by_role("radio", name="Violation")).to_be_checked()
+        assert (row.inner_text(), row.locator(".row-link a").get_attribute("href")) == live
+        for other in ("not_asked_for", "of_another"):
+            expect(opened.page.locator(".row", has_text=other)).to_have_count(0)
+
+
 def test_a_lost_connection_loses_no_row(browser: Browser, console: Console, session: str) -> None:
     with window(browser) as opened:
         opened.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK"]

@@ -16,6 +16,6 @@ def _outdate(world: World, _key: str) -> bool:
 
 
 REFRESH = Flow("secrets.refresh", connectors.due, connectors.refresh, every=1.0)
-REWRAP = Flow("secrets.rewrap", lambda _connection, _now: ("keys",), _rewrap, every=2.0)
+REWRAP = Flow("secrets.rewrap", lambda _connection, _now: ("keys",), _rewrap, every=10.0)
 OUTDATE = Flow("secrets.outdate", service.outdated, _outdate, every=2.0)
 REVOKE = Flow("secrets.revoke", endings.due, endings.step, every=2.0)

@@ -60,13 +60,7 @@ class DuckStore(Questions, Looks, Finding):
         self._room = threading.Condition()  # DuckDB refuses to close what is still read
         self._readers = 0
         self._shutting = False
-        self._settings: dict[str, Any] = {
-            "memory_limit": f"{memory_mb}MB",
-            "threads": threads,
-            # Each time the log beside the file is folded into it, the newest rows (up to 122,880) are written anew: at
-            # the 16 MB that are usual the file grows to twice its size. More takes seconds to read after a kill.
-            "checkpoint_threshold": "64MB",
-        }
+        self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
         self._dead = False
         self._older: Older | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +74,7 @@ class DuckStore(Questions, Looks, Finding):
         return str(self.path)
 
     def _open(self) -> None:
-        version = version_of(self.path) or SCHEMA_VERSION
+        version = version_of(self.path, self._settings) or SCHEMA_VERSION
         if version > SCHEMA_VERSION:
             raise newer(str(self.path), version)
         if version < SCHEMA_VERSION:
@@ -89,6 +83,9 @@ class DuckStore(Questions, Looks, Finding):
             self._cursor = self._older.cursor
             return
         self._root = duckdb.connect(str(self.path), config=self._settings)
+        # Each time the log beside the file is folded into it, the newest rows (up to 122,880) are written anew: at the
+        # 16 MB that are usual the file grows to twice its size. More takes seconds to read after a kill.
+        self._root.execute("SET checkpoint_threshold = '64MB'")
         self._writer = self._root.cursor()
         self._prepare()
 

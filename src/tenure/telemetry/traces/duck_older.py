@@ -28,12 +28,13 @@ TABLES = (
 """The tables of this version."""
 
 
-def version_of(path: Path) -> int | None:
-    """The schema that a file was written in; None for no file, or one that nothing was written to. Raises duckdb.Error
-    for a file that cannot be read."""
+def version_of(path: Path, settings: Mapping[str, Any]) -> int | None:
+    """The schema that a file was written in; None for no file, or one that nothing was written to. Opened with the
+    ``settings`` of who goes on with it, and to be written: what a kill left in the log beside it is taken in once, not
+    again by the next who opens. Raises duckdb.Error for a file that cannot be read."""
     if not path.exists():
         return None
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with duckdb.connect(str(path), config=dict(settings)) as connection:
         there = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'store'").fetchall()
         found = connection.execute("SELECT version FROM store").fetchall() if there[0][0] else []
     return int(found[0][0]) if found else None

@@ -97,12 +97,17 @@ def test_a_notification_reaches_the_agent_through_the_gateway(house: House, hook
     assert headers["x-a2a-notification-token"] == "the-agents-own"
     assert headers["authorization"] == "Bearer my-secret"
 
-    def told(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        mine = [e for e in events if e["time"] >= house.since and e["data"].get("a2a.method") == "notification"]
-        return [e for e in mine if e["data"].get("a2a.task.state") == "completed"]
+    def told(method: str) -> Any:
+        def found(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [e for e in events if e["time"] >= house.since and e["data"].get("a2a.method") == method]
 
-    event = house.control.wait(told)[0]
-    first = next(one for one in house.calls() if one["data"]["a2a.method"] == "message/send")
+        return found
+
+    def completed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [e for e in told("notification")(events) if e["data"].get("a2a.task.state") == "completed"]
+
+    event = house.control.wait(completed)[0]
+    first = house.control.wait(told("message/send"))[0]  # its stream may end after the notification came
     assert (event["agent"], event["data"]["tenure.resource"]) == ("asker", "helper")
     assert (event["trace_id"], event["parent_span_id"]) == (first["trace_id"], first["span_id"])
     assert "my-secret" not in json.dumps([event, first])

@@ -136,7 +136,7 @@ class _Reader:
     def _figures(self, place: int, prose: str, code: str) -> Iterator[Sign]:
         step = self.steps[place]
         new = _new(prose, self.before)
-        seen = ", ".join(new[:5])
+        seen = ", ".join(each.rstrip(",") for each in new[:5])
         yield Sign("new_figures", min(len(new), MOST_NEW) / 5, seen)
         yield Sign("any_new_figure", float(bool(new)), seen)
         yield Sign("unsupported_figures", float(bool(new) and not code), seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -205,7 +204,11 @@ def test_a_rule_of_ones_own_is_tried_set_turned_off_and_taken_back(
         assert back == SPIKE
         with pytest.raises(Refused, match="standard rule"):
             service.remove(world, operator, "error-spike")
-        service.put(world, operator, replace(SPIKE, off=True))
+        with pytest.raises(Refused, match="role operator"):
+            service.turn_off(world, VIEWER, "error-spike")
+        with pytest.raises(Refused, match="no rule"):
+            service.turn_off(world, operator, "nothing")
+        assert service.turn_off(world, operator, "error-spike").off
         service.put(world, operator, quiet)
         service.look_at(world, "default")
         assert service.find(world, VIEWER) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -170,10 +171,17 @@ def _rule(rule: Rule) -> RuleOut:
     )
 
 
-def _alert(alert: Alert, abouts: dict[str, str]) -> AlertOut:
-    facts = {name: getattr(alert, name) for name in AlertOut.model_fields if name not in ("about", "evidence")}
-    evidence = EvidenceOut.model_validate(alert.evidence)
-    return AlertOut(**facts, about=abouts.get(alert.rule, ""), evidence=evidence)
+def _alerts(world: TheWorld, actor: TheActor, found: Iterable[Alert]) -> list[AlertOut]:
+    abouts = {rule.name: rule.about for rule in service.rules(world, actor)}
+    own = [name for name in AlertOut.model_fields if name not in ("about", "evidence")]
+    return [
+        AlertOut(
+            **{name: getattr(alert, name) for name in own},
+            about=abouts.get(alert.rule, ""),
+            evidence=EvidenceOut.model_validate(alert.evidence),
+        )
+        for alert in found
+    ]
 
 
 def _found(at: datetime, found: Finding) -> FoundOut:
@@ -191,6 +199,12 @@ def list_rules(world: TheWorld, actor: TheActor) -> RuleList:
 def put_rule(world: TheWorld, actor: TheActor, name: Name, wanted: RuleIn) -> RuleOut:
     """Sets a rule, in place of another of that name, also of a standard one."""
     return _rule(service.put(world, actor, wanted.rule(name)))
+
+
+@router.post("/v1/alerts/rules/{name}/off")
+def turn_off(world: TheWorld, actor: TheActor, name: Name) -> RuleOut:
+    """Turns a rule off, also a standard one. Setting it again turns it on; removing it brings a standard one back."""
+    return _rule(service.turn_off(world, actor, name))
 
 
 @router.delete("/v1/alerts/rules/{name}")
@@ -219,23 +233,22 @@ def list_alerts(
 ) -> AlertList:
     """Alerts that go on, then those that are over, for 90 days."""
     found = service.find(world, actor, agent=agent, state=state, limit=limit)
-    abouts = {rule.name: rule.about for rule in service.rules(world, actor)}
-    return AlertList(alerts=[_alert(one, abouts) for one in found], open=service.count_open(world, actor))
+    return AlertList(alerts=_alerts(world, actor, found), open=service.count_open(world, actor))
 
 
 @router.get("/v1/alerts/{alert_id}")
 def get_alert(world: TheWorld, actor: TheActor, alert_id: Ident) -> AlertOut:
     """One alert with where it comes from and what was changed before."""
-    abouts = {rule.name: rule.about for rule in service.rules(world, actor)}
-    return _alert(service.one(world, actor, alert_id), abouts)
+    [found] = _alerts(world, actor, [service.one(world, actor, alert_id)])
+    return found
 
 
 @router.post("/v1/alerts/{alert_id}/see")
 def see_alert(world: TheWorld, actor: TheActor, alert_id: Ident, body: SeenIn) -> AlertOut:
     """Says that one looks after it, so that others need not."""
-    abouts = {rule.name: rule.about for rule in service.rules(world, actor)}
     quiet = span(body.quiet, "quiet") if body.quiet else None
-    return _alert(service.see(world, actor, alert_id, body.note, quiet), abouts)
+    [found] = _alerts(world, actor, [service.see(world, actor, alert_id, body.note, quiet)])
+    return found
 
 
 class LineOut(BaseModel):
@@ -278,14 +291,13 @@ class ReportOut(BaseModel):
 def get_report(world: TheWorld, actor: TheActor, days: Annotated[int, Query(ge=1, le=90)] = 7) -> ReportOut:
     """The last days of the workspace for those who answer for it, on one page."""
     made = report.make(world, actor, days)
-    abouts = {rule.name: rule.about for rule in service.rules(world, actor)}
     return ReportOut(
         since=made.since,
         until=made.until,
         summary=list(made.summary),
         figures=[LineOut.model_validate(line, from_attributes=True) for line in made.figures],
         agents=[AgentLineOut.model_validate(line, from_attributes=True) for line in made.agents],
-        alerts=[_alert(one, abouts) for one in made.alerts],
+        alerts=_alerts(world, actor, made.alerts),
         changes=[
             ChangeOut(type=one.type, time=one.time, by=one.actor, agent=one.agent or "", name=one.name)
             for one in made.changes

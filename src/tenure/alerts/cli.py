@@ -181,15 +181,7 @@ def try_(
 def off(name: Name) -> None:
     """Turns a rule off; `put` sets it again, `remove` brings a standard one back."""
     with connect() as client:
-        found = client.get("/v1/alerts/rules", dict[str, Any])["rules"]
-        one = next((one for one in found if one["name"] == name), None)
-        if one is None:
-            raise Refused(
-                "unknown_rule", f"There is no rule {name!r}.", fix="`tenure alerts rules` shows what there is."
-            )
-        extra = ("name", "condition", "standard", "set_by", "set_at")
-        body = {key: value for key, value in one.items() if key not in extra} | {"off": True}
-        client.put(f"/v1/alerts/rules/{quote(name, safe='')}", dict[str, Any], body)
+        client.post(f"/v1/alerts/rules/{quote(name, safe='')}/off", dict[str, Any])
     console.print(f"{name} is off.")
 
 

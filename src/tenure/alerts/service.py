@@ -74,6 +74,19 @@ def put(world: World, actor: Actor, wanted: Rule) -> Rule:
     return rule
 
 
+def turn_off(world: World, actor: Actor, name: str) -> Rule:
+    """Has a rule not be looked at; it stays as it is otherwise. Raises Refused (403, 404, 409)."""
+    rule = next((rule for rule in rules(world, actor) if rule.name == name), None)
+    if rule is None:
+        raise _unknown_rule(actor, name)
+    return put(world, actor, replace(rule, off=True))
+
+
+def _unknown_rule(actor: Actor, name: str) -> Refused:
+    text = f"There is no rule {name[:63]!r} in workspace {actor.workspace}."
+    return Refused("unknown_rule", text, fix="`tenure alerts rules` shows what there is.", status=404)
+
+
 def remove(world: World, actor: Actor, name: str) -> Rule | None:
     """Forgets a rule of the workspace's own; the standard one of that name holds again and is returned. A standard rule
     is not removed but set with ``off``. Raises Refused (403, 404, 409)."""
@@ -84,8 +97,7 @@ def remove(world: World, actor: Actor, name: str) -> Rule | None:
             if standard is not None:
                 text = f"{name} is a standard rule and cannot be removed."
                 raise Refused("standard_rule", text, fix="Turn it off: `tenure alerts off NAME`.", status=409)
-            text = f"There is no rule {name[:63]!r} in workspace {actor.workspace}."
-            raise Refused("unknown_rule", text, fix="`tenure alerts rules` shows what there is.", status=404)
+            raise _unknown_rule(actor, name)
         store.remove_rule(tx, actor.workspace, name)
         events.append(tx, [_event("alerts.rule_removed", actor.name, actor.workspace, world.clock(), {"name": name})])
     return standard
@@ -130,7 +142,10 @@ def one(world: World, actor: Actor, ident: str) -> Alert:
     """An alert. Raises Refused (403, 404)."""
     permit(actor, "alerts:read")
     with world.read() as conn:
-        found = store.one(conn, actor.workspace, ident)
+        return _the_alert(store.one(conn, actor.workspace, ident), actor, ident)
+
+
+def _the_alert(found: Alert | None, actor: Actor, ident: str) -> Alert:
     if found is None:
         text = f"There is no alert {ident[:32]!r} in workspace {actor.workspace}."
         raise Refused("unknown_alert", text, fix="`tenure alerts list` shows what there is.", status=404)
@@ -141,11 +156,10 @@ def see(world: World, actor: Actor, ident: str, note: str, quiet: timedelta | No
     """Says that the actor looks after an alert; with ``quiet``, none of its rule and agent is raised for so long after
     it is over. Raises Refused (403, 404)."""
     permit(actor, "alerts:see")
-    now = world.clock()
-    found = replace(one(world, actor, ident), seen_by=actor.name, seen_at=now, note=note.strip())
-    found = replace(found, quiet_until=now + quiet) if quiet else found
+    now, quiet_until = world.clock(), None if quiet is None else world.clock() + quiet
     with world.begin() as tx:
-        store.save(tx, found)
+        store.see(tx, actor.workspace, ident, by=actor.name, at=now, note=note.strip(), quiet_until=quiet_until)
+        found = _the_alert(store.one(tx, actor.workspace, ident), actor, ident)
         until = found.quiet_until.isoformat() if found.quiet_until else ""
         told = {"alert": ident, "rule": found.rule, "note": found.note, "quiet_until": until}
         events.append(tx, [_event("alert.seen", actor.name, actor.workspace, now, told, agent=found.agent)])
@@ -161,10 +175,12 @@ def look_at(world: World, workspace: str) -> bool:
     now = world.clock()
     with world.read() as conn:
         held = [rule for rule in rules_of(store.rules(conn, workspace)) if not rule.off]
+        known = {(one.rule, one.agent) for one in store.find(conn, workspace, state="open", limit=None)}
+        known |= store.quiet(conn, workspace, now)
     try:
         found = _look(world, workspace, held, now)
         fresh = {(one.rule.name, one.agent): one for one in found if one.met}
-        told = {key: _evidence(world, workspace, one, now) for key, one in fresh.items()}
+        told = {key: _evidence(world, workspace, one, now) for key, one in fresh.items() if key not in known}
     except Failed:
         return False
     with world.db.begin() as tx:
@@ -174,7 +190,7 @@ def look_at(world: World, workspace: str) -> bool:
         for key, finding in fresh.items():
             if key in open_:
                 store.save(tx, _still(open_[key], finding, now))
-            elif key not in quiet:
+            elif key not in quiet and key in told:
                 alert = _raised(workspace, finding, told[key], now)
                 store.save(tx, alert)
                 news.append(_told("alert.raised", alert, now))
@@ -212,8 +228,9 @@ def _look(world: World, workspace: str, held: list[Rule], now: datetime) -> list
         current: Mapping[str, Measured] = measured((now - rule.over, now))
         before: Mapping[str, Measured] = {}
         # How it was before is only counted where enough happened now to say anything: it is the longer look.
-        enough = rule.measure in TOTALS or sum(figure(rule.measure, one).n for one in current.values()) >= rule.at_least
-        if rule.compares and enough:
+        least = 1 if rule.measure in TOTALS else rule.at_least
+        silence = rule.measure in TOTALS and rule.way is Way.FALLS
+        if rule.compares and (silence or sum(figure(rule.measure, one).n for one in current.values()) >= least):
             before = measured((now - rule.over - rule.against, now - rule.over))
         found += look(rule, current, before, active)
     return found

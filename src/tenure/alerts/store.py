@@ -123,7 +123,12 @@ def quiet(connection: Connection, workspace: str, now: datetime) -> set[tuple[st
 
 
 def find(
-    connection: Connection, workspace: str, *, agent: str | None = None, state: str | None = None, limit: int = 200
+    connection: Connection,
+    workspace: str,
+    *,
+    agent: str | None = None,
+    state: str | None = None,
+    limit: int | None = 200,
 ) -> list[Alert]:
     """Alerts, those that go on first, then the newest."""
     query = sa.select(alert_table).where(_A.workspace == workspace)
@@ -145,6 +150,23 @@ def one(connection: Connection, workspace: str, ident: str) -> Alert | None:
     """An alert by its id."""
     row = connection.execute(sa.select(alert_table).where(_A.workspace == workspace, _A.id == ident)).first()
     return _alert(row) if row else None
+
+
+def see(
+    connection: Connection,
+    workspace: str,
+    ident: str,
+    *,
+    by: str,
+    at: datetime,
+    note: str,
+    quiet_until: datetime | None,
+) -> None:
+    """Notes who looks after an alert, and nothing else of it: whoever looks at the figures may write at the same time.
+    One that is quiet already stays so where nothing is said of it."""
+    values: dict[str, Any] = {"seen_by": by, "seen_at": at, "note": note}
+    values |= {"quiet_until": quiet_until} if quiet_until is not None else {}
+    connection.execute(sa.update(alert_table).where(_A.workspace == workspace, _A.id == ident).values(**values))
 
 
 def save(connection: Connection, alert: Alert) -> None:

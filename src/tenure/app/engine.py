@@ -1,7 +1,7 @@
 """What the control plane does between requests: consumers, the trace store's pump, Flows, and the Snapshot.
 
-Four loops, so that a slow one never delays a fast one: what the gateways wait for (approvals, breaker, facts) must not
-queue behind the trace store. A stop waits for none of them. Each loop survives its own errors: it reports and tries
+Several loops, so that a slow one never delays a fast one: what the gateways wait for (approvals, breaker, facts) must
+not queue behind the trace store. A stop waits for none of them. Each loop survives its own errors: it reports and tries
 again.
 """
 

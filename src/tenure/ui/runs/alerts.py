@@ -14,7 +14,7 @@ from tenure.ui.model import items
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _TRY_DAYS = 7
-_NAMED = ("measure", "way", "bound", "over", "against", "at_least", "each", "agents", "severity", "about")
+_NAMED = ("name", "measure", "way", "bound", "over", "against", "at_least", "agents", "severity", "about")
 
 
 @router.get("/alerts")
@@ -39,7 +39,7 @@ async def _rules(request: Request, **facts: Any) -> Response:
     api = api_of(request)
     around, found = await asyncio.gather(frame(api), api.get("/v1/alerts/rules"))
     facts = {"tried": None, "done": "", **facts}
-    facts["written"] = dict.fromkeys(("name", *_NAMED), "") | facts.get("written", {})
+    facts["written"] = dict.fromkeys(_NAMED, "") | facts.get("written", {})
     return render(request, "alert_rules.html", frame=around, rules=found["rules"], **facts)
 
 
@@ -65,10 +65,7 @@ async def put(request: Request) -> Response:
 async def off(request: Request, name: str) -> Response:
     """Turns a rule off."""
     await form(request)
-    api = api_of(request)
-    found = {one["name"]: one for one in (await api.get("/v1/alerts/rules"))["rules"]}
-    body = {key: found[name][key] for key in _NAMED} if name in found else {}
-    await api.put(f"/v1/alerts/rules/{quote(name, safe='')}", body | {"off": True})
+    await api_of(request).post(f"/v1/alerts/rules/{quote(name, safe='')}/off")
     return go(request, "/alerts/rules?done=off")
 
 

@@ -4,6 +4,7 @@ played again, and the ways that runs go."""
 from __future__ import annotations
 
 import html
+import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -14,11 +15,12 @@ from playwright.sync_api import Browser, Route, expect
 
 from tenure.base.clock import system_clock
 from tenure.kernel.ids import session_trace
-from tenure.ui.runs.retries import changed, retried
-from tenure.ui.runs.waterfall import Trace, draw
+from tenure.kernel.json import digest
+from tenure.ui.runs.rows import Trace
+from tenure.ui.runs.waterfall import draw
 from tenure.ui.runs.window import KEPT, PIECE, ROWS, Drawn, Shelf
 from tests.sim.browser import window
-from tests.sim.console import Console, refused
+from tests.sim.console import Console, held, refused
 from tests.sim.telemetry import chat, tool_call
 from tests.ui.conftest import until
 from tests.ui.test_browser import enter
@@ -118,32 +120,27 @@ def test_rows_that_come_after_they_were_passed_are_not_put_into_the_page(
         expect(passed.locator(".wf")).to_have_count(0)
 
 
-def test_what_a_retry_changed_stands_with_it() -> None:
-    now = system_clock()
-
-    def asked(number: int, arguments: dict[str, int], **more: object) -> dict[str, object]:
-        data: dict[str, object] = {"gen_ai.operation.name": "execute_tool", "tenure.resource": "pay"}
-        return {
-            "span_id": str(number),
-            "agent": "a",
-            "attributes": data | {"gen_ai.tool.call.arguments": arguments},
-        } | more
-
-    calls = [
-        asked(0, {"cents": 9, "to": 1}, type="call.refused"),
-        {"span_id": "1", "agent": "a", "attributes": {"gen_ai.operation.name": "chat"}, "start": now},
-        asked(2, {"cents": 5, "to": 1}),
-        {"span_id": "3", "agent": "a", "attributes": {"gen_ai.operation.name": "chat"}, "start": now},
-        asked(4, {"cents": 7, "to": 1}),  # the one before went well and the model spoke in between: another call
-    ]
-    found = retried(calls)
-    assert found == {"2": calls[0]}
-    told = changed(calls[0], calls[2])
-    assert [(one.path, one.left, one.right) for one in told.places] == [("cents", 9, 5)]
-    assert [(line.left, line.right) for line in told.picture if line.differs] == [
-        ((('  "cents": ', False), ("9", True), (",", False)), (('  "cents": ', False), ("5", True), (",", False)))
-    ]
-    assert not changed(calls[0], calls[0])
+@pytest.mark.req("R072", "R081")
+def test_what_a_person_changed_stands_with_the_call_and_with_its_approval(
+    console: Console, person: httpx2.Client
+) -> None:
+    now, asked, changed = system_clock(), {"invoice": "E-1", "cents": 900}, {"invoice": "E-1", "cents": 400}
+    waits = held(now, asked, session="edit")
+    waits.data["editable"] = digest(asked)
+    console.send(waits)
+    ident = waits.data["approval_id"]
+    until(lambda: any(one["id"] == ident for one in console.client.get("/v1/approvals", list[Any])))
+    form = {"decision": "edit", "digest": digest(asked), "shown": json.dumps(asked), "arguments": json.dumps(changed)}
+    assert person.post(f"/approvals/{ident}", data={**form, "reason": "half will do"}).is_redirect
+    record = {"approval": ident, "by": "person:operator@localhost", "arguments": asked}
+    data = {"gen_ai.tool.call.arguments": changed, "tenure.approval.id": ident, "tenure.approval.edited": record}
+    console.send(tool_call(now + timedelta(seconds=1), "payments/refund", session="edit", data=data))
+    page = html.unescape(person.get(f"/traces/{session_trace('default', 'edit')[0]}").text)
+    assert page.count("<del>900</del>") == page.count("<ins>400</ins>") == 2, "at the call, and at the approval"
+    assert "arguments changed by operator@localhost" in page
+    assert "approved as changed by operator@localhost" in page
+    assert "“half will do”" in page
+    assert f'href="/approvals/{ident}"' in page
 
 
 def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, person: httpx2.Client) -> None:
@@ -157,8 +154,8 @@ def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, p
         tool_call(now + timedelta(seconds=2), "files/delete_file", session="retry", data=tool),
     )
     page = person.get(f"/traces/{session_trace('default', 'retry')[0]}").text
-    assert '"path": "<del>a</del>.txt"' in html.unescape(page)
-    assert '"path": "<ins>b</ins>.txt"' in html.unescape(page)
+    assert "<del>a</del>.txt" in page
+    assert "<ins>b</ins>.txt" in page
     assert '<span class="wf-note">I try a smaller file.</span>' in page
     assert "100 → 20 tokens, $0.02" in page
 

@@ -16,7 +16,7 @@ from tenure.base.http import TheActor, TheWorld, body_of
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, recording, service
-from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, TraceSummary
+from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, Trace, TraceSummary
 from tenure.telemetry.recording import Recording
 from tenure.telemetry.traces.terms import Found
 
@@ -54,6 +54,35 @@ class EventList(BaseModel):
     next: int | None = None
 
 
+class PlaceOut(BaseModel):
+    """A field of a call's arguments on two sides."""
+
+    path: str = Field(description="As `items[2].name`; empty for the whole")
+    before: Any
+    after: Any
+    before_there: bool
+    after_there: bool
+    kept: bool = Field(description="False: what was there before is not kept anywhere, and `before` is null")
+
+
+class AlteredOut(BaseModel):
+    """Why two sides of a call's arguments differ, and where, as far as you may see them."""
+
+    kind: Literal["edited", "redacted", "unrecorded", "retried", "forked"] = Field(
+        description="A person approved it with other arguments; policy took something out of what was sent; something "
+        "was sent and is not in the record; other than in the call that it tries again; other than in the run that it "
+        "plays again"
+    )
+    places: list[PlaceOut]
+    more: bool = Field(description="Whether there are further places")
+    by: str = Field(description="Who changed it, empty for nobody")
+    at: datetime | None
+    reason: str
+    approval: str
+    trace_id: str = Field(description="With `span_id` the other call")
+    span_id: str
+
+
 class SpanOut(BaseModel):
     """One span at its place in the waterfall. ``status`` is the feed's, ``status_code`` OpenTelemetry's."""
 
@@ -81,6 +110,7 @@ class SpanOut(BaseModel):
     attributes: JsonObject
     events: JsonArray
     links: JsonArray
+    altered: list[AlteredOut] = Field(description="What became of its arguments")
 
 
 _OF_SPAN = tuple(name for name in SpanOut.model_fields if hasattr(Span, name))
@@ -220,12 +250,12 @@ def get_trace(
         "trace_id": found.trace_id,
         "duration_us": found.duration_us,
         "withheld": found.withheld,
-        "spans": [_span(placed) for placed in found.spans],
+        "spans": [_span(placed, found) for placed in found.spans],
     }
     return Response(msgspec.json.encode(told), media_type="application/json")
 
 
-def _span(placed: Placed) -> dict[str, Any]:
+def _span(placed: Placed, trace: Trace) -> dict[str, Any]:
     span = placed.span
     facts = dict(zip(_OF_SPAN, _facts_of(span), strict=True))
     return facts | {
@@ -233,6 +263,7 @@ def _span(placed: Placed) -> dict[str, Any]:
         "status_code": span.status,
         "depth": placed.depth,
         "offset_us": placed.offset_us,
+        "altered": trace.altered.get(span.event, ()) if span.type != "decision" else (),
     }
 
 

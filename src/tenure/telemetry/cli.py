@@ -26,6 +26,7 @@ Agent = Annotated[str | None, typer.Option("--agent", help="Only of this agent."
 
 _COLOURS = {"allowed": "green", "flagged": "yellow", "violation": "red", "anomaly": "magenta"}
 _BAR = 32
+_VALUE = 120  # characters of a value that was changed
 _AGAIN_S = 1.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -203,7 +204,38 @@ def waterfall(trace: Mapping[str, Any]) -> list[Text]:
         found = kinds_of(row["rule"] for row in span["attributes"].get("tenure.findings") or [])
         line.append(f"  [{', '.join(found)}]" if found else "", "yellow")
         lines.append(line.append(f"  {why}" if why else "", colour))
+        lines += [line for one in span.get("altered") or () for line in _altered(one)]
     return lines
+
+
+_ALTERED = {
+    "edited": "asked for, and approved otherwise",
+    "redacted": "redacted by policy before it was sent",
+    "unrecorded": "sent, and kept out of the record",
+    "retried": "changed against the call before",
+    "forked": "other than in the run that is played again",
+}
+
+
+def _altered(one: Mapping[str, Any]) -> Iterator[Text]:
+    """What became of a call's arguments: a line that says why, and one for each field."""
+    margin = " " * (_BAR + 4)
+    who = one["by"].removeprefix("person:")
+    said = _ALTERED[one["kind"]] + (f" by {who}" if who else "") + (f": {one['reason']}" if one["reason"] else "")
+    yield Text(f"{margin}{said}", style="yellow")
+    for place in one["places"]:
+        line = Text(f"{margin}  {place['path'] or 'all'}  ", style="dim")
+        line.append(_value(place["before"], there=place["before_there"], kept=place["kept"]), "red not dim")
+        yield line.append(" → ").append(_value(place["after"], there=place["after_there"]), "green not dim")
+    if one["more"]:
+        yield Text(f"{margin}  and more: --json has both sides", style="dim")
+
+
+def _value(value: Any, *, there: bool, kept: bool = True) -> str:
+    if not there or not kept:
+        return "nothing" if not there else "(not kept)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE else f"{text[: _VALUE - 1]}…"
 
 
 def _branch(spans: list[Mapping[str, Any]], index: int) -> str:

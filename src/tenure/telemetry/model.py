@@ -14,6 +14,7 @@ from typing import Any
 from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
+from tenure.telemetry.altered import Altered
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
 from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, ToolUse, Walked
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
@@ -194,6 +195,7 @@ class Trace:
     trace_id: str
     spans: tuple[Placed, ...] = ()
     withheld: str = ""  # why something that was said in it is not shown, and whom to ask
+    altered: Mapping[str, tuple[Altered, ...]] = field(default_factory=dict)  # by the id of the Event, ``altering.py``
 
     @property
     def duration_us(self) -> int:

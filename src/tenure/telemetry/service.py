@@ -20,6 +20,7 @@ from tenure.kernel.ids import stable_id
 from tenure.kernel.money import nano
 from tenure.kernel.values import Actor, Event, Role, Status
 from tenure.telemetry import store
+from tenure.telemetry.altering import altered, plays
 from tenure.telemetry.around import around
 from tenure.telemetry.beside import joined, run_of
 from tenure.telemetry.figures import causes, changes, measured, walked
@@ -310,7 +311,9 @@ def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True) 
             status=404,
         )
     beside = joined(spans, around(store_of(world), actor.workspace, run_of(spans)))
-    return replace(trace_of(trace_id, *beside, decisions=decisions), withheld=ask)
+    found = trace_of(trace_id, *beside, decisions=decisions)
+    played = _spans(world, actor, plays(spans))[0] if plays(spans) else ()
+    return replace(found, withheld=ask, altered=altered(spans, played))
 
 
 def list_traces(

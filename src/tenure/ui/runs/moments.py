@@ -20,7 +20,9 @@ _WHY = {
     "workspace": "it holds for the whole workspace, this trace as well",
 }
 _BEGINNINGS = ("person.logged_in", "login.allowed", "login.begun", "instance.started", "token.issued")
-_WORK = frozenset({"call.completed", "call.refused", "request.refused", ""})
+_WORK = frozenset(
+    {"call.completed", "call.refused", "request.refused", "fork.called", "fork.refused", "fork.answered", ""}
+)
 _ICONS = {"person": "people", "login": "people", "token": "secret", "instance": "agent", "release": "policies"}
 _ICONS |= {"policy": "policies", "tool": "policies", "draft": "approval", "call": "flagged"}
 _IN_SHORT = ("agent", "breaker", "approval")

@@ -15,7 +15,7 @@ from tenure.kernel.json import JsonObject
 from tenure.ui.gate import Api
 from tenure.ui.model import items
 from tenure.ui.runs import waterfall
-from tenure.ui.runs.waterfall import Row, Trace
+from tenure.ui.runs.rows import Row, Trace
 
 ROWS = 200
 """Rows of a page: what is drawn before anything is scrolled, and all that a browser without scripts shows at once."""

@@ -42,13 +42,14 @@ MOMENT = ("Before", "After")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A field. ``lines``: both sides line by line; where a side has none, ``left`` and ``right`` say what is there
-    instead."""
+    """A field. ``lines``: both sides line by line; where there are none, ``left`` and ``right`` are the sides, empty
+    for one that had nothing. ``kept`` False: what was there before is not kept."""
 
     path: str
     lines: tuple[Line, ...]
     left: str
     right: str
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,12 @@ def _place(one: Mapping[str, Any]) -> Place:
     there = bool(one.get("before_there", True)), bool(one.get("after_there", True))
     kept = bool(one.get("kept", True))
     lines = sides(before, after) if all(there) and kept else ()
-    left = _text(before) if there[0] else "nothing"
     return Place(
         path=str(one.get("path") or "all of it"),
         lines=lines,
-        left=left if kept else "not kept anywhere",
-        right=_text(after) if there[1] else "nothing",
+        left=_text(before) if there[0] and kept else "",
+        right=_text(after) if there[1] else "",
+        kept=kept,
     )
 
 

@@ -31,7 +31,7 @@ def paid(second: float, given: dict[str, Any], resource: str = "shop/pay", **mor
 def edited() -> tuple[Event, Event]:
     """A person's change of a held call, and the call as it was then made."""
     facts = {"approval_id": "ap1", "arguments": ASKED, "edited": CHANGED, "reason": "half will do"}
-    change = replace(tool_call(at(1)), type="approval.edited", actor="person:ann@example.com", agent="clerk", data=facts)
+    change = replace(tool_call(at(1)), type="approval.edited", actor="person:ann@example.com", data=facts)
     record = {"approval": "ap1", "by": "person:ann@example.com", "arguments": ASKED}
     return change, paid(2, CHANGED, data={"tenure.approval.edited": record, "tenure.approval.id": "ap1"})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tenure.base import events as log
 from tenure.base.room import World
 from tenure.kernel.values import Actor, Event, Role
 from tenure.telemetry import service
@@ -108,7 +109,7 @@ def test_who_may_not_see_what_was_said_sees_neither_side(world: World, clock: Fa
     viewer = Actor("default", "person:vera@example.com", frozenset({Role.VIEWER}))
     with opened(world):
         with world.begin() as tx:
-            service.log.append(tx, [change])
+            log.append(tx, [change])
         service.ingest(world, GATEWAY, [call])
         assert call.trace_id
         trace = service.trace(world, viewer, call.trace_id)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_what_a_person_changed_stands_with_the_call_and_with_its_approval(
 ) -> None:
     now, asked, changed = system_clock(), {"invoice": "E-1", "cents": 900}, {"invoice": "E-1", "cents": 400}
     waits = held(now, asked, session="edit")
-    waits.data["editable"] = digest(asked)
+    waits = replace(waits, data={**waits.data, "editable": digest(asked)})
     console.send(waits)
     ident = waits.data["approval_id"]
     until(lambda: any(one["id"] == ident for one in console.client.get("/v1/approvals", list[Any])))

@@ -45,30 +45,83 @@ def test_a_consumer_sees_each_event_once_and_only_its_types(world: World) -> Non
     assert seen == [wanted.id]
 
 
-def test_consumers_that_nothing_concerns_are_moved_on_together_and_no_event_is_passed_over(world: World) -> None:
+def _told(name: str, seen: list[str], *types: str) -> events.Consumer:
+    return events.Consumer(name, lambda _connection, event: seen.append(f"{name} {event.type}"), frozenset(types))
+
+
+def test_consumers_take_turns_in_one_transaction_wherever_each_of_them_is(world: World) -> None:
     seen: list[str] = []
-
-    def consumer(name: str, *types: str) -> events.Consumer:
-        return events.Consumer(name, lambda _connection, event: seen.append(f"{name} {event.type}"), frozenset(types))
-
-    idle, busy, new = consumer("idle", "a.b"), consumer("busy", "c.d"), consumer("new", "a.b")
+    commits: list[Connection] = []
+    committed = commits.append  # to listen with and to stop with
+    idle, busy, new = _told("idle", seen, "a.b"), _told("busy", seen, "c.d"), _told("new", seen, "a.b", "e.f")
     with world.begin() as tx:
         events.append(tx, [_event(world, "e.f")])
     for one in (idle, busy):
-        events.consume(world.db, one)
+        assert events.consume(world.db, one) == 1
     with world.begin() as tx:
         events.append(tx, [_event(world, "c.d"), _event(world, "e.f")])
-    assert events.pass_over(world.db, [idle, busy, new]) == {"busy", "new"}
+    assert events.take_turn(world.db, [idle, busy, new], limit=1) == events.Turn(3, more=True, failed={})
+    while events.take_turn(world.db, [idle, busy, new], limit=1).more:
+        pass
     with world.read() as connection:
-        assert [events.cursor(connection, name) for name in ("idle", "busy", "new")] == [3, 1, 0]
-    assert events.pass_over(world.db, [idle, busy, new], limit=1) == {"busy", "new"}
+        assert [events.cursor(connection, name) for name in ("idle", "busy", "new")] == [3, 3, 3]
+    assert sorted(seen) == ["busy c.d", "new e.f", "new e.f"]
     with world.begin() as tx:
-        events.append(tx, [_event(world, "a.b")])
-    assert events.pass_over(world.db, [idle, busy, new]) == {"idle", "busy", "new"}
-    for one in (idle, busy, new):
-        assert events.consume(world.db, one)
+        events.append(tx, [_event(world, "a.b"), _event(world, "c.d")])
+    seen.clear()
+    sa.event.listen(world.db.engine, "commit", committed)
+    assert events.take_turn(world.db, [idle, busy, new]) == events.Turn(5, more=False, failed={})
+    assert len(commits) == 1
     assert seen == ["idle a.b", "busy c.d", "new a.b"]
-    assert events.pass_over(world.db, [idle, busy, new]) == set()
+    assert not events.take_turn(world.db, [idle, busy, new]).more
+    sa.event.remove(world.db.engine, "commit", committed)
+    assert len(commits) == 1
+
+
+def test_a_consumer_that_fails_in_a_turn_holds_up_no_other_and_repeats_no_effect_of_one(world: World) -> None:
+    marks = sa.Table("test_mark", sa.MetaData(), sa.Column("of", sa.String(64)), sa.Column("id", sa.String(64)))
+    marks.drop(world.db.engine, checkfirst=True)
+    marks.create(world.db.engine)
+    broken = True
+
+    def marking(name: str) -> events.Consumer:
+        def handle(connection: Connection, event: Event) -> None:
+            connection.execute(sa.insert(marks).values(of=name, id=event.id))
+            if broken and name == "bad":
+                raise RuntimeError("power cut")
+
+        return events.Consumer(name, handle)
+
+    def marked() -> list[tuple[str, str]]:
+        with world.read() as connection:
+            return [(row.of, row.id) for row in connection.execute(sa.select(marks))]
+
+    all_three = [marking("before"), marking("bad"), marking("after")]
+    told = [_event(world), _event(world)]
+    with world.begin() as tx:
+        events.append(tx, told)
+    turn = events.take_turn(world.db, all_three)
+    assert [str(error) for error in turn.failed.values()] == ["power cut"]
+    assert list(turn.failed) == ["bad"]
+    assert marked() == [(name, one.id) for name in ("before", "after") for one in told]
+    broken = False
+    assert not events.take_turn(world.db, all_three).failed
+    assert marked()[4:] == [("bad", one.id) for one in told]
+    with world.read() as connection:
+        assert events.passed(connection, ["before", "bad", "after"]) == 2
+        assert events.passed(connection, ["before", "never"]) == 0
+        assert events.passed(connection, []) == 2
+    marks.drop(world.db.engine)
+
+
+def test_what_is_new_is_named_by_its_types_unless_it_is_too_much(world: World) -> None:
+    with world.begin() as tx:
+        events.append(tx, [_event(world, kind) for kind in ("a.b", "c.d", "a.b")])
+    with world.read() as connection:
+        assert events.types_after(connection, 0, 4) == ({"a.b", "c.d"}, 3)
+        assert events.types_after(connection, 2, 4) == ({"a.b"}, 3)
+        assert events.types_after(connection, 3, 4) == (set(), 3)
+        assert events.types_after(connection, 0, 3) is None
 
 
 def test_a_consumer_that_fails_leaves_its_cursor_and_its_effects_behind(world: World) -> None:

@@ -16,14 +16,13 @@ from typing import Any
 
 from tenure.app.publish import Publisher
 from tenure.base import durable, events, log
-from tenure.base.events import Consumer
 from tenure.base.room import Flow, Room, World
 
 logger = log.get("engine")
 
-_BATCHES = 4
-"""So many batches a consumer takes before the facts are looked at: however much it has before it, a suspension or a
-tool that was switched off does not wait behind."""
+_TURNS = 8
+"""So many batches the consumers take before the facts are looked at: however much they have before them, a suspension or
+a tool that was switched off does not wait behind."""
 _REACT_S = 0.025
 _PUMP_S = 0.25
 """Whoever reads the trace store brings it up to date before, so nothing is missed meanwhile."""
@@ -101,20 +100,20 @@ class Engine:
         is asked again later, and holds up neither the others nor a suspension on its way to the gateways; nor does one
         that has much before it, unless ``wholly``."""
         with self._world.read() as connection:
-            newest = events.head(connection)
-        if newest == self._settled:
-            return False
-        consumers = [consumer for room in self._rooms for consumer in room.consumers]
-        busy, again = events.pass_over(self._world.db, consumers), False
-        for consumer in (consumer for consumer in consumers if consumer.name in busy):
-            try:
-                while more := _take(self._world, consumer):
-                    if not wholly:
-                        break
-                again = again or more
-            except Exception as error:  # noqa: BLE001 (whatever ails one room, the others go on)
-                logger.warning("a consumer failed, trying again", consumer=consumer.name, error=repr(error))
-                newest = _UNSETTLED
+            if events.head(connection) == self._settled:
+                return False
+        waiting = [consumer for room in self._rooms for consumer in room.consumers]
+        turns, failed = 0, False
+        while True:
+            turn = events.take_turn(self._world.db, waiting)
+            turns += 1
+            for name, error in turn.failed.items():
+                logger.warning("a consumer failed, trying again", consumer=name, error=repr(error))
+                failed = True
+            waiting = [consumer for consumer in waiting if consumer.name not in turn.failed]
+            if not turn.more or (turns >= _TURNS and not wholly):
+                break
+        newest, again = _UNSETTLED if failed else turn.upto, turn.more
         changed = self._publisher.refresh()
         self._settled = _UNSETTLED if again else newest
         with self._world.read() as connection:
@@ -170,8 +169,3 @@ class Engine:
                 self._world.bell.ring()  # and again at once: a step often makes the next one due
         except Exception as error:  # noqa: BLE001 (the next step starts from state and facts)
             logger.warning("a step failed, trying again", flow=flow.name, error=repr(error))
-
-
-def _take(world: World, consumer: Consumer) -> bool:
-    """Lets a consumer take some batches; says whether there may be more."""
-    return all(events.consume(world.db, consumer) for _ in range(_BATCHES))

@@ -124,17 +124,16 @@ class Publisher:
         self._world.replicas.publisher = (self.publish, lambda: loop.call_soon_threadsafe(self.announce))
 
     def _refresh(self) -> bool:
-        with self._world.read() as connection:
-            newest = events.head(connection)
-            passed = min([newest, *(events.cursor(connection, name) for name in self._world.consumers)])
-            news = events.read(connection, self._seq, _LOOK) if 0 <= self._seq < newest else []
         first = self._seq < 0
-        if not first and len(news) < _LOOK and all(logged.event.type.startswith(_WITHOUT_FACTS) for logged in news):
-            self._seq = news[-1].seq if news else self._seq
-            return False
-        if any(logged.event.type == "key.retired" for logged in news):
+        with self._world.read() as connection:
+            news = None if first else events.types_after(connection, self._seq, _LOOK)
+            if news is not None and all(kind.startswith(_WITHOUT_FACTS) for kind in news[0]):
+                self._seq = news[1]
+                return False
+            passed = min(events.head(connection), events.passed(connection, self._world.consumers))
+        if not first and (news is None or "key.retired" in news[0]):
             identity.go_on_signing(self._world)  # what follows is signed, by a key of ours that is believed
-        only_leases = not first and len(news) < _LOOK and all(_of_leases(logged.event.type) for logged in news)
+        only_leases = news is not None and all(map(_of_leases, news[0]))
         changed = self._take(self._with_leases()) if only_leases else self._built(always=first)
         self._seq = passed
         return changed

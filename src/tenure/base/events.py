@@ -3,13 +3,13 @@
 Every Event, whether a verb of a service or a gateway made it, is appended here in one transaction and numbered.
 Consumers (audit, breaker, approvals, traces) read on from a cursor of their own. One whose effects are in this database
 moves its cursor in the same transaction, so it sees each Event exactly once; one whose effects are elsewhere keeps
-its cursor there, for the same reason.
+its cursor there, for the same reason. Those that are equally far share a transaction (``take_turn``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +42,15 @@ event_cursor = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
 
+# Asked for at every turn: made once, since to make a statement costs as much as to ask it.
+_HEAD = sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))
+_CURSORS = sa.select(event_cursor).where(event_cursor.c.consumer.in_(sa.bindparam("names", expanding=True)))
+_NEXT = (
+    sa.select(event_log.c.seq, event_log.c.body)
+    .where(event_log.c.seq > sa.bindparam("after"))
+    .order_by(event_log.c.seq)
+    .limit(sa.bindparam("most"))
+)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -72,7 +81,7 @@ def append(connection: Connection, events: Sequence[Event]) -> int:
     if connection.dialect.name == "postgresql":
         # Numbers must become visible in the order they were given, or a cursor could pass one that commits late.
         connection.execute(sa.text("LOCK TABLE event_log IN EXCLUSIVE MODE"))
-    before = connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one()
+    before = head(connection)
     connection.execute(insert(connection, event_log).on_conflict_do_nothing(index_elements=["id"]), rows)
     return int(
         connection.execute(
@@ -83,13 +92,26 @@ def append(connection: Connection, events: Sequence[Event]) -> int:
 
 def read(connection: Connection, after: int, limit: int = 1000) -> list[Logged]:
     """Up to ``limit`` Events after number ``after``, oldest first."""
-    rows = connection.execute(
-        sa.select(event_log.c.seq, event_log.c.body)
+    rows = connection.execute(_NEXT, {"after": after, "most": limit})
+    return [Logged(seq, _decode(body)) for seq, body in rows]
+
+
+def types_after(connection: Connection, after: int, limit: int) -> tuple[set[str], int] | None:
+    """The types of the Events after number ``after``, and the number of the last of them; None when there are
+    ``limit`` of them or more."""
+    some = (
+        sa.select(event_log.c.seq, event_log.c.type)
         .where(event_log.c.seq > after)
         .order_by(event_log.c.seq)
         .limit(limit)
+        .subquery()
     )
-    return [Logged(row.seq, _decode(row.body)) for row in rows]
+    rows = connection.execute(
+        sa.select(some.c.type, sa.func.count(), sa.func.max(some.c.seq)).group_by(some.c.type)
+    ).all()
+    if sum(count for _, count, _ in rows) >= limit:
+        return None
+    return {kind for kind, _, _ in rows}, max((seq for _, _, seq in rows), default=after)
 
 
 def newest(connection: Connection, workspace: str, upto: int, window: int) -> Iterator[Logged]:
@@ -110,7 +132,7 @@ def rewrite(connection: Connection, seq: int, event: Event) -> None:
 
 def head(connection: Connection) -> int:
     """The number of the newest Event, 0 for an empty log."""
-    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(event_log.c.seq), 0))).scalar_one())
+    return int(connection.execute(_HEAD).scalar_one())
 
 
 def holds(connection: Connection, ident: str) -> bool:
@@ -124,13 +146,33 @@ def cursor(connection: Connection, consumer: str) -> int:
     return int(seq or 0)
 
 
+def _cursors(connection: Connection, consumers: Sequence[str]) -> dict[str, int]:
+    """How far each of them has come that was ever moved."""
+    return {name: int(seq) for name, seq in connection.execute(_CURSORS, {"names": list(consumers)})}
+
+
+def passed(connection: Connection, consumers: Iterable[str]) -> int:
+    """How far the last of ``consumers`` has come; ``head`` when there are none."""
+    names = sorted(consumers)
+    if not names:
+        return head(connection)
+    found = _cursors(connection, names)
+    return min(found.get(name, 0) for name in names)
+
+
 def move_cursor(connection: Connection, consumer: str, seq: int) -> None:
     """Remembers how far ``consumer`` has come, in the caller's transaction."""
-    connection.execute(
-        insert(connection, event_cursor)
-        .values(consumer=consumer, seq=seq)
-        .on_conflict_do_update(index_elements=["consumer"], set_={"seq": seq})
-    )
+    _move(connection, [consumer], seq)
+
+
+def _move(connection: Connection, consumers: Sequence[str], seq: int, known: Container[str] = ()) -> None:
+    """Remembers that all of ``consumers`` have come so far; ``known`` are those that were moved before."""
+    if old := sorted(name for name in consumers if name in known):
+        connection.execute(sa.update(event_cursor).where(event_cursor.c.consumer.in_(old)).values(seq=seq))
+    if new := [{"consumer": name, "seq": seq} for name in consumers if name not in known]:
+        fresh = insert(connection, event_cursor)
+        moved = fresh.on_conflict_do_update(index_elements=["consumer"], set_={"seq": fresh.excluded.seq})
+        connection.execute(moved, new)
 
 
 def oldest(connection: Connection) -> int:
@@ -142,7 +184,7 @@ def prune(connection: Connection, consumers: Iterable[str], upto: int, older_tha
     """Deletes up to ``limit`` Events that began before ``older_than`` and that every reader has passed: each of
     ``consumers`` (by its cursor here; one that never read has passed nothing) and those that speak for themselves by
     ``upto``. Returns how many. The newest Event always stays, so that ``head`` never goes back."""
-    bound = min([upto, head(connection) - 1, *(cursor(connection, name) for name in consumers)])
+    bound = min(upto, head(connection) - 1, passed(connection, consumers))
     doomed = (
         sa.select(event_log.c.seq)
         .where(event_log.c.seq <= bound, event_log.c.time < older_than)
@@ -174,64 +216,100 @@ class Consumer:
 def consume(database: Database, consumer: Consumer, limit: int = 500) -> int:
     """Lets ``consumer`` take its next batch in one transaction; returns how many Events it passed."""
     with database.read() as connection:
-        if head(connection) <= cursor(connection, consumer.name):
-            return 0
+        begin = cursor(connection, consumer.name)
+        batch = _batch(connection, [consumer], begin, head(connection), limit)
+    return len(batch) if batch and _together(database, [consumer], begin, batch) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of a turn of all consumers. ``upto``: the number up to which the log was looked at; ``more``: somebody
+    has Events up to there still before them; ``failed``: what ailed which of them, by name."""
+
+    upto: int
+    more: bool
+    failed: Mapping[str, Exception]
+
+
+def take_turn(database: Database, consumers: Sequence[Consumer], limit: int = 250) -> Turn:
+    """Lets every consumer take its next batch. Those that are equally far, which are all as a rule, take the same one:
+    it is read once, and their effects and their cursors are one transaction, since a transaction for each of them is a
+    write to the disk for each. When one of them fails nothing of it is kept, and each takes the batch by itself: the
+    one that fails stays where it is and holds up no other."""
+    with database.read() as connection:
+        upto, at = head(connection), _cursors(connection, [consumer.name for consumer in consumers])
+        places: dict[int, list[Consumer]] = {}
+        for consumer in consumers:
+            places.setdefault(at.get(consumer.name, 0), []).append(consumer)
+        behind = {begin: group for begin, group in places.items() if begin < upto}
+        batches = {begin: _batch(connection, group, begin, upto, limit) for begin, group in behind.items()}
+    failed: dict[str, Exception] = {}
+    for begin, group in behind.items():
+        try:
+            _together(database, group, begin, batches[begin])
+        except Exception as error:  # noqa: BLE001 (whatever ails one consumer, the others go on)
+            if len(group) == 1:
+                failed[group[0].name] = error
+            else:
+                failed |= _one_by_one(database, group, begin, batches[begin])
+    return Turn(upto, any(batch and batch[-1].seq < upto for batch in batches.values()), failed)
+
+
+def _one_by_one(
+    database: Database, consumers: Sequence[Consumer], begin: int, batch: Sequence[_News]
+) -> dict[str, Exception]:
+    failed: dict[str, Exception] = {}
+    for consumer in consumers:
+        try:
+            _together(database, [consumer], begin, batch)
+        except Exception as error:  # noqa: BLE001 (as above)
+            failed[consumer.name] = error
+    return failed
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    seq: int
+    type: str
+    event: Event | None
+    """None where nobody wants it: then it is not read."""
+
+
+def _batch(connection: Connection, consumers: Sequence[Consumer], begin: int, upto: int, limit: int) -> list[_News]:
+    """The next Events after ``begin`` for consumers that are there."""
+    body: Any = event_log.c.body
+    types = [consumer.types for consumer in consumers]
+    if None not in types:
+        body = sa.case((event_log.c.type.in_(sorted(frozenset().union(*(one for one in types if one)))), body))
+    rows = connection.execute(
+        sa.select(event_log.c.seq, event_log.c.type, body)
+        .where(event_log.c.seq > begin, event_log.c.seq <= upto)
+        .order_by(event_log.c.seq)
+        .limit(limit)
+    )
+    return [_News(seq, kind, None if text is None else _decode(text)) for seq, kind, text in rows]
+
+
+def _together(database: Database, consumers: Sequence[Consumer], begin: int, batch: Sequence[_News]) -> bool:
+    """Lets consumers take a batch and moves them on, in one transaction; whoever is not at ``begin`` any more, since
+    another process took it, is left alone. Says whether anybody took it."""
     with database.begin() as connection:
         if connection.dialect.name == "postgresql":
             # Of two processes that run the same consumer, the second must read the cursor after the first moved it.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"consume {consumer.name}"))))
-        numbers, wanted = _wanted(connection, consumer, limit)
-        if wanted and consumer.handle_batch is not None:
-            consumer.handle_batch(connection, wanted)
-        elif wanted:
-            for event in wanted:
-                consumer.handle(connection, event)
-        if numbers:
-            move_cursor(connection, consumer.name, numbers[-1])
-    return len(numbers)
-
-
-def _wanted(connection: Connection, consumer: Consumer, limit: int) -> tuple[list[int], list[Event]]:
-    """The next numbers for a consumer, and those Events of them that it wants. What nobody wants is not read."""
-    body: Any = event_log.c.body
-    if consumer.types is not None:
-        body = sa.case((event_log.c.type.in_(sorted(consumer.types)), event_log.c.body))
-    rows = connection.execute(
-        sa.select(event_log.c.seq, body)
-        .where(event_log.c.seq > cursor(connection, consumer.name))
-        .order_by(event_log.c.seq)
-        .limit(limit)
-    ).all()
-    return [row[0] for row in rows], [_decode(row[1]) for row in rows if row[1] is not None]
-
-
-def pass_over(database: Database, consumers: Sequence[Consumer], limit: int = 5000) -> set[str]:
-    """Moves on those consumers for which there is nothing among the next Events, at most ``limit`` of them, all in one
-    transaction: most Events concern few consumers, and a transaction for each of the others is a write to the disk for
-    nothing. Returns the names of those that have something to take, or may have."""
-    names = [consumer.name for consumer in consumers]
-    with database.read() as connection:
-        rows = connection.execute(sa.select(event_cursor).where(event_cursor.c.consumer.in_(names)))
-        at = {row.consumer: int(row.seq) for row in rows}
-        newest = head(connection)
-        behind = [consumer for consumer in consumers if at.get(consumer.name, 0) < newest]
-        begin = min((at.get(consumer.name, 0) for consumer in behind), default=newest)
-        upto = min(newest, begin + limit)
-        among = (event_log.c.seq > begin) & (event_log.c.seq <= upto)
-        there = (
-            set(connection.execute(sa.select(event_log.c.type).where(among).distinct()).scalars()) if behind else set()
-        )
-    idle = [
-        consumer.name
-        for consumer in behind
-        if consumer.types is not None and not consumer.types & there and at.get(consumer.name, upto) < upto
-    ]
-    if idle:
-        with database.begin() as connection:
-            moved = event_cursor.c.consumer.in_(idle) & (event_cursor.c.seq >= begin) & (event_cursor.c.seq < upto)
-            connection.execute(sa.update(event_cursor).where(moved).values(seq=upto))
-    done = set(idle) if upto == newest else set()
-    return {consumer.name for consumer in behind} - done
+            for name in sorted(consumer.name for consumer in consumers):
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"consume {name}"))))
+        at = _cursors(connection, [consumer.name for consumer in consumers])
+        there = [consumer for consumer in consumers if at.get(consumer.name, 0) == begin]
+        for consumer in there:
+            types = consumer.types
+            wanted = [one.event for one in batch if one.event is not None and (types is None or one.type in types)]
+            if wanted and consumer.handle_batch is not None:
+                consumer.handle_batch(connection, wanted)
+            elif wanted:
+                for event in wanted:
+                    consumer.handle(connection, event)
+        _move(connection, [consumer.name for consumer in there], batch[-1].seq, known=at)
+    return bool(there)
 
 
 class Bell:

@@ -21,8 +21,8 @@ from tenure.base.room import Flow, Room, World
 logger = log.get("engine")
 
 _TURNS = 8
-"""So many batches the consumers take before the facts are looked at: however much they have before them, a suspension or
-a tool that was switched off does not wait behind."""
+"""So many batches the consumers take before the facts are looked at: however much is before them, a suspension or a
+tool that was switched off does not wait behind."""
 _REACT_S = 0.025
 _PUMP_S = 0.25
 """Whoever reads the trace store brings it up to date before, so nothing is missed meanwhile."""

@@ -19,7 +19,7 @@ from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.traces.dialect import Dialect
-from tenure.telemetry.traces.duck_older import TABLES, Older, append, version_of
+from tenure.telemetry.traces.duck_older import TABLES, Older, another, append, connect, version_of
 from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
@@ -79,14 +79,14 @@ class DuckStore(Questions, Looks, Finding):
             raise newer(str(self.path), version)
         if version < SCHEMA_VERSION:
             self._older = Older(self.path, version, self._keyring, self._settings)
-            self._root, self._writer = self._older.root, self._older.root.cursor()
+            self._root, self._writer = self._older.root, another(self._older.root)
             self._cursor = self._older.cursor
             return
-        self._root = duckdb.connect(str(self.path), config=self._settings)
-        # Each time the log beside the file is folded into it, the newest rows (up to 122,880) are written anew: at the
-        # 16 MB that are usual the file grows to twice its size. More takes seconds to read after a kill.
+        self._root = connect(self.path, self._settings)
+        # Each time the log beside the file is folded into it, the newest rows are written anew: at the 16 MB that are
+        # usual, twice as often as needed. More than this takes seconds to read after a kill.
         self._root.execute("SET checkpoint_threshold = '64MB'")
-        self._writer = self._root.cursor()
+        self._writer = another(self._root)
         self._prepare()
 
     def _reopen(self) -> None:
@@ -163,7 +163,7 @@ class DuckStore(Questions, Looks, Finding):
     def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._room:
             self._room.wait_for(lambda: not self._shutting)
-            reader = self._root.cursor()
+            reader = another(self._root)
             self._readers += 1
         try:
             with reader:

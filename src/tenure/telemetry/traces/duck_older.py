@@ -21,11 +21,42 @@ from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION
 
 PIECE = 5_000
 """Numbers of Events that are gone through in one transaction."""
+_GROUP = 30_720
+"""Rows that lie together in the file. Each time the log beside it is folded into it, the last of these pieces is
+written anew: at the 122,880 that are usual, most of what a fold writes was written before."""
+_UNPACKED = frozenset({"content", "words"})
+"""Columns of bytes as good as random: to try what packs them best takes half of a fold, and nothing does."""
 TABLES = (
     "CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)",
-    f"CREATE TABLE IF NOT EXISTS event ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())})",
+    "CREATE TABLE IF NOT EXISTS event ({})".format(
+        ", ".join(
+            f"{name} {kind}{' USING COMPRESSION uncompressed' if name in _UNPACKED else ''}"
+            for name, kind in COLUMNS.items()
+        )
+    ),
 )
 """The tables of this version."""
+
+
+def connect(path: Path, settings: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
+    """The file as the store has it, made where it is not there. Raises duckdb.Error for one that cannot be read."""
+    spilt = {"temp_directory": f"{path}.tmp"}  # of a database in memory it would lie where the process was started
+    connection = duckdb.connect(":memory:", config=dict(settings) | spilt)
+    try:
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS kept (ROW_GROUP_SIZE {_GROUP})")
+        connection.execute("USE kept")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """One more connection to what ``connect`` opened."""
+    cursor = connection.cursor()
+    cursor.execute("USE kept")
+    return cursor
 
 
 def version_of(path: Path, settings: Mapping[str, Any]) -> int | None:
@@ -34,7 +65,7 @@ def version_of(path: Path, settings: Mapping[str, Any]) -> int | None:
     again by the next who opens. Raises duckdb.Error for a file that cannot be read."""
     if not path.exists():
         return None
-    with duckdb.connect(str(path), config=dict(settings)) as connection:
+    with connect(path, settings) as connection:
         there = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'store'").fetchall()
         found = connection.execute("SELECT version FROM store").fetchall() if there[0][0] else []
     return int(found[0][0]) if found else None
@@ -59,19 +90,17 @@ class Older:
         self._version = version
         self._keyring = keyring
         self._settings = dict(settings)
-        if _log_of(
-            path
-        ).exists():  # of a process that was killed: into the file with it, which is only read from now on
-            duckdb.connect(str(path)).close()
+        if _log_of(path).exists():  # of a process that was killed: into the file with it, only read from now on
+            connect(path, settings).close()
         self._open()
 
     def _open(self) -> None:
-        self.root = duckdb.connect(str(self._next), config=self._settings)
+        self.root = connect(self._next, self._settings)
         if not self._is_of_this_file():
             self.root.close()
             for file in (self._next, _log_of(self._next)):
                 file.unlink(missing_ok=True)
-            self.root = duckdb.connect(str(self._next), config=self._settings)
+            self.root = connect(self._next, self._settings)
             self._begin()
         quoted = str(self._path).replace("'", "''")
         self.root.execute(f"ATTACH '{quoted}' AS old (READ_ONLY)")

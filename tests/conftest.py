@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import inspect
@@ -13,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 import sqlalchemy as sa
+import typer.main
+import typer.testing
 from hypothesis import settings
 
 import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
@@ -73,6 +77,25 @@ def _patience() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     for phase in ("connect", "read", "write", "pool"):
         patch.setattr(default, phase, 60.0)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_set_of_authorities() -> Iterator[None]:
+    """All clients of a test process share the machine's certificate authorities: to load them costs 30 ms, and thousands
+    of clients are made here."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_tree_of_commands() -> Iterator[None]:
+    """The tree of all commands, 0.1 s of reading signatures, is made once for a test process and not for each call."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
     yield
     patch.undo()
 

@@ -83,8 +83,7 @@ def _patience() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_set_of_authorities() -> Iterator[None]:
-    """All clients of a test process share the machine's certificate authorities: to load them costs 30 ms, and thousands
-    of clients are made here."""
+    """The certificate authorities are loaded once for a test process: 30 ms, and clients are made by thousands."""
     patch = pytest.MonkeyPatch()
     patch.setattr(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
     yield

@@ -73,7 +73,7 @@ class Client:
     def __init__(self, url: str, token: str = "", *, timeout: float = 60.0) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url
-        # To load the certificate authorities takes 30 ms, a third of a command's start: only where a certificate is shown.
+        # To load the certificate authorities takes 30 ms of a command's start: only where a certificate is shown.
         secure = url.startswith("https:")
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False, verify=secure)
 

@@ -6,6 +6,9 @@ it ends. A span is durable when ``add`` returns; ``durable_per_s`` is spans over
 thread reads without pause: traces, an agent's newest Events, the tools of all agents. ``slowest_tenth_per_s`` is the
 same of the slowest tenth of the run. What makes the spans is not counted.
 
+With ``--written M`` so many are written like that, the first ones, and the rest is made of them in SQL
+(``multiply.py``): for figures of asking, in minutes instead of an hour. The report says so.
+
 Then the store is closed and opened by another process, which alone counts for ``open`` figures, and asked in turn:
 traces by id (another each time), the fleet's figures over 30 days, the tools of all agents, the text of content.
 ``peak_mib`` is the most resident memory (VmHWM) of each process, the benchmark's own parts with it.
@@ -44,6 +47,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.telemetry", description=__doc__)
     parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--written", type=int, default=0, help="so many are written, the rest is copied (all)")
     parser.add_argument("--folder", type=Path, help="where the store is made, and left; one that is there is asked")
     parser.add_argument("--memory", type=int, default=0, help="MB for the store (its setting's own value)")
     parser.add_argument("--no-idle", action="store_true", help="leave out what nobody uses (80 s)")
@@ -54,9 +58,13 @@ def main() -> None:
     report["load_average"] = round(os.getloadavg()[0], 2)  # what else the machine did
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
-        common = (str(folder), "--spans", str(given.spans), "--memory", str(given.memory))
+        numbers = {"--spans": given.spans, "--written": given.written, "--memory": given.memory}
+        common = (str(folder), *(str(word) for pair in numbers.items() for word in pair))
         if not (folder / "filled.json").exists():
-            (folder / "filled.json").write_text(json.dumps(part("fill", *common)))
+            filled = part("fill", *common)
+            if 0 < given.written < given.spans:
+                filled["copied"] = part("multiply", *common)
+            (folder / "filled.json").write_text(json.dumps(filled))
         report["fill"] = json.loads((folder / "filled.json").read_text())
         report["ask"] = part("ask", *common)
         report["whole"] = part("whole")

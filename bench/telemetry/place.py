@@ -54,8 +54,11 @@ def arguments(about: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--spans", type=int, required=True)
+    parser.add_argument("--written", type=int, default=0, help="so many of them by the store's own way (all)")
     parser.add_argument("--memory", type=int, default=0)
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.written = min(given.written or given.spans, given.spans)
+    return given
 
 
 def peak_mib() -> float:

@@ -44,6 +44,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         "| | goal | found | |",
         "|---|---|---|---|",
     ]
+    copied = report["spans"] - report.get("fill", {}).get("written", report["spans"])
+    if copied:
+        lines.insert(4, f"{copied:,} of them were copied in SQL, not written (`bench/telemetry/multiply.py`).\n")
     for row in report["goals"]:
         sign = "at least" if row["least"] else "at most"
         verdict = "not looked at" if row["holds"] is None else ("reached" if row["holds"] else "**missed**")

@@ -136,8 +136,9 @@ class Fleet:
         }
 
 
-def batches(count: int, size: int, seed: int = 7) -> Iterator[list[Logged]]:
-    """So many spans in batches, numbered from 1 as the log of Events numbers them."""
-    fleet = Fleet(count, seed)
+def batches(count: int, size: int, seed: int = 7, of: int | None = None) -> Iterator[list[Logged]]:
+    """So many spans in batches, numbered from 1 as the log of Events numbers them; the first ones of more (``of``), so
+    that they are of the first days."""
+    fleet = Fleet(of or count, seed)
     for first in range(1, count + 1, size):
         yield [Logged(seq, fleet.event()) for seq in range(first, min(first + size, count + 1))]

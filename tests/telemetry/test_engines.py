@@ -29,7 +29,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import recording, service
 from tenure.telemetry.model import outcome_data
-from tenure.telemetry.traces import clickhouse, shelf
+from tenure.telemetry.traces import clickhouse, shelf, sums
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.engines import open_engine
@@ -61,6 +61,12 @@ from tests.telemetry.test_service import (  # noqa: F401 (as above)
     test_telling_twice_keeps_once,
     test_the_latest_are_the_same_however_far_is_looked_at_first,
     test_what_a_reader_has_not_passed_is_never_pruned,
+)
+from tests.telemetry.test_sums import (  # noqa: F401 (as above)
+    is_counted,
+    often,
+    test_what_was_done_for_somebody_who_was_erased_is_still_counted,
+    test_what_was_dropped_is_counted_no_more,
 )
 
 _numbers = count(1)
@@ -148,8 +154,8 @@ def _asked(store: TraceStore, clock: FakeClock, ids: list[str]) -> dict[str, Any
         "older traces": store.traces("default", Which(agent="clerk"), 4, 10),
         "sessions": store.sessions("default", every, None, 10),
         "older sessions": store.sessions("default", Which(agent="clerk"), 3, 1),
-        "stats": store.stats(every),
-        "no stats": store.stats(Which(workspace="other")),
+        "stats": store.stats("default"),
+        "no stats": store.stats("other"),
         "tools": sorted(store.tool_uses("default", clock.now + HOUR), key=repr),
         "agents": store.tool_uses("default", clock.now, "invoke_agent"),
         "under": store.content_under(numbers),
@@ -204,7 +210,7 @@ def test_a_batch_told_twice_by_two_control_planes_is_there_once(
         each._cursor = 0
         each._client.insert("event", rows_of(batch, keyring), column_names=list(COLUMNS))
     assert [one.event for one in store.events(Which(), 100)] == [one.event for one in batch]
-    assert sum(stats.calls for stats in store.stats(Which())) == 20
+    assert sum(stats.calls for stats in store.stats("default")) == 20
     assert store.expire(clock.now + HOUR, ["default/clerk"]) == 20
     assert store.content_under(list(range(100))) == {}
     assert store.drop(clock.now + HOUR) == 20
@@ -277,9 +283,34 @@ def test_a_table_of_an_older_version_is_brought_to_this_one_while_events_come_in
         assert len(service.search(world, operator, "customer no", HOUR, limit=100).hits) == 60
         assert recording.recording(world, HOUR).problem == ""
     tables = {row[0] for row in client.query("SHOW TABLES").result_rows}
-    assert tables == {"event", "store"}
+    assert tables == {"event", "store", *(table.name for table in sums.TABLES)}
     for each in (other, client):
         each.close()
+
+
+@pytest.mark.usefixtures("often")
+def test_a_table_of_the_version_before_has_its_events_summed_where_they_are(
+    store: ClickHouseStore, world: World, keyring: Keyring, clock: FakeClock
+) -> None:
+    mine = [tool_call(clock.now + number * HOUR, duration_us=number) for number in range(60)]
+    store.add([Logged(seq, event) for seq, event in enumerate(mine, 1)])
+    for name in ("summed", "floor_us"):
+        store._client.command(f"ALTER TABLE store DROP COLUMN {name}")
+    for table in sums.TABLES:
+        store._client.command(f"DROP TABLE {table.name} SYNC")
+    store._client.command("ALTER TABLE event MODIFY COMMENT '4'")
+    for number in range(2):  # two control planes, the first of which is killed before it has said how far it is
+        after = open_engine(world.config, keyring)
+        assert isinstance(after, ClickHouseStore)
+        assert after.sum_up()
+        if not number:
+            after._client.command("TRUNCATE TABLE store")
+        after.close()
+    assert not store.renewal
+    while store.sum_up():
+        pass
+    assert store._version(store._client) == SCHEMA_VERSION
+    is_counted(store, "default", mine, clock.now + 30 * HOUR, 99 * HOUR)
 
 
 _VICTIM = """

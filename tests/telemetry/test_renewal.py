@@ -26,7 +26,7 @@ from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed
 from tenure.kernel.values import Actor, Event
 from tenure.telemetry import recording, service
-from tenure.telemetry.traces import duck_older
+from tenure.telemetry.traces import duck_older, sums
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.sim.clock import FakeClock
 from tests.sim.disks import small_disk
@@ -121,10 +121,8 @@ def _is_whole(world: World, operator: Actor) -> Iterator[None]:
     assert CANARY not in (world.config.data_dir / "traces.duckdb").read_bytes()
     with duckdb.connect(str(world.config.data_dir / "traces.duckdb")) as store:
         assert store.execute("SELECT version FROM store").fetchall() == [(SCHEMA_VERSION,)]
-        assert [row[0] for row in store.execute("FROM duckdb_tables() SELECT table_name").fetchall()] == [
-            "event",
-            "store",
-        ]
+        tables = {row[0] for row in store.execute("FROM duckdb_tables() SELECT table_name").fetchall()}
+        assert tables == {"event", "store", *(table.name for table in sums.TABLES)}
 
 
 @pytest.mark.parametrize("version", [1, 3])

@@ -140,8 +140,9 @@ def close_store(world: World) -> None:
 
 
 def pump(world: World) -> int:
-    """Moves the next batch of the event log into the trace store; returns how many Events it held. A store that an
-    older Tenure wrote is first brought to this version, piece by piece."""
+    """Moves the next batch of the event log into the trace store; returns how many Events it held, or 1 when there was
+    none and something was done behind. A store that an older Tenure wrote is first brought to this version, piece by
+    piece; when there are enough new Events, they are summed up."""
     target = store_of(world)
     if target.renew():
         return 1
@@ -150,7 +151,8 @@ def pump(world: World) -> int:
         _is_ours(target, batch[-1].seq if batch else log.head(connection))  # a server may have come since it was opened
     if batch:
         target.add(batch)
-    return len(batch)
+    summed = target.sum_up()
+    return len(batch) or int(summed)
 
 
 def current(world: World) -> TraceStore:
@@ -379,7 +381,7 @@ def outcomes(world: World, actor: Actor, source: str | None = None) -> list[Outc
 
 def stats(world: World, actor: Actor, window: timedelta) -> list[AgentStats]:
     """Each agent's calls in the last ``window``, in figures."""
-    return current(world).stats(Which(workspace=actor.workspace, since=world.clock() - window))
+    return current(world).stats(actor.workspace, world.clock() - window)
 
 
 def tool_uses(world: World, actor: Actor, window: timedelta) -> list[ToolUse]:

@@ -21,12 +21,14 @@ from urllib.parse import unquote, urlsplit
 from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
+from tenure.telemetry.traces import sums
 from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
 from tenure.telemetry.traces.renewing import Renewal, newer, renewed
-from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, micros, rows_of
+from tenure.telemetry.traces.rows import COLUMNS, ROWS_SINCE, SCHEMA_VERSION, micros, rows_of
+from tenure.telemetry.traces.sums import Bounds, Sums
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -37,6 +39,7 @@ PIECE = 5_000
 """Events that are brought from an older version in one INSERT."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _TYPES = {"BIGINT": "Int64", "VARCHAR": "String", "BLOB": "String", "DECIMAL(24, 12)": "Decimal(24, 12)"}
+_TYPES["DECIMAL(38, 12)"] = "Decimal(38, 12)"
 _FEW = frozenset({"type", "workspace", "agent", "release", "status", "policy_version", "gone", "resource", "model"})
 _LOOKED_UP = ("id", "trace_id", "session", "agent", "subject")
 _SETTINGS: dict[str, Any] = {
@@ -59,8 +62,8 @@ DIALECT = Dialect(
     text=_TEXT,
     number="JSONExtract(data, '{}', 'Nullable(Int64)')",
     inner="nullIf(JSONExtractString(data, '{}', '{}'), '')",
-    percentiles="if(count({0}) FILTER (WHERE {1}) > 0, quantilesExactLow(0.5, 0.95)({0}) FILTER (WHERE {1}), [])",
     day="intDiv({}, 86400000000)",
+    mark="toInt64(bitShiftRight(sipHash64({}), 1))",
 )
 
 
@@ -139,6 +142,7 @@ class ClickHouseStore(Questions, Looks, Finding):
         self.place = _without_secret(address)
         self.problem = ""
         self._cursor = 0
+        self._summed = 0  # at least
         self._older = 0  # the version of the table, while it is not this one
         self._lock = threading.Lock()
         self._door = threading.Lock()
@@ -164,18 +168,24 @@ class ClickHouseStore(Questions, Looks, Finding):
     def _prepare(self, client: Client) -> None:
         """Makes what is not there. A table says in its comment which version made it, so that with the table its
         version changes."""
+        greatest = "SimpleAggregateFunction(max, Int64)"
         client.command(
-            "CREATE TABLE IF NOT EXISTS store (cursor SimpleAggregateFunction(max, Int64))"
-            " ENGINE = AggregatingMergeTree ORDER BY tuple()"
+            f"CREATE TABLE IF NOT EXISTS store (cursor {greatest}) ENGINE = AggregatingMergeTree ORDER BY tuple()"
         )
+        for name in ("summed", "floor_us"):
+            client.command(f"ALTER TABLE store ADD COLUMN IF NOT EXISTS {name} {greatest}")
+        for table in sums.TABLES:
+            client.command(_table_of(table))
         self._make(client, "event")
         version = self._version(client)
         if version > SCHEMA_VERSION:
             raise newer(self.place, version)
-        if version < SCHEMA_VERSION:
+        if version < ROWS_SINCE:
             self._make(client, "event_next")
             self._older = version
         else:
+            if version < SCHEMA_VERSION:
+                client.command(f"ALTER TABLE event MODIFY COMMENT '{SCHEMA_VERSION}'")
             client.command("DROP TABLE IF EXISTS event_next SYNC")  # whoever was to do it was killed
 
     def _make(self, client: Client, table: str) -> None:
@@ -268,6 +278,26 @@ class ClickHouseStore(Questions, Looks, Finding):
         self._insert("event", fresh, list(COLUMNS))
         self._cursor = fresh[-1][0]
 
+    def sum_up(self) -> bool:
+        """Two control planes make the same sums, which are kept once, as rows are; sums count when the place up to
+        which there are any has moved behind them."""
+        with self._lock:
+            if self._older or self._cursor < self._summed + sums.AT_ONCE:
+                return False
+            after = self._summed = self._bounds().summed
+            upto = after + sums.AT_ONCE
+            if self._cursor < upto:
+                return False
+            for table in sums.TABLES:
+                self._do(table.made(self.dialect), [upto, after, upto])
+            self._insert("store", [(upto,)], ["summed"])
+            self._summed = upto
+            return True
+
+    def _bounds(self) -> Bounds:
+        [(summed, floor)] = self._all("SELECT max(summed), max(floor_us) FROM store")
+        return Bounds(int(summed or 0), int(floor or 0))
+
     # -- letting go
 
     def expire(self, before: datetime, agents: Collection[str]) -> int:
@@ -308,9 +338,12 @@ class ClickHouseStore(Questions, Looks, Finding):
             values = [micros(before)]
             [(count,)] = self._all("SELECT count() FROM event WHERE time_us < ?", values)
             if count:
-                # First, so that the place in the log is known when no row is left to derive it from.
-                self._insert("store", [(self._derived(),)], ["cursor"])
+                # First, so that the place in the log is known when no row is left to derive it from, and what goes now
+                # is counted no more.
+                self._insert("store", [(self._derived(), *values)], ["cursor", "floor_us"])
                 self._do("ALTER TABLE event DELETE WHERE time_us < ?", values)
+                for table in sums.TABLES:
+                    self._do(f"ALTER TABLE {table.name} DELETE WHERE on_day < ?", [values[0] // sums.DAY])
             return int(count)
 
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]], columns: list[str]) -> None:
@@ -348,6 +381,14 @@ class ClickHouseStore(Questions, Looks, Finding):
         with speaking(self.place):
             found = self._client.query(text, parameters=bound, column_formats={"content": "bytes"})
             return [tuple(row) for row in found.result_rows]
+
+
+def _table_of(table: Sums) -> str:
+    columns = ", ".join(f"{name} {_type(name, kind)}" for name, kind in table.columns().items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table.name} ({columns}) ENGINE = ReplacingMergeTree"
+        f" ORDER BY (upto, {', '.join(table.key)})"
+    )
 
 
 def _type(name: str, kind: str) -> str:

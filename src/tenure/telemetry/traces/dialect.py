@@ -11,8 +11,8 @@ class Dialect:
 
     ``among``: it is one of a list of texts; ``among_numbers``: of numbers. ``earliest`` and ``latest``: its value in
     the Event of the smallest or greatest number that has one. ``text`` and ``number``: what the JSON says, NULL for
-    nothing; ``inner``: what an object in it says, of two names. ``percentiles``: the median and the 95th percentile
-    of it, where a condition (the second ``{}``) holds, as a list. ``day``: days since 1970, of microseconds.
+    nothing; ``inner``: what an object in it says, of two names. ``day``: days since 1970, of microseconds. ``mark``: a
+    number made of a text, the same in every version of the engine.
     """
 
     among: str
@@ -22,5 +22,5 @@ class Dialect:
     text: str
     number: str
     inner: str
-    percentiles: str
     day: str
+    mark: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ import duckdb
 from tenure.base.events import Logged
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
+from tenure.telemetry.traces import sums
 from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.duck_older import TABLES, Older, another, append, connect, version_of
 from tenure.telemetry.traces.finding import Finding
 from tenure.telemetry.traces.looks import Looks
 from tenure.telemetry.traces.questions import Questions
 from tenure.telemetry.traces.renewing import Renewal, newer
-from tenure.telemetry.traces.rows import SCHEMA_VERSION, micros, rows_of
+from tenure.telemetry.traces.rows import ROWS_SINCE, SCHEMA_VERSION, micros, rows_of
+from tenure.telemetry.traces.sums import Bounds
 
 AT_ONCE = 20_000
 """Events that are let go, or whose content is, in one transaction."""
@@ -38,8 +41,8 @@ DIALECT = Dialect(
     text="""json_extract_string(data, '$."{}"')""",
     number="""try_cast(json_extract(data, '$."{}"') AS BIGINT)""",
     inner="""json_extract_string(data, '$."{}"."{}"')""",
-    percentiles="quantile_disc({}, [0.5, 0.95]) FILTER (WHERE {})",
     day="{} // 86400000000",
+    mark="(md5_number_lower({}) >> 1)::BIGINT",
 )
 
 
@@ -63,6 +66,7 @@ class DuckStore(Questions, Looks, Finding):
         self._settings: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": threads}
         self._dead = False
         self._older: Older | None = None
+        self._reach = Bounds(0, 0)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
@@ -77,7 +81,7 @@ class DuckStore(Questions, Looks, Finding):
         version = version_of(self.path, self._settings) or SCHEMA_VERSION
         if version > SCHEMA_VERSION:
             raise newer(str(self.path), version)
-        if version < SCHEMA_VERSION:
+        if version < ROWS_SINCE:
             self._older = Older(self.path, version, self._keyring, self._settings)
             self._root, self._writer = self._older.root, another(self._older.root)
             self._cursor = self._older.cursor
@@ -137,10 +141,12 @@ class DuckStore(Questions, Looks, Finding):
         for table in TABLES:
             self._writer.execute(table)
         if not self._writer.execute("SELECT version FROM store").fetchall():  # all, or the connection stays busy
-            self._writer.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
+            self._writer.execute("INSERT INTO store (version, cursor) VALUES (?, 0)", [SCHEMA_VERSION])
+        self._writer.execute("UPDATE store SET version = $1 WHERE version < $1", [SCHEMA_VERSION])
         self._writer.execute("DROP TABLE IF EXISTS renewal")  # of a file that took an older one's place
         self._writer.commit()
-        self._cursor = int(self._writer.execute("SELECT cursor FROM store").fetchall()[0][0])
+        [(cursor, summed, floor)] = self._writer.execute("SELECT cursor, summed, floor_us FROM store").fetchall()
+        self._cursor, self._reach = int(cursor), Bounds(int(summed), int(floor))
 
     def close(self) -> None:
         with self._lock, self._no_reader():
@@ -196,16 +202,38 @@ class DuckStore(Questions, Looks, Finding):
         if not new:
             return
         fresh = rows_of(new, self._keyring)
-        self._writer.begin()
-        try:
+        with self._transaction():
             append(self._writer, fresh)
             self._writer.execute("UPDATE store SET cursor = ?", [fresh[-1][0]]).fetchall()
+        self._cursor = fresh[-1][0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Of the writer: all of what is done in it, or nothing."""
+        self._writer.begin()
+        try:
+            yield
             self._writer.commit()
         except BaseException:
             with suppress(duckdb.Error):  # a commit that failed has ended the transaction itself
                 self._writer.rollback()
             raise
-        self._cursor = fresh[-1][0]
+
+    def sum_up(self) -> bool:
+        with self._lock, self._speaking():
+            after, upto = self._reach.summed, self._reach.summed + sums.AT_ONCE
+            if self._older is not None or self._cursor < upto:
+                return False
+            self._ready()
+            with self._transaction():
+                for table in sums.TABLES:
+                    self._writer.execute(table.made(self.dialect), [upto, after, upto]).fetchall()
+                self._writer.execute("UPDATE store SET summed = ?", [upto]).fetchall()
+            self._reach = replace(self._reach, summed=upto)
+            return True
+
+    def _bounds(self) -> Bounds:
+        return self._reach
 
     def _ready(self) -> None:
         if self._dead:
@@ -242,7 +270,17 @@ class DuckStore(Questions, Looks, Finding):
 
     def drop(self, before: datetime) -> int:
         seqs = "SELECT seq FROM event WHERE time_us < ? LIMIT ?"
-        return self._write(f"DELETE FROM event WHERE seq IN ({seqs})", [micros(before), AT_ONCE])  # noqa: S608 (as above)
+        delete = f"DELETE FROM event WHERE seq IN ({seqs})"  # noqa: S608 (as above)
+        with self._lock, self._speaking():
+            self._ready()
+            floor = max(micros(before), self._reach.floor)
+            with self._transaction():
+                [(count,)] = self._writer.execute(delete, [micros(before), AT_ONCE]).fetchall()
+                self._writer.execute("UPDATE store SET floor_us = ?", [floor]).fetchall()
+                for table in sums.TABLES:
+                    self._writer.execute(f"DELETE FROM {table.name} WHERE on_day < ?", [floor // sums.DAY]).fetchall()  # noqa: S608 (as above)
+            self._reach = replace(self._reach, floor=floor)
+            return int(count)
 
     def _write(self, sql: str, values: Sequence[Any]) -> int:
         with self._lock, self._speaking():

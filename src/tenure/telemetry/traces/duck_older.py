@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from tenure.base.subjects import Keyring
+from tenure.telemetry.traces import sums
 from tenure.telemetry.traces.renewing import Renewal, renewed
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION
 
@@ -26,16 +27,22 @@ _GROUP = 30_720
 written anew: at the 122,880 that are usual, most of what a fold writes was written before."""
 _UNPACKED = frozenset({"content", "words"})
 """Columns of bytes as good as random: to try what packs them best takes half of a fold, and nothing does."""
+
+
+def _table(name: str, columns: Mapping[str, str]) -> str:
+    packed = {column: " USING COMPRESSION uncompressed" if column in _UNPACKED else "" for column in columns}
+    pieces = [f"{column} {kind}{packed[column]}" for column, kind in columns.items()]
+    return f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(pieces)})"
+
+
 TABLES = (
     "CREATE TABLE IF NOT EXISTS store (version INTEGER NOT NULL, cursor BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS event ({})".format(
-        ", ".join(
-            f"{name} {kind}{' USING COMPRESSION uncompressed' if name in _UNPACKED else ''}"
-            for name, kind in COLUMNS.items()
-        )
-    ),
+    "ALTER TABLE store ADD COLUMN IF NOT EXISTS summed BIGINT DEFAULT 0",
+    "ALTER TABLE store ADD COLUMN IF NOT EXISTS floor_us BIGINT DEFAULT 0",
+    _table("event", COLUMNS),
+    *(_table(table.name, table.columns()) for table in sums.TABLES),
 )
-"""The tables of this version."""
+"""What makes the tables of this version, also beside the rows of one whose rows are the same."""
 
 
 def connect(path: Path, settings: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -124,7 +131,7 @@ class Older:
         self.root.begin()
         for table in TABLES:
             self.root.execute(table)
-        self.root.execute("INSERT INTO store VALUES (?, 0)", [SCHEMA_VERSION])
+        self.root.execute("INSERT INTO store (version, cursor) VALUES (?, 0)", [SCHEMA_VERSION])
         self.root.execute("CREATE TABLE renewal (version INTEGER, size BIGINT, mtime_ns BIGINT)")
         self.root.execute("INSERT INTO renewal VALUES (?, ?, ?)", [SCHEMA_VERSION, *self._mark()])
         self.root.commit()

@@ -12,15 +12,14 @@ from tenure.base.subjects import Keyring
 from tenure.telemetry.model import (
     CALL_TYPES,
     STEP_TYPES,
-    AgentStats,
     Outcome,
     RecordedCall,
     Session,
-    ToolUse,
     TraceSummary,
     outcome_of,
 )
 from tenure.telemetry.traces import spent
+from tenure.telemetry.traces.counted import Counted
 from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.figures import Figures
 from tenure.telemetry.traces.interface import Which
@@ -29,7 +28,6 @@ from tenure.telemetry.traces.rows import (
     event_of,
     micros,
     session_of,
-    stats_of,
     time_of,
     trace_summary_of,
     whole_of,
@@ -84,7 +82,7 @@ def _lately(column: str, workspace: str, which: Which) -> tuple[str, list[Any]]:
     return f"{recent} AND {meant}", [workspace, *values]
 
 
-class Questions(Figures, Walks):
+class Questions(Counted, Figures, Walks):
     """Those of ``TraceStore`` that read; an engine adds its ``dialect`` and ``_all``."""
 
     dialect: Dialect
@@ -197,29 +195,6 @@ class Questions(Figures, Walks):
         told = self._outcomes(f"workspace = ? AND {among}", [workspace, names]) if names else []
         ends = {outcome.session: outcome for outcome in told}
         return [session_of(row, ends.get(row[1])) for row in rows]
-
-    def stats(self, which: Which) -> list[AgentStats]:
-        where, values = condition(which)
-        sql = f"""
-            SELECT workspace, agent, count(*),
-                   count(*) FILTER (WHERE status = 'allowed'), count(*) FILTER (WHERE status = 'flagged'),
-                   count(*) FILTER (WHERE status = 'violation'), count(*) FILTER (WHERE status = 'anomaly'),
-                   count(error) FILTER (WHERE type <> 'call.refused'),
-                   {self.dialect.percentiles.format("duration_us", "type <> 'call.refused'")},
-                   {spent.SQL}, count(DISTINCT resource) FILTER (WHERE name LIKE 'execute_tool%'), max(time_us)
-            FROM event WHERE type IN {_CALLS} AND agent IS NOT NULL AND {where}
-            GROUP BY workspace, agent ORDER BY workspace, agent"""  # noqa: S608 (only our own column names)
-        return [stats_of(row) for row in self._all(sql, values)]
-
-    def tool_uses(self, workspace: str, since: datetime, operation: str = "execute_tool") -> list[ToolUse]:
-        sql = """
-            SELECT agent, resource, count(*) FILTER (WHERE time_us >= ?), max(time_us) FROM event
-            WHERE workspace = ? AND type = 'call.completed' AND agent IS NOT NULL AND resource IS NOT NULL
-                  AND left(name, ?) = ?
-            GROUP BY agent, resource"""
-        start = f"{operation} "
-        rows = self._all(sql, [micros(since), workspace, len(start), start])
-        return [ToolUse(agent, resource, recent, time_of(last)) for agent, resource, recent, last in rows]
 
     # -- what lies under a key
 

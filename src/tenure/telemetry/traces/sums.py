@@ -46,14 +46,16 @@ def duration_of(bucket: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Sums:
     """A table of sums. ``key``: its columns that say what is summed; ``added``: those that are added up; ``greatest``:
-    those of which the greatest counts; each with what it is of one Event. ``of``: which Events. Every table has
-    ``upto`` besides, the last number of those that were summed together."""
+    those of which the greatest counts; each with what it is of one Event. ``of``: which Events. ``marked``: what
+    of the key is a name, of which a number is kept. Every table has ``upto`` besides, the last of those numbers that were
+    summed together."""
 
     name: str
     key: Mapping[str, str]
     added: Mapping[str, str]
     greatest: Mapping[str, str]
     of: str
+    marked: str = ""
 
     def columns(self) -> dict[str, str]:
         """The columns and their types."""
@@ -65,12 +67,19 @@ class Sums:
         return [*self.key, *self.added, *self.greatest]
 
     def of_rows(self, dialect: Dialect, where: str) -> str:
-        """The Events that meet a condition, each as a sum of itself."""
-        run = dialect.mark.format("coalesce(session, trace_id, id)")
-        pieces = {"day": dialect.day.format("time_us"), "run": run, "solved": _solved(dialect)}
+        """The Events that meet a condition, each as a sum of itself; by name where names are marked, for there are few
+        of them and a mark takes longer than to add up."""
+        pieces = {"day": dialect.day.format("time_us"), "solved": _solved(dialect)}
         columns = {**self.key, **self.added, **self.greatest}.items()
-        chosen = ", ".join(f"{sql.format(**pieces)} AS {name}" for name, sql in columns)
-        return f"SELECT {chosen} FROM event WHERE agent IS NOT NULL AND {self.of} AND {where}"  # noqa: S608 (only our own names)
+        inner = "_" if self.marked else ""
+        chosen = ", ".join(f"{sql.format(**pieces)} AS {name}{inner}" for name, sql in columns)
+        rows = f"SELECT {chosen} FROM event WHERE agent IS NOT NULL AND {self.of} AND {where}"  # noqa: S608 (only our own names)
+        if not self.marked:
+            return rows
+        shown = {name: dialect.mark.format(f"{name}_") if name == self.marked else f"{name}_" for name in self.key}
+        shown |= {name: f"max({name}_)" for name in self.greatest}
+        named = ", ".join(f"{sql} AS {name}" for name, sql in shown.items())
+        return f"SELECT {named} FROM ({rows}) AS each GROUP BY {', '.join(f'{name}_' for name in self.key)}"  # noqa: S608 (as above)
 
     def of_days(self, where: str) -> str:
         """The sums that meet a condition."""
@@ -133,10 +142,11 @@ TOOK = Sums(
 """How long calls took that went out, by agent."""
 RAN = Sums(
     "summed_runs",
-    _WHOSE | {"run": "{run}"},
+    _WHOSE | {"run": "coalesce(session, trace_id, id)"},
     {},
     {"called": _one(f"type IN {CALLS}"), "judged": _one("type = 'import.outcome'"), "solved": "{solved}"},
     f"(type IN {CALLS} OR type = 'import.outcome')",
+    marked="run",
 )
 """Runs (sessions, or traces without one) by agent: a number made of the name, so that the same one counts once."""
 TABLES = (RAN, TOOK, CALLED)

@@ -47,7 +47,7 @@ def duration_of(bucket: int) -> int:
 class Sums:
     """A table of sums. ``key``: its columns that say what is summed; ``added``: those that are added up; ``greatest``:
     those of which the greatest counts; each with what it is of one Event. ``of``: which Events. ``marked``: what
-    of the key is a name, of which a number is kept. Every table has ``upto`` besides, the last of those numbers that were
+    of the key is a name, of which a number is kept. Every table has ``upto`` besides, the last of the numbers that were
     summed together."""
 
     name: str

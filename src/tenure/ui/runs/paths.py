@@ -45,7 +45,7 @@ async def paths(  # noqa: PLR0917 (one filter each)
     query = {"agent": agent, "hours": hours, "limit": limit}
     facts: dict[str, Any] = {"found": found, "picture": drawn(found, query), "query": query, "chosen": chosen}
     facts |= {
-        "names": sorted(str(one.get("name")) for one in items(agents, "agents")),
+        "names": sorted({str(one.get("name")) for one in items(agents, "agents")} | ({agent} if agent else set())),
         "limits": LIMITS,
         "hours": HOURS,
     }

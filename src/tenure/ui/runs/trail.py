@@ -1,5 +1,5 @@
 """The ways that runs go as a picture: a row for each step's usual place, an arrow for each way, wider where more runs
-go it. Pure; the same answer gives the same picture."""
+go it; none passes behind a box (``routes.py``). Pure; the same answer gives the same picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from tenure.ui.runs.routes import Route, Size, laid_out
+
 WIDTH, BOX_W, BOX_H, ROW, TOP = 1120, 232, 34, 88, 8
+CROWDED, ROOMY = 40, 124
+"""From so many arrows on the rows stand further apart."""
 MOST = 24
 """Steps that are drawn; those that fewer runs come to are one box."""
 ABREAST = 4
@@ -65,17 +69,16 @@ def drawn(ways: Mapping[str, Any], query: Mapping[str, Any]) -> Picture:
     ends = [
         name for name in ("end:solved", "end:ended", "end:failed") if any(e["target"] == name for e in ways["edges"])
     ]
-    rows = [["start"], *rows, ends] if nodes else []
-    places = {
-        key: (round((number + 0.5) * WIDTH / len(row) - BOX_W / 2), TOP + at * ROW)
-        for at, row in enumerate(rows)
-        for number, key in enumerate(row)
-    }
+    rows = [["start"], *rows, *([ends] if ends else [])] if nodes else []
     known = {one["key"]: one for one in nodes}
-    boxes = tuple(_box(key, place, known, len(nodes) - len(shown), ways, query) for key, place in places.items())
-    edges = _merged(ways["edges"], shown)
-    arrows = tuple(_arrow(edge, places, ways["runs"], query) for edge in sorted(edges, key=lambda edge: edge["runs"]))
-    return Picture(boxes, arrows, TOP + max(0, len(rows) - 1) * ROW + BOX_H + 8, len(nodes) - len(shown))
+    edges = sorted(_merged(ways["edges"], shown), key=lambda edge: edge["runs"])
+    row = ROW if len(edges) < CROWDED else ROOMY
+    size = Size(width=WIDTH, box=BOX_W, height=BOX_H, row=row, top=TOP)
+    layout = laid_out(rows, [(edge["source"], edge["target"]) for edge in edges], size)
+    hidden = len(nodes) - len(shown)
+    boxes = tuple(_box(key, place, known, hidden, ways, query) for key, place in layout.boxes.items())
+    arrows = tuple(_arrow(edge, layout.routes[edge["source"], edge["target"]], ways["runs"], query) for edge in edges)
+    return Picture(boxes, arrows, TOP + max(0, len(rows) - 1) * row + BOX_H + TOP, hidden)
 
 
 def _rows(nodes: Sequence[Mapping[str, Any]], *, hidden: bool) -> list[list[str]]:
@@ -130,25 +133,7 @@ def _address(query: Mapping[str, Any], **more: str) -> str:
     return f"/paths?{urlencode({**query, **more})}#runs"
 
 
-def _arrow(
-    edge: Mapping[str, Any], places: Mapping[str, tuple[int, int]], total: int, query: Mapping[str, Any]
-) -> Arrow:
-    (sx, sy), (tx, ty) = places[edge["source"]], places[edge["target"]]
-    if edge["source"] == edge["target"]:
-        x, y = sx + BOX_W, sy + BOX_H // 2
-        path, at = f"M{x} {y - 8}C{x + 34} {y - 22} {x + 34} {y + 22} {x} {y + 8}", (x + 34, y + 4)
-    elif ty > sy + ROW and abs(sx - tx) < BOX_W:  # around what stands between
-        x1, y1, x2, y2 = sx, sy + BOX_H // 2, tx, ty + BOX_H // 2
-        out = max(12, min(x1, x2) - 40 - (y2 - y1) // 8)
-        path, at = f"M{x1} {y1}C{out} {y1} {out} {y2} {x2} {y2}", (out + 8, (y1 + y2) // 2)
-    elif ty > sy:
-        x1, y1, x2, y2 = sx + BOX_W // 2, sy + BOX_H, tx + BOX_W // 2, ty
-        bend = (y2 - y1) // 2
-        path, at = f"M{x1} {y1}C{x1} {y1 + bend} {x2} {y2 - bend} {x2} {y2}", ((x1 + x2) // 2 + 6, (y1 + y2) // 2)
-    else:  # back to what was before: around the right side
-        x1, y1, x2, y2 = sx + BOX_W, sy + BOX_H // 2, tx + BOX_W, ty + BOX_H // 2
-        out = min(WIDTH - 12, max(x1, x2) + 40 + (y1 - y2) // 8)
-        path, at = f"M{x1} {y1}C{out} {y1} {out} {y2} {x2} {y2}", (out - 14, (y1 + y2) // 2)
+def _arrow(edge: Mapping[str, Any], route: Route, total: int, query: Mapping[str, Any]) -> Arrow:
     failed, solved, runs = edge["failed"], edge["solved"], edge["runs"]
     share = failed / runs
     tone = "bad" if share >= 0.5 else "mixed" if share >= 0.2 else "good" if solved else "plain"
@@ -158,5 +143,13 @@ def _arrow(
     address = "" if edge["several"] else _address(query, edge_from=edge["source"], edge_to=edge["target"])
     loud = runs / total >= _LOUD
     return Arrow(
-        path, f"{1 + 7 * runs / total:.1f}", tone, edge["rare"], words, address, str(runs) if loud else "", *at
+        path=route.path,
+        width=f"{1 + 7 * runs / total:.1f}",
+        tone=tone,
+        rare=edge["rare"],
+        title=words,
+        address=address,
+        words=str(runs) if loud else "",
+        x=route.x,
+        y=route.y,
     )

@@ -11,6 +11,7 @@ import pytest
 from tenure.ui.runs.axis import FOLD_WIDTH, MOST_FOLDED, WIDTH, axis
 from tenure.ui.runs.rows import LEAST, Row, Trace
 from tenure.ui.runs.sides import sides
+from tenure.ui.runs.talk import messages
 from tenure.ui.runs.waterfall import draw, resets_of
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
@@ -250,3 +251,27 @@ def test_two_values_stand_side_by_side_and_what_is_the_same_is_folded() -> None:
     assert differing[-1].left is None or differing[-1].right is not None
     assert sides(before, dict(before)) == ()
     assert sides(list(range(1000)), []) == (), "too long to be read as a picture"
+
+
+@pytest.mark.req("R085")
+def test_a_memory_operation_is_told_as_one() -> None:
+    told = {"did": "read", "store": "likes", "keys": ["m1"], "query": "tea", "count": 1, "size": 12, "whose": "ann"}
+    told |= {"told_by": "name", "words": "reads 1 record (m1) from likes"}
+    [row] = drawn([call(0, 1, "a", memory=told)]).rows
+    assert (row.kind, row.note) == ("memory", "reads 1 record (m1) from likes")
+    assert row.memory[:2] == (("Read", "1 record, 12 bytes"), ("Store", "likes"))
+    assert row.memory[-1] == ("Known by", "the tool's name: that it keeps a memory is a guess")
+
+
+@pytest.mark.req("R085")
+def test_a_conversation_tells_what_is_read_of_a_memory_and_written() -> None:
+    asked = {"type": "tool_call", "id": "c1", "name": "search_nodes", "arguments": {"query": "tea"}}
+    answer = {"type": "tool_call_response", "id": "c1", "response": [{"name": "Ann"}, {"name": "Ben"}]}
+    other = {"type": "tool_call", "id": "c2", "name": "refund", "arguments": {"cents": 1}}
+    found = messages([{"role": "assistant", "parts": [asked, other]}, {"role": "tool", "parts": [answer]}])
+    parts = [part for message in found for part in message.parts]
+    assert [(part.name, part.memory) for part in parts] == [
+        ("search_nodes", "reads memory, searching “tea”"),
+        ("refund", ""),
+        ("search_nodes", "reads 2 records, searching “tea”"),
+    ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from tenure.base.access import permit
 from tenure.base.http import TheActor, TheWorld, body_of
 from tenure.kernel.json import JsonArray, JsonObject
+from tenure.kernel.memories import in_words, memory_of
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, recording, service
 from tenure.telemetry.model import GATEWAY_TYPES, IMPORT_TYPES, AgentStats, Placed, Session, Span, Trace, TraceSummary
@@ -83,6 +84,22 @@ class AlteredOut(BaseModel):
     span_id: str
 
 
+class MemoryOut(BaseModel):
+    """What a call did with a memory, as far as you may see what was said."""
+
+    did: Literal["read", "write", "update", "delete", "create store", "delete store"]
+    store: str = Field(description="The store or namespace")
+    keys: list[str] = Field(description="The records, by name; the first 20")
+    query: str
+    count: int | None = Field(description="Records that were read or written")
+    size: int | None = Field(description="Bytes, as JSON, of what was")
+    whose: str = Field(description="For whom it is kept, as the call says")
+    told_by: Literal["conventions", "name"] = Field(
+        description="The GenAI conventions, or the name of the tool, which is a guess about it"
+    )
+    words: str = Field(description="All of it in a line")
+
+
 class SpanOut(BaseModel):
     """One span at its place in the waterfall. ``status`` is the feed's, ``status_code`` OpenTelemetry's."""
 
@@ -111,6 +128,7 @@ class SpanOut(BaseModel):
     events: JsonArray
     links: JsonArray
     altered: list[AlteredOut] = Field(description="What became of its arguments")
+    memory: MemoryOut | None = Field(description="For a memory operation, what it did")
 
 
 _OF_SPAN = tuple(name for name in SpanOut.model_fields if hasattr(Span, name))
@@ -255,6 +273,11 @@ def get_trace(
     return Response(msgspec.json.encode(told), media_type="application/json")
 
 
+def _memory(span: Span) -> dict[str, Any] | None:
+    found = memory_of(span.attributes) if span.type != "decision" else None
+    return msgspec.to_builtins(found) | {"words": in_words(found)} if found is not None else None
+
+
 def _span(placed: Placed, trace: Trace) -> dict[str, Any]:
     span = placed.span
     facts = dict(zip(_OF_SPAN, _facts_of(span), strict=True))
@@ -264,6 +287,7 @@ def _span(placed: Placed, trace: Trace) -> dict[str, Any]:
         "depth": placed.depth,
         "offset_us": placed.offset_us,
         "altered": trace.altered.get(span.event, ()) if span.type != "decision" else (),
+        "memory": _memory(span),
     }
 
 

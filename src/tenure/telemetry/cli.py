@@ -203,6 +203,8 @@ def waterfall(trace: Mapping[str, Any]) -> list[Text]:
         why = span["status_message"] or span["attributes"].get("reason")
         found = kinds_of(row["rule"] for row in span["attributes"].get("tenure.findings") or [])
         line.append(f"  [{', '.join(found)}]" if found else "", "yellow")
+        memory = span.get("memory")
+        line.append(f"  {memory['words']}" if memory else "", "cyan")
         lines.append(line.append(f"  {why}" if why else "", colour))
         lines += [line for one in span.get("altered") or () for line in _altered(one)]
     return lines

@@ -53,7 +53,7 @@ class Field:
     sources: tuple[Source, ...]
 
 
-def _tokens(word: str, attribute: str, *more: tuple[str, str]) -> Field:
+def _count(word: str, attribute: str, *more: tuple[str, str]) -> Field:
     sources = (Source(NOW, attribute, count), *(Source(who, other, count) for who, other in more))
     return Field(word, attribute, sources)
 
@@ -122,32 +122,32 @@ FIELDS: tuple[Field, ...] = (
             Source(INFERENCE, "llm.system", name),
         ),
     ),
-    _tokens(
+    _count(
         "tokens in",
         "gen_ai.usage.input_tokens",
         (BEFORE, "gen_ai.usage.prompt_tokens"),
         (INFERENCE, "llm.token_count.prompt"),
     ),
-    _tokens(
+    _count(
         "tokens out",
         "gen_ai.usage.output_tokens",
         (BEFORE, "gen_ai.usage.completion_tokens"),
         (INFERENCE, "llm.token_count.completion"),
     ),
-    _tokens(
+    _count(
         "of these read from the cache",
         "gen_ai.usage.cache_read.input_tokens",
         (LLMETRY, "gen_ai.usage.cache_read_input_tokens"),
         (INFERENCE, "llm.token_count.prompt_details.cache_read"),
         (INFERENCE, "llm.token_count.prompt_details.cache_input"),
     ),
-    _tokens(
+    _count(
         "of these written to the cache",
         "gen_ai.usage.cache_creation.input_tokens",
         (LLMETRY, "gen_ai.usage.cache_creation_input_tokens"),
         (INFERENCE, "llm.token_count.prompt_details.cache_write"),
     ),
-    _tokens(
+    _count(
         "of those out, for reasoning",
         "gen_ai.usage.reasoning.output_tokens",
         (LLMETRY, "gen_ai.usage.reasoning_tokens"),
@@ -246,6 +246,11 @@ FIELDS: tuple[Field, ...] = (
             Source(INFERENCE, "reranker.output_documents", readers.openinference_documents, flat=True),
         ),
     ),
+    Field("memory store", "gen_ai.memory.store.id", (Source(NOW, "gen_ai.memory.store.id", text),)),
+    Field("memory record", "gen_ai.memory.record.id", (Source(NOW, "gen_ai.memory.record.id", text),)),
+    _count("memory records", "gen_ai.memory.record.count"),
+    Field("query to a memory", "gen_ai.memory.query.text", (Source(NOW, "gen_ai.memory.query.text", text),)),
+    Field("what was read or kept", "gen_ai.memory.records", (Source(NOW, "gen_ai.memory.records", readers.listed),)),
     Field(
         "agent that ran",
         "gen_ai.agent.name",

@@ -37,6 +37,7 @@ FACTS = frozenset(
         "gen_ai.agent.name",
         "gen_ai.conversation.id",
         "gen_ai.embeddings.dimension.count",
+        "gen_ai.memory.record.count",
         "gen_ai.operation.name",
         "gen_ai.provider.name",
         "gen_ai.request.encoding_formats",

@@ -57,6 +57,10 @@ class Row:
     """What it and the calls inside it used, where there are any."""
     altered: tuple[Altered, ...] = ()
     """What became of its arguments, and against which other call they differ."""
+    memory: tuple[tuple[str, str], ...] = ()
+    """What it did with a memory."""
+    records: Json = None
+    """What was read of it or written, where the conventions say it."""
     joined: bool = False
     """It is of no trace, and has its place in this one."""
     gone: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.memories import by_tool, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Part:
     kind: str
     text: Json
     name: str = ""
+    memory: str = ""
+    """For a call of a tool that keeps a memory, and its result: what it does with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +54,40 @@ def messages(value: Json) -> tuple[Message, ...]:
     loaded = load(value)
     if not isinstance(loaded, Sequence) or isinstance(loaded, str):
         return ()
-    return tuple(_message(entry) for entry in loaded if isinstance(entry, Mapping))
+    calls: dict[str, Part] = {}
+    return tuple(_message(entry, calls) for entry in loaded if isinstance(entry, Mapping))
 
 
-def _message(entry: JsonObject) -> Message:
+def _message(entry: JsonObject, calls: dict[str, Part]) -> Message:
+    """One message. ``calls``: those that were asked for before, by their ids; a result says by its id whose it is."""
     parts: list[Part] = []
     for part in entry.get("parts") or ():
         match part.get("type"):
             case "text":
                 parts.append(Part("text", str(part.get("content") or "")))
             case "tool_call":
-                parts.append(Part("call", load(part.get("arguments")), str(part.get("name") or "")))
+                parts.append(_call(part))
+                calls[str(part.get("id") or "")] = parts[-1]
             case "tool_call_response":
-                answer = part.get("response", part.get("result"))
-                parts.append(Part("result", load(answer), str(part.get("name") or "")))
+                answer = load(part.get("response", part.get("result")))
+                parts.append(_result(part, answer, calls.get(str(part.get("id") or ""))))
             case _:
                 parts.append(Part("other", dict(part)))
     if not parts and entry.get("content"):
         parts.append(Part("text", str(entry["content"])))
     return Message(str(entry.get("role") or "unknown"), tuple(parts), str(entry.get("name") or ""))
+
+
+def _call(part: JsonObject) -> Part:
+    name, given = str(part.get("name") or ""), load(part.get("arguments"))
+    memory = by_tool(name, given)
+    return Part("call", given, name, in_words(memory) if memory is not None else "")
+
+
+def _result(part: JsonObject, answer: Json, call: Part | None) -> Part:
+    name = str(part.get("name") or (call.name if call is not None else ""))
+    memory = by_tool(name, call.text, answer) if call is not None and call.memory else None
+    return Part("result", answer, name, in_words(memory) if memory is not None else "")
 
 
 def said(raw: JsonObject) -> tuple[Message, ...]:

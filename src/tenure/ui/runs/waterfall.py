@@ -19,6 +19,7 @@ from tenure.ui.runs.axis import Axis, Interval, axis
 from tenure.ui.runs.details import facts, findings
 from tenure.ui.runs.held import Steps, approval_of, approval_rows, steps_of
 from tenure.ui.runs.lazily import Lazily
+from tenure.ui.runs.memory import remembered
 from tenure.ui.runs.moments import began_it, kind_of, told_of
 from tenure.ui.runs.rows import Item, Row, Trace, mark, piece
 from tenure.ui.runs.spent import Spent, own, sums
@@ -44,6 +45,7 @@ def _span(placed: JsonObject) -> Item | None:
     step = data.get("otlp.step")
     kind = "tool" if operation == "execute_tool" or step == "tool" else "memory" if step == "memory" else "span"
     kind = "llm" if operation in _OF_MODELS or step == "llm" else kind
+    kind = "memory" if raw.get("memory") else kind
     return Item(start, end, raw, kind, data)
 
 
@@ -93,6 +95,8 @@ def _call_row(item: Item, drawn: Axis, place: _Place) -> Row:
     pieces.append(piece(drawn, "call", begin, item.end))
     if decision:
         pieces.append(mark(drawn, item.start))
+    told = remembered(raw)
+    held_back = str(decision.get("reason") or "") if decision.get("effect") != "allow" else ""
     took = (item.end - item.start).total_seconds() * 1e6
     return Row(
         kind=item.kind,
@@ -103,7 +107,9 @@ def _call_row(item: Item, drawn: Axis, place: _Place) -> Row:
         depth=place.depth,
         agent=str(raw.get("agent") or ""),
         pieces=tuple(pieces),
-        note=(str(decision.get("reason") or "") if decision.get("effect") != "allow" else "") or gist(talk),
+        note=(str(decision.get("reason") or "") if decision.get("effect") != "allow" else "")
+        or gist(talk)
+        or told.words,
         decision=decision,
         decide=duration(data.get("tenure.decide_us")),
         arguments=load(data.get("gen_ai.tool.call.arguments")),
@@ -117,6 +123,8 @@ def _call_row(item: Item, drawn: Axis, place: _Place) -> Row:
         used=str(own(data)),
         inside=str(place.spent or ""),
         altered=altered(raw),
+        memory=told.facts,
+        records=load(data.get("gen_ai.memory.records")),
         gone=str(data.get("tenure.content") or ""),
     )
 

@@ -107,9 +107,7 @@ def _call_row(item: Item, drawn: Axis, place: _Place) -> Row:
         depth=place.depth,
         agent=str(raw.get("agent") or ""),
         pieces=tuple(pieces),
-        note=(str(decision.get("reason") or "") if decision.get("effect") != "allow" else "")
-        or gist(talk)
-        or told.words,
+        note=held_back or gist(talk) or told.words,
         decision=decision,
         decide=duration(data.get("tenure.decide_us")),
         arguments=load(data.get("gen_ai.tool.call.arguments")),

@@ -85,6 +85,8 @@ def test_what_a_retry_changed_is_told_with_it() -> None:
     assert {ident: span.event for ident, span in retried(spans).items()} == {calls[2].id: calls[0].id}
     [told] = of(*calls)[calls[2].id]
     assert (told.kind, places(told), told.span_id) == ("retried", [("cents", 9, 5)], calls[0].span_id)
+    [short] = altered(spans, retries=False)[calls[2].id]
+    assert (short.kind, short.places, short.span_id) == ("retried", (), calls[0].span_id), "whoever has both calls"
     assert of(calls[0], replace(calls[0], id="again", time=at(1))) == {}, "nothing differs"
 
 

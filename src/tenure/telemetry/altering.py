@@ -22,24 +22,29 @@ ARGUMENTS = "gen_ai.tool.call.arguments"
 EDITED = "tenure.approval.edited"
 _MARK = re.compile(r"\[redacted:([^\]\s]+)\]")
 _CALLS = frozenset({"call.completed", "call.refused", "otlp.span"})
+_TOLD = frozenset({"call.completed", "call.refused", "approval.edited"})
 
 
-def altered(spans: Sequence[Span], played: Sequence[Span] = ()) -> Mapping[str, tuple[Altered, ...]]:
+def altered(
+    spans: Sequence[Span], played: Sequence[Span] = (), *, retries: bool = True
+) -> Mapping[str, tuple[Altered, ...]]:
     """By the id of an Event, what became of the arguments that it tells of; no entry for what is as it was asked.
-    ``spans`` are those of one trace, ``played`` those of the run that it plays again, if it does."""
-    found: dict[str, tuple[Altered, ...]] = {}
+    ``spans`` are those of one trace, ``played`` those of the run that it plays again, if it does. ``retries`` False: of
+    calls that are tried again only which one is, without the fields, for whoever has both calls."""
     ordered = sorted(spans, key=lambda span: span.start)
     edits = {str(one.attributes.get("approval_id")): one for one in ordered if one.type == "approval.edited"}
-    before = retried(ordered)
-    recorded = _forked(ordered, played)
+    found: dict[str, tuple[Altered, ...]] = {}
     for span in ordered:
-        told = [_of_edit(span, edits), _of_redaction(span), _of_record(span)]
-        if (earlier := before.get(span.event)) is not None:
-            told.append(_against("retried", earlier, span))
-        if (earlier := recorded.get(span.event)) is not None:
-            told.append(_against("forked", earlier, span))
-        if all_of := tuple(one for one in told if one is not None):
-            found[span.event] = all_of
+        if span.type in _TOLD:
+            told = (_of_edit(span, edits), _of_redaction(span), _of_record(span))
+            if any(told):
+                found[span.event] = tuple(one for one in told if one is not None)
+    for kind, pairs in (("retried", retried(ordered)), ("forked", _forked(ordered, played))):
+        by_id = {span.event: span for span in ordered} if pairs else {}
+        for event, earlier in pairs.items():
+            other = _against(kind, earlier, by_id[event], fields=retries or kind == "forked")
+            if other is not None:
+                found[event] = (*found.get(event, ()), other)
     return found
 
 
@@ -68,6 +73,8 @@ def _between(before: Json, after: Json) -> tuple[tuple[Place, ...], bool]:
 def _of_edit(span: Span, edits: Mapping[str, Span]) -> Altered | None:
     """What the agent asked against what was executed; in the moment of a change, what it was against what it became."""
     data = span.attributes
+    if not edits and EDITED not in data:
+        return None
     if span.type == "approval.edited":
         places, more = _between(data.get("arguments"), data.get("edited"))
         return _edit(span, places, more=more)
@@ -102,9 +109,9 @@ def _wanted(data: JsonObject) -> frozenset[str]:
 
 
 def _of_redaction(span: Span) -> Altered | None:
-    what = _wanted(span.attributes)
-    given = arguments_of(span)
-    if not what or given is None or span.type != "call.completed":
+    what = _wanted(span.attributes) if span.type == "call.completed" else frozenset[str]()
+    given = arguments_of(span) if what else None
+    if given is None:
         return None
     places, more = _between(given, clean(given, what))
     hidden = [one for one in _hidden(given) if _any_of(str(one.after), what)]
@@ -115,7 +122,7 @@ def _of_redaction(span: Span) -> Altered | None:
 def _of_record(span: Span) -> Altered | None:
     data = span.attributes
     noted = data.get("tenure.findings")
-    if not isinstance(noted, list | tuple) or span.type not in ("call.completed", "call.refused"):
+    if not isinstance(noted, list | tuple):
         return None
     if not any(isinstance(one, Mapping) and one.get("place") == "arguments" for one in noted):
         return None
@@ -140,11 +147,14 @@ def _hidden(value: Json, path: str = "") -> Iterable[Place]:
         yield Place(path, None, value, kept=False)
 
 
-def _against(kind: str, earlier: Span, span: Span) -> Altered | None:
+def _against(kind: str, earlier: Span, span: Span, *, fields: bool) -> Altered | None:
     if ARGUMENTS not in span.attributes or ARGUMENTS not in earlier.attributes:
         return None  # withheld, or not kept
-    places, more = _between(_asked(earlier), _asked(span))
-    return Altered(kind, places, more, trace_id=earlier.trace_id, span_id=earlier.span_id) if places else None
+    before, after = _asked(earlier), _asked(span)
+    if before == after:
+        return None
+    places, more = _between(before, after) if fields else ((), False)
+    return Altered(kind, places, more, trace_id=earlier.trace_id, span_id=earlier.span_id)
 
 
 def _asked(span: Span) -> Json:

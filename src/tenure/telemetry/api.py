@@ -260,9 +260,13 @@ def get_trace(
     decisions: Annotated[
         bool, Query(description="Whether decisions are spans too; each is in its call as well")
     ] = True,
+    retries: Annotated[
+        bool,
+        Query(description="Whether a call that is tried again brings the fields that differ; both calls are there"),
+    ] = True,
 ) -> Response:
     """One trace with every decision, approval and breaker trip at its place."""
-    found = service.trace(world, actor, trace_id, decisions=decisions)
+    found = service.trace(world, actor, trace_id, decisions=decisions, retries=retries)
     # Written as it is: to check each of 20,000 spans against the model that describes them takes seconds.
     told = {
         "trace_id": found.trace_id,

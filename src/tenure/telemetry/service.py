@@ -300,10 +300,10 @@ def _spans(world: World, actor: Actor, trace_id: str) -> tuple[list[Span], str]:
     return [span_of(logged.event) for logged in told], ask
 
 
-def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True) -> Trace:
-    """The waterfall of a trace, its ``decisions`` as spans of their own or not, with what it began with and what was
-    done meanwhile to what it is about (``beside``); what was said in it as far as the actor may see that. Raises
-    Refused (404) for one that nothing is known of."""
+def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True, retries: bool = True) -> Trace:
+    """The waterfall of a trace, its ``decisions`` as spans of their own or not, the fields that ``retries`` changed told
+    or not, with what it began with and what was done meanwhile to what it is about (``beside``); what was said in it as
+    far as the actor may see that. Raises Refused (404) for one that nothing is known of."""
     spans, ask = _spans(world, actor, trace_id)
     if not spans:
         raise Refused(
@@ -315,7 +315,7 @@ def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True) 
     beside = joined(spans, around(store_of(world), actor.workspace, run_of(spans)))
     found = trace_of(trace_id, *beside, decisions=decisions)
     played = _spans(world, actor, plays(spans))[0] if plays(spans) else ()
-    return replace(found, withheld=ask, altered=altered(spans, played))
+    return replace(found, withheld=ask, altered=altered(spans, played, retries=retries))
 
 
 def list_traces(

@@ -19,15 +19,14 @@ def shown(world: World, actor: Actor, found: Sequence[Logged], what: str) -> tup
     out, agents, about = [], set[str | None](), set[str]()
     for logged in found:
         event = logged.event
-        bare = content.withheld(event)
-        if bare is event:
+        if not content.has_content(event):
             out.append(logged)
         elif sight.of(event.agent):
             agents.add(event.agent)
             about.add(content.subject_of(event))
             out.append(logged)
         else:
-            out.append(replace(logged, event=bare))
+            out.append(replace(logged, event=content.withheld(event)))
     if agents:
         opened(world, actor, what, agents, about)
     return out, sight.ask

@@ -160,9 +160,14 @@ def joined(facts: str, content: bytes) -> str:
     return text if facts == "{}" else f"{facts[:-1]},{text[1:]}"
 
 
+def has_content(event: Event) -> bool:
+    """Whether an Event has anything in it that is content."""
+    return event.type.startswith(CARRIERS) and not event.data.keys() <= FACTS
+
+
 def withheld(event: Event) -> Event:
     """The Event without its content, for somebody who may not see it."""
-    if not event.type.startswith(CARRIERS) or all(name in FACTS for name in event.data):
+    if not has_content(event):
         return event
     facts: JsonObject = {name: value for name, value in event.data.items() if name in FACTS}
     return replace(event, data={**facts, GONE: "withheld"})

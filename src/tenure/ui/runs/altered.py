@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tenure.kernel.difference import MOST, differences
 from tenure.kernel.json import Json, JsonObject
 from tenure.ui.model import items, person
 from tenure.ui.runs.sides import Line, sides
+from tenure.ui.runs.talk import attributes, load
 
 _WORDS: Mapping[str, tuple[str, str, str, str]] = {
     "edited": (
@@ -70,9 +72,39 @@ class Altered:
     approval: str
 
 
-def altered(raw: JsonObject, *, moment: bool = False) -> tuple[Altered, ...]:
-    """What a span tells of its arguments. ``moment``: it tells of the change and is no call."""
-    return tuple(_altered(one, str(raw.get("trace_id") or ""), moment=moment) for one in items(raw, "altered"))
+def altered(
+    raw: JsonObject, calls: Mapping[str, JsonObject] | None = None, *, moment: bool = False
+) -> tuple[Altered, ...]:
+    """What a span tells of its arguments. ``calls``: those of the trace by their spans; what differs from one that is
+    tried again is looked up there where the span does not tell it. ``moment``: it tells of the change and is no call.
+    """
+    found = []
+    for one in items(raw, "altered"):
+        earlier = (calls or {}).get(str(one.get("span_id"))) if one.get("kind") == "retried" else None
+        told = one if earlier is None or one.get("places") else {**one, **_between(earlier, raw)}
+        found.append(_altered(told, str(raw.get("trace_id") or ""), moment=moment))
+    return tuple(found)
+
+
+def _between(earlier: JsonObject, raw: JsonObject) -> dict[str, Any]:
+    before, after = (_asked(attributes(one)) for one in (earlier, raw))
+    found = differences(before, after, MOST + 1)
+    places = [
+        {
+            "path": one.path,
+            "before": one.left,
+            "after": one.right,
+            "before_there": one.left_there,
+            "after_there": one.right_there,
+        }
+        for one in found[:MOST]
+    ]
+    return {"places": places, "more": len(found) > MOST}
+
+
+def _asked(data: JsonObject) -> Json:
+    edit = data.get("tenure.approval.edited")
+    return edit.get("arguments") if isinstance(edit, Mapping) else load(data.get("gen_ai.tool.call.arguments"))
 
 
 def _altered(one: Mapping[str, Any], trace: str, *, moment: bool) -> Altered:

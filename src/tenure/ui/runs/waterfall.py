@@ -74,10 +74,12 @@ def _own(item: Item, parents: frozenset[str], wait: Item | None) -> list[Interva
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a call stands in its trace. ``spent``: what it and the calls inside it used, where there are any."""
+    """Where a call stands in its trace. ``calls``: all of them, by their spans; ``spent``: what it and the calls inside
+    it used, where there are any."""
 
     depth: int
     waited: Interval | None
+    calls: Mapping[str, JsonObject]
     spent: Spent | None
 
 
@@ -120,7 +122,7 @@ def _call_row(item: Item, drawn: Axis, place: _Place) -> Row:
         findings=findings(load(data.get("tenure.findings"))),
         used=str(own(data)),
         inside=str(place.spent or ""),
-        altered=altered(raw),
+        altered=altered(raw, place.calls),
         memory=told.facts,
         records=load(data.get("gen_ai.memory.records")),
         gone=str(data.get("tenure.content") or ""),
@@ -171,6 +173,7 @@ def _rows(
 ) -> Lazily[Row]:
     """All rows by time, and with each call what belongs to it: its approval, the trip it caused."""
     depths = _depths([*(item for item in others if began_it(item.raw)), *calls])
+    every = {str(item.raw.get("span_id")): item.raw for item in calls}
     numbers = {str(item.raw.get("span_id")): number for number, item in enumerate(calls)}
     timed: list[tuple[datetime, int, int, Row | partial[Row]]] = []
     shown: set[str] = set()
@@ -180,7 +183,7 @@ def _rows(
         wait = waits.get(ident)
         inside = (wait.start, wait.end) if wait and wait.start >= item.start - timedelta(seconds=1) else None
         span = str(item.raw.get("span_id"))
-        place = _Place(depth, inside, spent.get(span))
+        place = _Place(depth, inside, every, spent.get(span))
         timed.append((item.start, number, 0, partial(_call_row, item, drawn, place)))
         if wait and ident not in shown:
             shown.add(ident)

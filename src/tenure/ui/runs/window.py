@@ -71,7 +71,7 @@ async def drawn_again(api: Api, trace_id: str) -> Drawn:
 
 async def drawn(api: Api, me: JsonObject, trace_id: str) -> Drawn:
     """A trace with its approvals and what ended its trips. Raises Refused for one that nothing is known of."""
-    answer = await api.get(f"/v1/traces/{trace_id}", decisions="false")
+    answer = await api.get(f"/v1/traces/{trace_id}", decisions="false", retries="false")
     spans = items(answer, "spans")
     waits = await asyncio.gather(*(api.maybe(f"/v1/approvals/{one}") for one in waterfall.approval_ids(spans)[:50]))
     approvals = [found.get("approval", found) for found in waits if isinstance(found, Mapping)]

@@ -157,7 +157,7 @@ def test_a_retry_and_the_words_of_a_model_stand_in_the_trace(console: Console, p
     page = person.get(f"/traces/{session_trace('default', 'retry')[0]}").text
     assert "<del>a</del>.txt" in page
     assert "<ins>b</ins>.txt" in page
-    assert '<span class="wf-note">I try a smaller file.</span>' in page
+    assert ">I try a smaller file.</span>" in page
     assert "100 → 20 tokens, $0.02" in page
 
 
@@ -197,6 +197,17 @@ def test_what_was_said_is_searched_and_the_hit_leads_to_its_span(console: Consol
     assert set(hits) | set(re.findall(r"\?span=(\w+)#", rest)) == {event.span_id for event in sent}
     assert "Nothing with these words" in person.get("/traces/search", params={"q": "quagga"}).text
     assert "There is no word to look for" in person.get("/traces/search", params={"q": "--"}).text
+
+
+def test_the_pages_of_the_record_lead_to_each_other_and_keep_their_filter(person: httpx2.Client) -> None:
+    places = ["/traces", "/traces/search", "/sessions", "/paths", "/exports"]
+    for place in places:
+        page = person.get(place).text
+        assert f'href="{place}" aria-current="page"' in page
+        assert all(f'<a href="{other}"' in page for other in places)
+    for place in [*places[:-1], "/live"]:
+        page = person.get(place, params={"agent": "never-registered"}).text
+        assert re.search(r"<option[^>]* selected[^>]*>never-registered</option>", page), place
 
 
 @pytest.mark.req("R086")

@@ -28,6 +28,8 @@ def test_every_event_is_a_sentence(kind: str) -> None:
     ("kind", "data", "sentence"),
     [
         ("token.issued", {}, "was given a credential"),
+        ("content.opened", {"what": "a" * 32}, "looked at what was said: of trace aaaaaaaaaaaa"),
+        ("content.opened", {"what": "search of clerk"}, "looked at what was said: search of clerk"),
         ("instance.ended", {"end": "lost"}, "was lost: its run stopped answering"),
         ("instance.ended", {"end": "exited", "exit_code": 0}, "ended a run"),
         ("approval.granted", {"resource": "p/refund", "reason": "agreed"}, "was approved for p/refund: by ada: agreed"),

@@ -301,9 +301,9 @@ def _spans(world: World, actor: Actor, trace_id: str) -> tuple[list[Span], str]:
 
 
 def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True, retries: bool = True) -> Trace:
-    """The waterfall of a trace, its ``decisions`` as spans of their own or not, the fields that ``retries`` changed told
-    or not, with what it began with and what was done meanwhile to what it is about (``beside``); what was said in it as
-    far as the actor may see that. Raises Refused (404) for one that nothing is known of."""
+    """The waterfall of a trace, its ``decisions`` as spans of their own or not, the fields of ``retries`` told or not,
+    with what it began with and what was done meanwhile to what it is about (``beside``); what was said in it as far as
+    the actor may see that. Raises Refused (404) for one that nothing is known of."""
     spans, ask = _spans(world, actor, trace_id)
     if not spans:
         raise Refused(

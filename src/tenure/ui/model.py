@@ -193,6 +193,11 @@ def preview(value: Json, length: int = 90) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def agents_of(answer: Any, chosen: str = "") -> list[str]:
+    """The names of agents to choose from, by name; the one that is chosen among them, registered or not."""
+    return sorted({str(record.get("name")) for record in items(answer, "agents")} | ({chosen} if chosen else set()))
+
+
 def person(actor: Any) -> str:
     """``person:ada@example.com`` as ``ada@example.com``; other actors with their kind, as Events carry them."""
     return str(actor or "").removeprefix("person:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -236,6 +237,7 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "trust.removed": ("takes an outside issuer's word no longer", ""),
     "workspace.created": ("made a workspace", ""),
 }
+_TRACE = re.compile(r"[0-9a-f]{32}")
 _CONCERN = {
     "left": "its owner has left",
     "unconfirmed": "nobody confirmed that they answer for it",
@@ -296,8 +298,14 @@ def say(kind: str, data: JsonObject, by: str = "") -> Said:  # noqa: PLR0911 (on
         case _:
             kind = f"{kind}/{data['tenure.mode']}" if f"{kind}/{data.get('tenure.mode')}" in _PLAIN else kind
             verb, note = _PLAIN.get(kind, (kind.replace(".", " ").replace("_", " "), ""))
-            because = _reason(data) or str(data.get("words") or "") or note
+            because = _reason(data) or str(data.get("words") or "") or _looked(kind, data) or note
             return Said(verb, resource, _by(by, because) if kind in _BY_A_PERSON else because)
+
+
+def _looked(kind: str, data: JsonObject) -> str:
+    """What somebody looked at; empty for any other Event."""
+    what = str(data.get("what") or "") if kind == "content.opened" else ""
+    return f"of trace {what[:12]}" if _TRACE.fullmatch(what) else what
 
 
 def _by(actor: str, because: str) -> str:

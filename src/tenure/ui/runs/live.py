@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tenure.kernel.values import Status
 from tenure.ui.gate import PageRoute, api_of, frame, render
-from tenure.ui.model import items
+from tenure.ui.model import agents_of, items
 from tenure.ui.words import newest_first
 
 FEED_ROWS = 60
@@ -28,7 +28,7 @@ async def live(request: Request, agent: str = "", status: str = "") -> Response:
         api.get("/v1/feed/recent", agent=agent or None, status=wanted or None, limit=FEED_ROWS),
         api.maybe("/v1/agents"),
     )
-    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    names = agents_of(agents, agent)
     rows = newest_first(items(feed, "items"))
     facts: dict[str, Any] = {"rows": rows, "agent": agent, "status": wanted, "names": names}
     facts["blanks"] = newest_first({"status": one, "agent": "a", "trace_id": "t", "title": "t"} for one in Status)
@@ -42,7 +42,7 @@ async def sessions(request: Request, agent: str = "", source: str = "") -> Respo
     around, found, agents = await asyncio.gather(
         frame(api), api.get("/v1/sessions", agent=agent or None, source=source or None), api.maybe("/v1/agents")
     )
-    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    names = agents_of(agents, agent)
     facts: dict[str, Any] = {
         "sessions": items(found, "sessions", "items")[:200],
         "agent": agent,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tenure.ui.gate import PageRoute, api_of, frame, render
-from tenure.ui.model import items
+from tenure.ui.model import agents_of, items
 from tenure.ui.runs.trail import drawn
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -45,7 +45,7 @@ async def paths(  # noqa: PLR0917 (one filter each)
     query = {"agent": agent, "hours": hours, "limit": limit}
     facts: dict[str, Any] = {"found": found, "picture": drawn(found, query), "query": query, "chosen": chosen}
     facts |= {
-        "names": sorted({str(one.get("name")) for one in items(agents, "agents")} | ({agent} if agent else set())),
+        "names": agents_of(agents, agent),
         "limits": LIMITS,
         "hours": HOURS,
     }

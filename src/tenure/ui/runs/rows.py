@@ -69,7 +69,7 @@ class Row:
     @property
     def chips(self) -> list[str]:
         """What is to be seen of that before the row is opened."""
-        return [CHIPS[one.kind] for one in self.altered if one.kind in CHIPS]
+        return [CHIPS[one.kind] for one in self.altered if one.kind in CHIPS and self.kind != "approval"]
 
     @property
     def found(self) -> list[str]:

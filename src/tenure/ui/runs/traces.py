@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tenure.kernel.errors import Refused
 from tenure.ui.gate import PageRoute, api_of, frame, render
-from tenure.ui.model import items
+from tenure.ui.model import agents_of, items
 from tenure.ui.runs import window
 
 PAIRS = 200  # on one page of a comparison
@@ -30,7 +30,7 @@ async def traces(request: Request, agent: str = "", session: str = "") -> Respon
         api.get("/v1/traces", agent=agent or None, session=session or None, limit=100),
         api.maybe("/v1/agents"),
     )
-    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    names = agents_of(agents, agent)
     facts: dict[str, Any] = {
         "traces": items(found, "traces", "items"),
         "agent": agent,
@@ -59,7 +59,7 @@ async def search(
             if error.status != INVALID:
                 raise
             problem = f"{error.message} {error.fix}"
-    names = sorted(str(record.get("name")) for record in items(agents, "agents"))
+    names = agents_of(agents, agent)
     facts: dict[str, Any] = {"q": q, "agent": agent, "days": days, "names": names, "problem": problem}
     facts |= {"hits": found["hits"], "next": found["next"], "choices": DAYS, "before": before}
     return render(request, "search.html", frame=around, **facts)

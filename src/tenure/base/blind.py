@@ -54,7 +54,7 @@ class Blind:
         blocks = b"".join(map(_blocks.__getitem__, words))
         with self._lock:
             sealed = self._cipher.update(blocks)
-        drawn = array("I", sorted(memoryview(sealed).cast("I")[::4])).tobytes()  # four bytes of each block
+        drawn = array("I", sorted(array("I", sealed)[::4])).tobytes()  # four bytes of each block
         marks = bytearray(SIZE * len(words))
         for place in range(SIZE):
             marks[place::SIZE] = drawn[place::4]

@@ -141,9 +141,8 @@ def split(event: Event) -> tuple[str, JsonObject]:
     """The facts of an Event as JSON text, and its content, empty for none."""
     if not event.type.startswith(CARRIERS):
         return _encode(event.data).decode(), {}
-    facts, said = dict[str, Any](), dict[str, Any]()
-    for name, value in event.data.items():
-        (facts if name in FACTS else said)[name] = value
+    said = {name: value for name, value in event.data.items() if name not in FACTS}
+    facts = {name: value for name, value in event.data.items() if name in FACTS} if said else event.data
     return _encode(facts).decode(), said
 
 

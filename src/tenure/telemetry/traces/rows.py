@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tenure.base.events import Logged
-from tenure.base.subjects import Keyring, Seal, opened
+from tenure.base.subjects import Keyring, Seal, opened, sealed
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.model import AgentStats, Outcome, Session, TraceSummary, span_name, status_of, uses_tokens
 from tenure.telemetry.traces import content, spent
@@ -140,7 +140,8 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-_TOKENS = ("input", "output", "cache_read.input", "reasoning.output")
+_TOKENS = tuple(f"gen_ai.usage.{kind}_tokens" for kind in ("input", "output", "cache_read.input", "reasoning.output"))
+_NO_TOKENS = (None,) * len(_TOKENS)
 
 
 def owner_of(event: Event) -> tuple[str, str]:
@@ -148,24 +149,42 @@ def owner_of(event: Event) -> tuple[str, str]:
     return event.workspace, content.subject_of(event)
 
 
+_Kept = tuple[str, int | None, bytes | None, str | None, str | None]
+"""The columns from ``data`` to ``words``."""
+
+
 def rows_of(batch: Sequence[Logged], keyring: Keyring) -> list[tuple[Any, ...]]:
-    """Events as rows, what is content in them sealed. Raises Failed while keys cannot be had."""
-    seals = keyring.seals({owner_of(one.event) for one in batch if one.event.type.startswith(content.CARRIERS)})
-    return [row_of(logged, seals) for logged in batch]
+    """Events as rows, what is content in them sealed. Nonces are random: twice is never the same. Raises Failed while
+    keys cannot be had."""
+    kept = _kept([logged.event for logged in batch], keyring)
+    return [_row(logged, columns) for logged, columns in zip(batch, kept, strict=True)]
 
 
-def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, ...]:
-    """An Event as a row, its content under the seal of its subject. Nonces are random: twice is never the same."""
-    event, data = logged.event, logged.event.data
-    facts, said = content.split(event)
-    subject, sealed, gone, words = None, None, None, None
-    if said:
-        seal = seals[owner_of(event)]
-        if seal.erased is not None and event.time <= seal.erased:
-            gone = "erased"  # it was on its way when its subject was erased
+def _kept(events: Sequence[Event], keyring: Keyring) -> list[_Kept]:
+    """What is sealed is, all at once: one call for many costs a fraction of a call for each."""
+    parts = [content.split(event) for event in events]
+    owners = {at: owner_of(events[at]) for at, (_, said) in enumerate(parts) if said}
+    seals = keyring.seals(set(owners.values()))
+    found: list[_Kept] = [(facts, None, None, None, None) for facts, _ in parts]
+    under: list[tuple[int, Seal]] = []
+    for at, owner in owners.items():
+        seal = seals[owner]
+        if seal.erased is not None and events[at].time <= seal.erased:
+            found[at] = (parts[at][0], None, None, "erased", None)  # it was on its way when its subject was erased
         else:
-            subject, sealed = seal.id, seal.sealed(content.packed(said), event.id)
-            words = seal.blind.marks(words_of(said.values()))
+            under.append((at, seal))
+    packed = [content.packed(parts[at][1]) for at, _ in under]
+    boxes = sealed([seal for _, seal in under], packed, [events[at].id for at, _ in under])
+    for (at, seal), box in zip(under, boxes, strict=True):
+        facts, said = parts[at]
+        found[at] = (facts, seal.id, box, None, seal.blind.marks(words_of(said.values())))
+    return found
+
+
+def _row(logged: Logged, kept: _Kept) -> tuple[Any, ...]:
+    event, data = logged.event, logged.event.data
+    get = data.get
+    counts = [_count(get(name)) for name in _TOKENS] if uses_tokens(event) else _NO_TOKENS
     return (
         logged.seq,
         event.id,
@@ -184,31 +203,27 @@ def row_of(logged: Logged, seals: Mapping[tuple[str, str], Seal]) -> tuple[Any, 
         event.policy_version,
         event.memory_snapshot,
         _count(event.duration_us),
-        facts,
-        subject,
-        sealed,
-        gone,
-        words,
+        *kept,
         span_name(event),
-        _text(data.get("tenure.resource")),
-        _text(data.get("gen_ai.response.model") or data.get("gen_ai.request.model")),
-        *(_count(data.get(f"gen_ai.usage.{name}_tokens")) if uses_tokens(event) else None for name in _TOKENS),
-        spent.money(data.get("tenure.cost_usd")),
-        _text(data.get("error.type") or "error") if status_of(event)[0] == "error" else None,
-        _text(data.get("tenure.source")),
-        _text(data.get("tenure.task")),
+        _text(get("tenure.resource")),
+        _text(get("gen_ai.response.model") or get("gen_ai.request.model")),
+        *counts,
+        spent.money(get("tenure.cost_usd")),
+        _text(get("error.type") or "error") if status_of(event)[0] == "error" else None,
+        _text(get("tenure.source")),
+        _text(get("tenure.task")),
     )
 
 
 def whole_of(ident: str, kept: Sequence[Any], ciphers: Mapping[int, AESGCM]) -> str:
     """An Event's attributes as JSON text: all of them, or the facts and why there is nothing else. ``kept`` are the
     columns from ``data`` to ``gone``."""
-    facts, subject, sealed, gone = kept
-    if sealed is None:
+    facts, subject, box, gone = kept
+    if box is None:
         return content.without(facts, gone) if gone else str(facts)
     if subject not in ciphers:
         return content.without(facts, "erased")
-    return content.joined(facts, opened(ciphers[subject], sealed, ident))
+    return content.joined(facts, opened(ciphers[subject], box, ident))
 
 
 def event_of(row: dict[str, Any], ciphers: Mapping[int, AESGCM]) -> Logged:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,15 +39,16 @@ def texts(value: Any) -> list[str]:
 
 
 def _texts(value: Any, found: list[str]) -> None:
-    if isinstance(value, str):
+    kind = type(value)  # of JSON there are no subclasses, and this is asked of everything that is ever said
+    if kind is str:
         found.append(value)
-    elif isinstance(value, Mapping):
+    elif kind is dict:
         for inner in value.values():
             _texts(inner, found)
-    elif isinstance(value, list | tuple):
+    elif kind is list or kind is tuple:
         for inner in value:
             _texts(inner, found)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif kind is int or kind is float:
         found.append(str(value))
 
 

@@ -45,19 +45,25 @@ _encode = msgspec.json.Encoder().encode
 def encoded(event: Event, what: Collection[str]) -> bytes:
     """``event`` as it may be kept, in JSON. Raises what msgspec raises for values that are none."""
     record = _encode(event)
-    return record if nothing_in(record) else _encode(kept(event, what))
+    return record if nothing_in(record) else _encode(_looked(event, what))
 
 
 def kept(event: Event, what: Collection[str]) -> Event:
     """``event`` as it may be kept: findings of the classes ``what``, and of ``ALWAYS``, are taken out of its data and
-    its session. All findings are noted, once: what was noted before is not counted again."""
-    found = look([event.session, event.data])
+    its session. All findings are noted, once: what was noted before is not counted again. Raises what msgspec raises
+    for values that are no JSON."""
+    return event if nothing_in(_encode([event.session, event.data])) else _looked(event, what)
+
+
+def _looked(event: Event, what: Collection[str]) -> Event:
+    suspects = {name: value for name, value in event.data.items() if not nothing_in(_encode({name: value}))}
+    found = look([event.session, suspects])
     if not found:
         return event
     wanted = ALWAYS.union(what)
     data: dict[str, Any] = dict(event.data)
     noted: dict[str, Counter[str]] = {}
-    for name, value in event.data.items():
+    for name, value in suspects.items():
         counts = look({name: value})
         if counts:
             noted.setdefault(PLACES.get(name, "record"), Counter()).update(counts)

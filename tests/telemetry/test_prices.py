@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from genai_prices import data_snapshot
 
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Event, Role
-from tenure.telemetry import service
-from tenure.telemetry.prices import Prices, read_prices
+from tenure.telemetry import prices, service
+from tenure.telemetry.prices import Prices, Usage, read_prices
 
 CALL = Event(
     id="0" * 32,
@@ -96,3 +98,19 @@ def test_what_a_gateway_sends_is_kept_with_its_cost(priced_world: World) -> None
     service.ingest(priced_world, gateway, [event])
     span = service.trace(priced_world, gateway, "1" * 32).spans[0].span
     assert Decimal(span.attributes["tenure.cost_usd"]) == 1
+
+
+def test_what_is_reckoned_from_rates_is_what_the_package_says() -> None:
+    draw = random.Random(4)  # noqa: S311 (no secret: the same tokens each time)
+    reckoned = 0
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models[:12]:
+            input_tokens = draw.randrange(300_000)
+            cached = draw.randrange(input_tokens + 1)
+            written = draw.choice([0, draw.randrange(input_tokens - cached + 1)])
+            spent = Usage(input_tokens, draw.randrange(20_000), cached, written)
+            reckoned += prices._rates(provider.id, model.id, CALL.time) is not None
+            assert prices._listed(provider.id, model.id, spent, CALL.time) == prices._calculated(
+                provider.id, model.id, spent, CALL.time
+            )
+    assert reckoned > 100

@@ -88,7 +88,7 @@ def sealed(seals: Sequence[Seal], contents: Sequence[bytes], about: Sequence[str
     found = []
     for at, (seal, ident) in enumerate(zip(seals, about, strict=True)):
         nonce = nonces[_NONCE_BYTES * at : _NONCE_BYTES * (at + 1)]
-        found.append(nonce + seal.cipher.encrypt(nonce, memoryview(packed[at]), ident.encode()))
+        found.append(nonce + seal.cipher.encrypt(nonce, packed[at].tobytes(), ident.encode()))
     return found
 
 

@@ -85,10 +85,12 @@ class Marked(Installation):
         return child
 
     def cpu_s(self) -> dict[str, float]:
-        """Seconds of CPU that the control plane, the gateways and the browser have taken."""
+        """Seconds of CPU that the control plane, the gateways, the browser, and what measures them have taken."""
         browser = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
         started = [psutil.Process(child.pid) for child in self._started]
+        provider = [one for one in psutil.Process().children() if "bench.gateway.provider" in one.cmdline()]
         parts = {"control plane": started[:1], "gateways": started[1:], "browser": browser}
+        parts |= {"the provider": provider, "the relay": [psutil.Process()]}
         return {name: sum(sum(one.cpu_times()[:2]) for one in those) for name, those in parts.items()}
 
     def stop(self) -> None:
@@ -184,7 +186,8 @@ def measure(folder: Path, browser: Browser, case: str, given: argparse.Namespace
             if case == "reconnects":
                 relay.cut()
         told = json.loads(load.stdout.read())
-        told["cpu_us"] = {name: round(1e6 * (tenure.cpu_s()[name] - before[name]) / told["calls"]) for name in before}
+        after, own = tenure.cpu_s(), {"the load": told.pop("cpu_us")}
+        told["cpu_us"] = {name: round(1e6 * (after[name] - before[name]) / told["calls"]) for name in before} | own
         page.wait_for_timeout(1000 * _SETTLED_S)
         _until_quiet(page)
         seen = page.evaluate("window.feedSeen")
@@ -219,9 +222,9 @@ def summary(marks: Path, seen: dict[str, Any]) -> dict[str, Any]:
         passed["received"].setdefault(ident, at)
         by_seq[seq] = ident
         agents[ident] = agent
-    for at, seq in seen["painted"]:
-        if seq in by_seq:
-            passed["painted"].setdefault(by_seq[seq], at)
+    for seq, at in shown(seen["painted"], sorted(by_seq)):
+        passed["painted"].setdefault(by_seq[seq], at)
+    rows = {seq for _, seq in seen["painted"]}
     calls = [ident for ident in order if ident in agents]
     got = [ident for _, ident, _, _ in seen["received"] if ident in passed["recorded"]]
     hops = {}
@@ -234,11 +237,23 @@ def summary(marks: Path, seen: dict[str, Any]) -> dict[str, Any]:
         "lost": len(set(order) - set(got)),
         "twice": len(got) - len(set(got)),
         "out_of_order": out_of_order(order, got, agents),
-        "never_painted": len(calls) - len(whole),
+        "never_shown": len(calls) - len(whole),
+        "never_painted": len(by_seq.keys() - rows),
         "ms": {"to the page": spread(arrived), "to the eye": spread(whole), **hops},
         "long_tasks": len(seen["long"]),
         "longest_task_ms": round(max(seen["long"], default=0)),
     }
+
+
+def shown(painted: list[tuple[float, int]], numbers: list[int]) -> list[tuple[int, float]]:
+    """When the picture was first of a time after each Event: a row of it, or of a newer one, was painted. (Rows that
+    are below the screen as they come are made later, or never when still newer ones take their place.)"""
+    out, told = [], 0
+    for at, seq in sorted(painted):
+        while told < len(numbers) and numbers[told] <= seq:
+            out.append((numbers[told], at))
+            told += 1
+    return out
 
 
 def _both(passed: dict[str, dict[str, float]], before: str, hop: str, one: str) -> bool:
@@ -280,7 +295,8 @@ def page_of(report: dict[str, Any]) -> str:
         parts.append(
             f"## {one['case']}, {one['rate']:g} calls a second: p99 {whole['p99']} ms, {goal}\n\n"
             f"{one['events']} Events; {one['lost']} lost, {one['twice']} twice, {one['out_of_order']} out of order; "
-            f"{one['never_painted']} were passed over in the picture because newer ones filled it. {load['missed']} "
+            f"{one['never_shown']} never came into the picture; {one['never_painted']} got no row because newer ones "
+            f"filled the screen. {load['missed']} "
             f"calls were not made in time, {load['failed']} failed; a call took {load['call_ms']['p50']} ms "
             f"(p99 {load['call_ms']['p99']}). CPU for each call, in microseconds: "
             f"{', '.join(f'{name} {value}' for name, value in load['cpu_us'].items())}. "

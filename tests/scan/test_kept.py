@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tenure.base.scan.kept import kept
+from tenure.base.scan.kept import kept, kept_of_json
 from tenure.base.scan.rules import kinds_of
 from tenure.kernel.values import Event, Status
 
@@ -23,6 +23,16 @@ def event(**data: Any) -> Event:
 def test_an_event_without_findings_is_the_same_object() -> None:
     plain = event(**{"gen_ai.input.messages": [{"role": "user", "parts": [{"content": "good morning"}]}]})
     assert kept(plain, {"personal"}) is plain
+
+
+@pytest.mark.req("R094")
+@pytest.mark.parametrize(
+    "said",
+    ["good morning", KEY, f'{{"key": "{KEY}"}}', "AKIA\\u0049OSFODNN7EXAMPLE", "4111 1111 1111 1111", "\u00e9\\n"],
+)
+def test_of_json_the_same_is_kept_whichever_way_it_is_looked_at(said: str) -> None:
+    for one in (event(text=said), event(**{said: 1}), replace(event(), session=said)):
+        assert kept_of_json(one, {"personal"}) == kept(one, {"personal"})
 
 
 @pytest.mark.req("R094", "R092")

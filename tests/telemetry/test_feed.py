@@ -172,6 +172,26 @@ def test_lines_about_somebody_are_forgotten_when_they_are_erased(url: str, world
         assert [item["title"] for item in _items(url, 0, 1)] == ["refund denied: gone"]
 
 
+def test_items_that_come_at_once_go_together_for_who_asks_and_go_on_after_the_last_of_them(
+    url: str, world: World, clock: FakeClock
+) -> None:
+    _keep(world, *(chat(clock.now, agent=f"a{n % 2}") for n in range(6)))
+    headers = {"authorization": "Bearer viewer"}
+
+    def messages(asked: str, more: dict[str, str]) -> Iterator[tuple[str, list[int]]]:
+        with httpx2.stream("GET", f"{url}/v1/feed?{asked}", headers=headers | more, timeout=20) as answer:
+            lines = (line for line in answer.iter_lines() if line.startswith(("id:", "data:")))
+            for number, data in zip(lines, lines, strict=False):
+                yield number, [item["seq"] for item in json.loads(data.removeprefix("data: "))]
+
+    assert next(messages("together=true&after=0", {})) == ("id: 6", [1, 2, 3, 4, 5, 6])
+    assert next(messages("together=true&last=2", {})) == ("id: 6", [5, 6])
+    listening = messages("together=true&agent=a0", {"last-event-id": "3"})
+    assert next(listening) == ("id: 5", [5])
+    _keep(world, *(chat(clock.now, agent=f"a{n % 2}") for n in range(4)))
+    assert next(listening) == ("id: 9", [7, 9])
+
+
 def test_a_page_that_only_wants_news_is_told_of_its_own_workspace(url: str, world: World, clock: FakeClock) -> None:
     headers = {"authorization": "Bearer viewer"}
     with httpx2.stream("GET", f"{url}/v1/feed?news=true", headers=headers, timeout=20) as answer:

@@ -116,6 +116,30 @@ def test_a_filter_survives_a_reload_and_a_live_row_is_the_row_that_a_reload_show
             expect(opened.page.locator(".row", has_text=other)).to_have_count(0)
 
 
+def test_more_than_fits_on_the_screen_is_all_there_when_it_is_calm(
+    browser: Browser, console: Console, session: str
+) -> None:
+    with window(browser) as opened:
+        enter(opened, console, session)
+        opened.page.goto(f"{console.url}/live")
+        expect(opened.page.locator("#pulse-word")).to_have_text("live")
+        before = opened.page.locator(".row").count()
+        console.send(*(tool_call(system_clock(), f"files/wave_{n}", agent="clerk") for n in range(120)))
+        expect(opened.page.locator(".row")).to_have_count(min(200, before + 120))
+        numbers = [
+            int(seq) for seq in opened.page.locator(".row").evaluate_all("all => all.map(row => row.dataset.seq)")
+        ]
+        assert numbers[:120] == list(range(numbers[0], numbers[0] - 120, -1))
+        assert numbers == sorted(set(numbers), reverse=True)
+        expect(opened.page.locator(".row", has_text="files/wave_0")).to_have_count(1)
+        opened.page.evaluate("scrollTo(0, 900)")
+        console.send(tool_call(system_clock(), "files/while_scrolled", agent="clerk"))
+        expect(opened.page.locator("#held")).to_have_text("1 new, show")
+        opened.page.evaluate("scrollTo(0, 0)")
+        expect(opened.page.locator(".row").first).to_contain_text("while_scrolled")
+        expect(opened.page.locator(".row")).to_have_count(min(200, before + 121))
+
+
 def test_a_lost_connection_loses_no_row(browser: Browser, console: Console, session: str) -> None:
     with window(browser) as opened:
         opened.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK"]

@@ -24,6 +24,8 @@ _TURNS = 8
 """So many batches the consumers take before the facts are looked at: however much is before them, a suspension or a
 tool that was switched off does not wait behind."""
 _REACT_S = 0.025
+_SHARE = 3
+"""A loop works for a third of the time at most, unless it would pause for longer than four times what it may."""
 _PUMP_S = 0.25
 """Whoever reads the trace store brings it up to date before, so nothing is missed meanwhile."""
 _LOOK_S = 0.25
@@ -70,7 +72,7 @@ class Engine:
 
     async def _on_news(self, work: Callable[[], Awaitable[None]], every: float) -> None:
         """Does the work when there is news: at once after a pause, and then no more often than every ``every`` seconds,
-        since a turn costs as much for one Event as for a hundred."""
+        more seldom when it takes long: a turn costs as much for one Event as for a hundred."""
         now = asyncio.get_running_loop().time
         flag = self._world.bell.attach()
         pause = 0.5
@@ -84,8 +86,10 @@ class Engine:
                     logger.warning("background work failed, trying again", error=repr(error), pause_s=pause)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
+                took = now() - begun
                 await self._world.bell.wait(flag)
-                if (early := begun + every - now()) > 0:
+                # What takes long is done less often: more gathers for each turn, and others have the machine meanwhile.
+                if (early := begun + max(every, min(_SHARE * took, 4 * every)) - now()) > 0:
                     await asyncio.sleep(early)
                     flag.clear()  # it is looked at all that is new
         finally:

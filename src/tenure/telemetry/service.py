@@ -11,7 +11,7 @@ from tenure.base import events as log
 from tenure.base import subjects
 from tenure.base.events import Logged
 from tenure.base.room import World
-from tenure.base.scan.kept import ALWAYS, kept
+from tenure.base.scan.kept import ALWAYS, kept, kept_of_json
 from tenure.base.sight import Sight, opened
 from tenure.base.subjects import Keyring
 from tenure.kernel.budgets import PriceFact
@@ -183,7 +183,7 @@ def ingest(world: World, actor: Actor, events: Sequence[Event]) -> Taken:
     assert Role.GATEWAY in actor.roles, "only gateways send call Events"  # noqa: S101 (the API asks for the role)
     prices = _prices.get(world.config.data_dir.resolve(), Prices())
     redacted = world.config.redacted  # by its gateway already; one that is not ours may not have done so
-    return _keep(world, [kept(prices.priced(event), redacted) for event in events])
+    return _keep(world, [kept_of_json(prices.priced(event), redacted) for event in events])
 
 
 def import_events(world: World, actor: Actor, events: Sequence[Event]) -> Taken:

@@ -48,6 +48,11 @@ def encoded(event: Event, what: Collection[str]) -> bytes:
     return record if nothing_in(record) else _encode(_looked(event, what))
 
 
+def kept_of_json(event: Event, what: Collection[str]) -> Event:
+    """As ``kept``, of an Event that was read from JSON: a quarter of the cost where there is surely nothing to find."""
+    return event if nothing_in(_encode([event.session, event.data])) else kept(event, what)
+
+
 def kept(event: Event, what: Collection[str]) -> Event:
     """``event`` as it may be kept: findings of the classes ``what``, and of ``ALWAYS``, are taken out of its data and
     its session. All findings are noted, once: what was noted before is not counted again. Raises what msgspec raises

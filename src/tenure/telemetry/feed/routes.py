@@ -15,7 +15,7 @@ from tenure.base.room import World
 from tenure.kernel.values import Actor, Status
 from tenure.telemetry.api import Reader
 from tenure.telemetry.feed import reading
-from tenure.telemetry.feed.tail import Line, Tail, Wanted, line, tail_of
+from tenure.telemetry.feed.tail import Line, Tail, Wanted, line, message, tail_of
 from tenure.telemetry.model import FeedItem
 from tenure.telemetry.words import feed_item
 
@@ -43,7 +43,8 @@ class FeedList(BaseModel):
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: each a FeedItem as JSON, with its number as `id`. `at` events carry no "
-        "item: their data is the number up to which all was told",
+        "item: their data is the number up to which all was told. With `together`, each is a JSON array of those that "
+        "came at once, with the last one's number",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -78,25 +79,29 @@ async def feed(
     after: Annotated[int | None, Query(ge=0, description="Begin after this number; without it, now")] = None,
     last: Annotated[int, Query(ge=0, le=200, description="Begin with up to so many that were before")] = 0,
     news: Annotated[bool, Query(description="No items: only that there are new ones, once a second at most")] = False,
+    together: Annotated[bool, Query(description="Those that come at once in one message, as a JSON array")] = False,
     last_event_id: Annotated[int | None, Header(ge=0)] = None,
 ) -> StreamingResponse:
     """Every Event as it happens, as FeedItem JSON. ``id`` is its number; ``Last-Event-ID`` goes on from there, with no
     gap and nothing twice. A stream ends after a minute; clients of server-sent events come back by themselves."""
     wanted = Wanted(actor.workspace, agent, kind, status)
     seq = last_event_id if last_event_id is not None else after
-    told = _news(world, wanted) if news else _told(world, actor, wanted, seq, last)
+    told = _news(world, wanted) if news else _told(world, actor, wanted, seq, last, together=together)
     return _Events(told, headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
 
-async def _told(world: World, actor: Actor, wanted: Wanted, seq: int | None, last: int) -> AsyncIterator[bytes]:
+async def _told(
+    world: World, actor: Actor, wanted: Wanted, seq: int | None, last: int, *, together: bool
+) -> AsyncIterator[bytes]:
     tail, now = tail_of(world), asyncio.get_running_loop().time
     async with tail.listening() as flag:
         yield b"retry: %d\n: listening\n\n" % _RETRY_MS
         if seq is None:
             seq = tail.upto
             if last:
-                for logged in await asyncio.to_thread(reading.recent, world, wanted, last, seq):
-                    yield line(logged).text
+                before = await asyncio.to_thread(reading.recent, world, wanted, last, seq)
+                if text := message([line(logged) for logged in before], together=together):
+                    yield text
         end, spoke, beat = now() + _LIFE_S, seq, now() + _BEAT_S
         while now() < end and not world.bell.closed:
             flag.clear()
@@ -104,7 +109,7 @@ async def _told(world: World, actor: Actor, wanted: Wanted, seq: int | None, las
             for start in range(0, len(lines), _PIECE):
                 piece = lines[start : start + _PIECE]
                 seq = piece[-1].seq
-                if text := b"".join(one.text for one in piece if wanted.has(one)):
+                if text := message([one for one in piece if wanted.has(one)], together=together):
                     spoke, beat = seq, now() + _BEAT_S
                     yield text
             if lines:

@@ -35,14 +35,14 @@ _logger = logs.get("feed")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One Event as it goes over the wire: ``text`` is a whole message of server-sent events."""
+    """One Event as it goes over the wire: ``item`` is its FeedItem as JSON, made once for all who listen."""
 
     seq: int
     workspace: str
     agent: str | None
     type: str
     status: Status
-    text: bytes
+    item: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,15 @@ class Wanted:
 def line(logged: Logged) -> Line:
     """The line of an Event."""
     seq, event = logged.seq, logged.event
-    text = b"id: %d\ndata: %s\n\n" % (seq, _encode(feed_item(seq, event)))
-    return Line(seq, event.workspace, event.agent, event.type, event.status, text)
+    return Line(seq, event.workspace, event.agent, event.type, event.status, _encode(feed_item(seq, event)))
+
+
+def message(lines: Sequence[Line], *, together: bool) -> bytes:
+    """Lines as server-sent events: one each, or one for all of them, with a JSON array as its data and the last one's
+    number as its id. Empty for none."""
+    if together and lines:
+        return b"id: %d\ndata: [%s]\n\n" % (lines[-1].seq, b",".join(one.item for one in lines))
+    return b"".join(b"id: %d\ndata: %s\n\n" % (one.seq, one.item) for one in lines)
 
 
 class Tail:

@@ -222,8 +222,8 @@ def summary(marks: Path, seen: dict[str, Any]) -> dict[str, Any]:
         passed["received"].setdefault(ident, at)
         by_seq[seq] = ident
         agents[ident] = agent
-    for seq, at in shown(seen["painted"], sorted(by_seq)):
-        passed["painted"].setdefault(by_seq[seq], at)
+    for seq, seen_at in shown(seen["painted"], sorted(by_seq)):
+        passed["painted"].setdefault(by_seq[seq], seen_at)
     rows = {seq for _, seq in seen["painted"]}
     calls = [ident for ident in order if ident in agents]
     got = [ident for _, ident, _, _ in seen["received"] if ident in passed["recorded"]]

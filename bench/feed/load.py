@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -81,8 +82,7 @@ async def _run(order: dict[str, Any]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     lines = []
     for line in order["lines"]:
-        one = _Line(line["token"])
-        await loop.create_connection(lambda one=one: one, "127.0.0.1", line["port"])
+        _, one = await loop.create_connection(partial(_Line, line["token"]), "127.0.0.1", line["port"])
         lines.append(one)
     every, begin = len(lines) / order["rate"], loop.time() + 0.2
     for at, one in enumerate(lines):

@@ -25,7 +25,7 @@ demo: $(SETUP)  ## Two governed agents, from request to retirement, and the cons
 test: $(SETUP) browser conformance  ## All tests
 	@$(RUN) -m pytest -q -n 3 --dist worksteal
 
-peers: $(SETUP)  ## Real CrewAI, AutoGen, Google ADK and Phoenix, each in an environment of its own: make peers PEERS="crewai adk"
+peers: $(SETUP)  ## Real CrewAI, AutoGen, Google ADK, Phoenix and MLflow, each in an environment of its own: make peers PEERS="crewai adk"
 	@PYTHON=$(PYTHON) nice scripts/peers $(PEERS)
 	@TENURE_PEERS=1 $(RUN) -m pytest -q tests/peers
 

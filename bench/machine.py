@@ -14,3 +14,8 @@ def machine() -> dict[str, Any]:
     names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return {"cores": len(os.sched_getaffinity(0)), "model": names[0] if names else "unknown", "python": python}
+
+
+def load() -> float:
+    """What else it did in the last minute: the load average."""
+    return round(os.getloadavg()[0], 2)

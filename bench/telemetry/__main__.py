@@ -14,6 +14,8 @@ traces by id (another each time), the fleet's figures over 30 days, the tools of
 ``peak_mib`` is the most resident memory (VmHWM) of each process, the benchmark's own parts with it.
 
 ``--idle`` measures a control plane and a gateway that nobody uses. Prints all, writes bench/results/<date>-telemetry.*.
+
+``--beside`` does something else: the same spans to Tenure, Phoenix and MLflow, as ``beside.py`` says.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import machine
+from bench.telemetry import beside, beside_report
+from bench.telemetry.doors import DOORS, is_here
 from bench.telemetry.report import goals, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +47,17 @@ def part(name: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def _beside(given: argparse.Namespace) -> None:
+    names = given.only.split(",")
+    missing = [name for name in names if name != "tenure" and not is_here(name)]
+    if missing:
+        sys.exit(f"Not here as their locks have them: {', '.join(missing)}. Run: scripts/peers {' '.join(missing)}")
+    report = beside.run(given.beside, names)
+    print(beside_report.markdown(report))
+    if not given.dry:
+        beside_report.write(report, ROOT / "bench" / "results")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.telemetry", description=__doc__)
@@ -52,7 +67,12 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=0, help="MB for the store (its setting's own value)")
     parser.add_argument("--no-idle", action="store_true", help="leave out what nobody uses (80 s)")
     parser.add_argument("--dry", action="store_true", help="print and write nothing")
+    parser.add_argument("--beside", type=int, nargs="?", const=20_000, help="so many spans to others too (20,000)")
+    parser.add_argument("--only", default=",".join(DOORS), help="with --beside: some of them")
     given = parser.parse_args()
+    if given.beside:
+        _beside(given)
+        return
     date = datetime.now(UTC).date().isoformat()
     report: dict[str, Any] = {"date": date, "machine": machine(), "spans": given.spans}
     report["load_average"] = round(os.getloadavg()[0], 2)  # what else the machine did

@@ -34,6 +34,7 @@ from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.engines import open_engine
 from tenure.telemetry.traces.interface import TraceStore, Which
+from tenure.telemetry.traces.moving import move
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.retention.test_retention import (  # noqa: F401 (they run here once more, on the ``world`` below)
     test_an_erasure_waits_until_every_reader_has_passed_and_may_die_anywhere,
@@ -218,6 +219,22 @@ def test_a_batch_told_twice_by_two_control_planes_is_there_once(
     again = open_engine(world.config, keyring)
     assert again.cursor == 20, "the place in the log outlives the rows"
     again.close()
+
+
+def test_the_events_of_one_engine_go_over_into_the_other_and_back(
+    store: ClickHouseStore, keyring: Keyring, clock: FakeClock, tmp_path: Path
+) -> None:
+    former, back = DuckStore(tmp_path / "former", keyring), DuckStore(tmp_path / "back", keyring)
+    history = _history(clock)
+    former.add(history)
+    assert former.expire(clock.now + HOUR, ["default/clerk"]) > 0
+    ids = [one.event.id for one in history]
+    assert len(list(move(former, store, 5))) == len(list(move(store, back, 5))) == 3
+    asked = _asked(former, clock, ids)
+    assert _asked(store, clock, ids) == asked
+    assert _asked(back, clock, ids) == asked
+    for each in (former, back):
+        each.close()
 
 
 def test_a_table_of_a_newer_tenure_is_refused(store: ClickHouseStore, world: World, keyring: Keyring) -> None:

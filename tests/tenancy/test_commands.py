@@ -126,6 +126,7 @@ ELSEWHERE = {
     "hook": "asks a gateway, with an agent's own token",
     "up": "starts an installation and asks none",
     "doctor": "looks at files of this machine",
+    "move-traces": "works on files of this machine, while Tenure is stopped",
     "graph blast": "asks GET /v1/graph/blast, which is tested beside this, for a node of any kind",
     "discover processes": "looks at this machine, and sends POST /v1/discovery/sightings, which is tested beside this",
     "discover configs": "as discover processes",

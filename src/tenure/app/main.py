@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -47,6 +49,15 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     emit([finding.as_json() for finding in findings], as_json, render)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def move_traces(
+    former: Annotated[str, typer.Argument(help="Where they are: a file, or clickhouse://USER@HOST:PORT/DATABASE.")],
+) -> None:
+    """Take the traces of a former place into the one that TENURE_TRACES names, while Tenure is stopped."""
+    # Another program in this process's place: no other command is to load an engine.
+    os.execv(sys.executable, (sys.executable, "-m", "tenure.telemetry.moving", former))  # noqa: S606 (our own module)
 
 
 @app.command()

@@ -163,9 +163,12 @@ def rows_of(batch: Sequence[Logged], keyring: Keyring) -> list[tuple[Any, ...]]:
 def _kept(events: Sequence[Event], keyring: Keyring) -> list[_Kept]:
     """What is sealed is, all at once: one call for many costs a fraction of a call for each."""
     parts = [content.split(event) for event in events]
-    owners = {at: owner_of(events[at]) for at, (_, said) in enumerate(parts) if said}
+    gone = {at for at, (_, said) in enumerate(parts) if said.keys() == {content.GONE}}  # let go where it comes from
+    owners = {at: owner_of(events[at]) for at, (_, said) in enumerate(parts) if said and at not in gone}
     seals = keyring.seals(set(owners.values()))
     found: list[_Kept] = [(facts, None, None, None, None) for facts, _ in parts]
+    for at in gone:
+        found[at] = (parts[at][0], None, None, str(parts[at][1][content.GONE]), None)
     under: list[tuple[int, Seal]] = []
     for at, owner in owners.items():
         seal = seals[owner]

@@ -8,6 +8,10 @@ the first, the step that is most often to blame (also left out), and the place o
 
 ``--fit`` writes the weights that Tenure uses, fitted on all sessions. Otherwise prints a table and writes
 bench/results/<date>-attribution.json.
+
+``--judge URL --model M`` (a model API as OpenAI's, up to /v1; ``--key VARIABLE`` holds its key) has a model asked about
+each session as well, with the prompt that people have it asked with, and puts it into the same table. What is no
+answer that names a step counts as wrong. It costs what 126 such requests cost.
 """
 
 from __future__ import annotations
@@ -16,15 +20,19 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.attribution.fit import PENALTY, Labelled, columns_of, fit
 from bench.machine import machine
+from tenure.attribution.judge import Endpoint, NoAnswerError, ask
 from tenure.attribution.model import of_agents, score, shares
+from tenure.attribution.prompt import PROMPT, Named, question, read
 from tenure.attribution.reading import run_of
 from tenure.attribution.signs import signs_of
+from tenure.base.scan.kept import ALWAYS
 from tenure.evaluation.formats import who_and_when
 from tenure.evaluation.model import wilson_of_means
 from tenure.telemetry.model import span_of
@@ -154,6 +162,35 @@ def write(examples: Sequence[Labelled]) -> None:
     WEIGHTS.write_text("\n".join(lines))
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model named in each session, and what it took: ``unnamed`` are the sessions in which it named no step."""
+
+    guesses: list[Guess]
+    unnamed: list[str]
+    input_tokens: int
+    output_tokens: int
+
+
+def judged(examples: Sequence[Labelled], endpoint: Endpoint) -> Judged:
+    """Has a model asked about each session, one after the other."""
+    guesses: list[Guess] = []
+    unnamed: list[str] = []
+    tokens = [0, 0]
+    for one in examples:
+        said: Named | str
+        try:
+            answer = ask(endpoint, question(one.run, ALWAYS))
+            said = read(one.run, answer.text, ALWAYS)
+            tokens = [tokens[0] + answer.input_tokens, tokens[1] + answer.output_tokens]
+        except NoAnswerError as error:
+            said = str(error)
+        if isinstance(said, str):
+            unnamed.append(f"{one.run.trace_id}: {said}")
+        guesses.append((-1, "") if isinstance(said, str) else (said.step, said.agent))
+    return Judged(guesses, unnamed, tokens[0], tokens[1])
+
+
 def line(name: str, found: dict[str, Any]) -> str:
     """A row of the table."""
     cells = [
@@ -162,12 +199,18 @@ def line(name: str, found: dict[str, Any]) -> str:
     return f"{name:34} {cells[0]:>26} {cells[1]:>26}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.attribution", description=__doc__)
     parser.add_argument("--fit", action="store_true", help="write the weights and measure nothing")
     parser.add_argument("--dry", action="store_true", help="print and write nothing")
-    given = parser.parse_args()
+    parser.add_argument("--judge", default="", metavar="URL", help="have a model asked as well; needs --model")
+    parser.add_argument("--model", default="", help="the model that is asked")
+    parser.add_argument("--key", default="", metavar="VARIABLE", help="the variable that holds the key")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds that each answer may take")
+    given = parser.parse_args(arguments)
+    if bool(given.judge) != bool(given.model):
+        parser.error("--judge and --model belong together")
     examples = labelled()
     if given.fit:
         write(examples)
@@ -183,16 +226,31 @@ def main() -> None:
     report["place of the step alone"] = rates(examples, left_out(examples, PLACE))
     report["simple"] = simple(examples)
     report["chance"] = chance(examples)
-    report["published"] = [{"what": what, "figures": told, "source": source} for what, told, source in PUBLISHED]
+    if given.judge:
+        asked = judged(examples, Endpoint(given.judge, given.model, given.key, given.timeout))
+        report["judge"] = rates(examples, asked.guesses) | {
+            "model": given.model,
+            "prompt": PROMPT,
+            "unnamed": asked.unnamed,
+            "input_tokens": asked.input_tokens,
+            "output_tokens": asked.output_tokens,
+        }
+    report["published"] = [{"what": what, "figures": figures, "source": source} for what, figures, source in PUBLISHED]
     print(f"{len(examples)} sessions, leave one out{'':8} {'exact step (95%)':>26} {'exact agent (95%)':>26}")
     print(line("tenure, signs of the record", report["tenure"]))
     print(line("the place of the step alone", report["place of the step alone"]))
     for name, found in report["simple"].items():
         print(line(name, found))
+    if told := report.get("judge"):
+        print(line(f"{told['model']} as judge ({told['prompt']})", told))
     print(f"{'chance':34} {report['chance']['step']:6.1%} {report['chance']['agent']:26.1%}")
+    if told := report.get("judge"):
+        print(f"\nThe judge took {told['input_tokens']:,} tokens in and {told['output_tokens']:,} out.")
+        for each in told["unnamed"]:
+            print(f"- named no step, counts as wrong: {each}")
     print("\nPublished by others, not measured here:")
-    for what, told, source in PUBLISHED:
-        print(f"- {what}: {told} ({source})")
+    for what, figures, source in PUBLISHED:
+        print(f"- {what}: {figures} ({source})")
     if not given.dry:
         path = ROOT / "bench" / "results" / f"{report['date']}-attribution.json"
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.attribution.__main__ import guess, labelled
+from bench.attribution.__main__ import guess
 from bench.attribution.fit import Labelled, columns_of, gradient
 from tenure.attribution import service
 from tenure.attribution.model import Blame, Run, Step
@@ -35,12 +35,6 @@ def _chat_of(*said: tuple[str, str]) -> Run:
 
 def _signs(blame: Blame, index: int) -> set[str]:
     return {each.sign for one in blame.suspects if one.step.index == index for each in one.evidence}
-
-
-@pytest.fixture(scope="module")
-def examples(shared_data: Path) -> list[Labelled]:
-    """The labelled sessions as attribution reads them."""
-    return labelled(shared_data / "who-and-when" / "algorithm-generated.jsonl.xz")
 
 
 @pytest.mark.req("R113", "R085")

@@ -10,6 +10,7 @@ Without rules it answers by the name of the model:
     junk            200 with a body that is not JSON            redirect     307 to elsewhere
     stall           the answer begins and does not go on        endless      it goes on and on
     drip            the same, slowly
+    judge           the last step of the run in the last message as the one to blame, in JSON
     wait-MS         echo after MS milliseconds                  flaky        error 500 and echo by turns
 
 An endpoint that it does not speak is answered with what was sent, octet for octet.
@@ -206,6 +207,10 @@ class Provider:
                     ]
                 return message, rule.get("usage") or _usage(request, message)
         message = {"role": "assistant", "content": f"You said: {text}", "refusal": None}
+        if model == "judge":
+            step = json.loads(text)["steps"][-1]
+            named = {"step": step["number"], "agent": step["agent"], "reason": f"It said: {step['said'][:60]}"}
+            message["content"] = f"```json\n{json.dumps(named)}\n```"
         tools = request.get("tools") or []
         if model == "tool" and tools and messages[-1].get("role") != "tool":
             function = {"name": tools[0]["function"]["name"], "arguments": '{"city": "Paris"}'}

@@ -20,6 +20,7 @@ from tenure.policy import service as policy
 from tenure.policy.model import compile_bundle, decide
 from tenure.registry import service as registry
 from tests.sim.console import Console, held, running, tripped
+from tests.sim.gateway import ProviderProcess
 from tests.sim.telemetry import tool_call
 from tests.ui.conftest import until
 
@@ -397,6 +398,28 @@ def test_a_run_says_where_it_most_likely_went_wrong(person: httpx2.Client, conso
     assert "Nobody has judged this run." in words
     assert "The first failure of the run" in words
     assert re.search(rf'href="/traces/{trace}\?span=(\w+)#s-\1"', page.text)
+
+
+@pytest.mark.req("R085", "R095")
+def test_a_models_opinion_stands_below_the_evidence(person: httpx2.Client, console: Console) -> None:
+    trace = next(one["trace_id"] for one in console.client.get("/v1/traces", dict)["traces"] if one["agent"] == "clerk")
+    assert "A model's opinion" not in text(person.get(f"/traces/{trace}/blame")), "no judge is set"
+    world = console.app.state.world
+    with ProviderProcess() as provider:
+        config = replace(world.config, blame_judge=provider.url, blame_judge_model="judge")
+        console.app.state.world = replace(world, config=config)
+        try:
+            page = html.unescape(text(person.get(f"/traces/{trace}/blame")))
+            assert "Ask judge What was said in this run is sent to 127.0.0.1, redacted." in page
+            answer = person.post(f"/traces/{trace}/blame", data={})
+            assert answer.headers["location"] == f"/traces/{trace}/blame#opinions"
+            page = html.unescape(text(person.get(f"/traces/{trace}/blame")))
+        finally:
+            console.app.state.world = world
+    assert page.index("% of the blame") < page.index("A model's opinion")
+    assert re.search(r"judge-2026-01-01 names step \d+, clerk ?: It said: ", page), page
+    assert re.search(r"Asked with blame-1 by \S+; [\d,]+ tokens in, [\d,]+ out, no price known", page), page
+    assert "Ask judge" not in page, "it is not asked twice"
 
 
 @pytest.mark.req("R084")

@@ -37,7 +37,7 @@ _LOOK = 5000  # Events; when more are new, the facts are built without reading t
 
 # Events of these families change no fact, and they are most of what happens.
 _WITHOUT_FACTS = (
-    *("call.completed", "fork.", "limits.reached", "import.", "otlp.", "instance.", "token.", "secret.used"),
+    *("call.completed", "fork.", "blame.", "limits.reached", "import.", "otlp.", "instance.", "token.", "secret.used"),
     *("person.logged_in", "person.entered", "sequence.step", "client.seen", "request.refused", "discovery.found"),
 )
 

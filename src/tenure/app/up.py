@@ -218,10 +218,10 @@ class Supervisor:
 
 
 def _kept_back(config: Config) -> frozenset[str]:
-    """What opens all secrets, the database, the trace store or the endpoint of embeddings is the control plane's alone:
-    no gateway is started with it."""
+    """What opens all secrets, the database, the trace store, or the endpoint of embeddings or of whoever is asked what
+    failed a run, is the control plane's alone: no gateway is started with it."""
     kind, _, variable = config.secrets_key.partition(":")
-    own = {name for name in (config.traces_key, config.embeddings_key) if name}
+    own = {name for name in (config.traces_key, config.embeddings_key, config.blame_judge_key) if name}
     own |= {variable} if kind == "env" else set()
     if not config.database.startswith("sqlite"):  # where an SQLite file is, the gateway must know to hide it
         own.add("TENURE_DATABASE_URL")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 SIGNS_TOLD = 5
 """The most signs that are told of one step."""
@@ -94,3 +96,47 @@ def of_agents(names: Sequence[str], each: Sequence[float]) -> tuple[tuple[str, f
     for name, share in zip(names, each, strict=True):
         found[name] = found.get(name, 0.0) + share
     return tuple(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+class State(StrEnum):
+    """What came of asking a judge. ``named``: it named a step; ``unreadable``: it answered something else, which may
+    have cost as much; ``failed``: no answer came, or none in time."""
+
+    ASKED = "asked"
+    NAMED = "named"
+    UNREADABLE = "unreadable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A judge that was asked about a run. ``id`` is that of the Event with its answer; ``prompt`` the version of what
+    was asked; ``steps`` how many the run had; ``detail`` why there is no opinion."""
+
+    id: str
+    workspace: str
+    trace_id: str
+    model: str
+    prompt: str
+    steps: int
+    by: str
+    at: datetime
+    state: State = State.ASKED
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a judge said of a run: the place of a step (``Step.index``), its agent, and why; empty where it named none,
+    where its answer is not kept any more (``gone`` says why), and for whoever may not see what was said (``withheld``).
+    Tokens are those that the endpoint told; ``cost_usd`` a decimal number, empty where no price is known."""
+
+    asked: Asked
+    step: int | None = None
+    agent: str = ""
+    reason: str = ""
+    answered_by: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: str = ""
+    gone: str = ""

@@ -88,6 +88,8 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "fork.ended": ("tenure.fork", "tenure.fork.came_to"),
     "fork.called": _CALL,
     "fork.refused": _CALL,
+    "blame.asked": ("tenure.blame.of", "gen_ai.request.model", "server.address", "tenure.blame.prompt"),
+    "blame.judged": ("tenure.blame.of", "tenure.blame.came_to"),
     "gateway.dropped": ("count",),
     "approval.requested": _APPROVAL,
     "approval.granted": (*_APPROVAL, "covers"),

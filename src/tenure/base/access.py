@@ -93,6 +93,7 @@ ACTIONS: Mapping[str, str] = {
     "events:read": "Read Events, traces, sessions, figures and the live feed",
     "events:import": "Bring in sessions that were recorded elsewhere",
     "runs:fork": "Play a recorded run again on an agent's model, with tools answered from the record",
+    "runs:judge": "Have a model asked which step of a recorded run failed it",
     "reports:read": "Read reports",
     "audit:read": "Read and check the audit chain",
     "people:read": "See who may log in, and which service accounts there are",

@@ -87,6 +87,8 @@ _ALLOWED: Mapping[str, tuple[Container[Any], str]] = {
     "traces": (_Place(), "a file, clickhouse://USER@HOST:PORT/DATABASE or clickhouses://..., without a password"),
     "delegation_ttl_s": (range(1, 86_401), "seconds from 1 to 86400"),
     "delegation_depth": (range(1, 33), "a number from 1 to 32"),
+    "blame_judge_timeout_s": (range(1, 51), "seconds from 1 to 50"),
+    "blame_judge_daily": (range(1, 1_000_001), "a number from 1 to 1000000"),
     "keep_content": (_Periods(), "days as 90, or with those of classes of data as 90, health=7"),
     "keep_records": (range(1, 36_501), "days from 1 to 36500"),
     "content_share": (range(101), "percent from 0 to 100"),
@@ -156,6 +158,23 @@ class Config:
         "",
         "TENURE_EMBEDDINGS_KEY",
         "Name of the variable of the control plane's environment that holds the key for TENURE_EMBEDDINGS",
+    )
+    blame_judge: str = _setting(
+        "",
+        "TENURE_BLAME_JUDGE",
+        "Address of a model API (OpenAI's, up to /v1) that people may ask which step failed a run; empty: none",
+    )
+    blame_judge_model: str = _setting("", "TENURE_BLAME_JUDGE_MODEL", "The model that is asked which step failed a run")
+    blame_judge_key: str = _setting(
+        "",
+        "TENURE_BLAME_JUDGE_KEY",
+        "Name of the variable of the control plane's environment that holds the key for TENURE_BLAME_JUDGE",
+    )
+    blame_judge_timeout_s: int = _setting(
+        40, "TENURE_BLAME_JUDGE_TIMEOUT", "Seconds after which the judge of TENURE_BLAME_JUDGE is not waited for"
+    )
+    blame_judge_daily: int = _setting(
+        50, "TENURE_BLAME_JUDGE_DAILY", "How often a workspace may ask the judge of TENURE_BLAME_JUDGE in 24 hours"
     )
     database_url: str = _setting("", "TENURE_DATABASE_URL", "Control database; empty means SQLite in the data folder")
     policy_dir: str = _setting(

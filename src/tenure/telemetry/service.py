@@ -288,6 +288,11 @@ def recorded_call(world: World, workspace: str, call_id: str) -> RecordedCall | 
     return found[0] if found else None
 
 
+def event(world: World, workspace: str, ident: str) -> Event | None:
+    """An Event by its id, whole, if it is kept and of that workspace: who asks sees to it who may see its content."""
+    return next((one.event for one in current(world).events(Which(workspace=workspace, id=ident), 1)), None)
+
+
 def spans_of_trace(world: World, actor: Actor, trace_id: str) -> list[Span]:
     """Every span of a trace of the actor's workspace, by the order in which it was told; what was said in it as far as
     the actor may see that."""

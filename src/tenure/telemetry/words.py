@@ -92,6 +92,8 @@ _PLAIN = {
     "autonomy.seen": "what it did on the level notify was seen",
     "autonomy.set": "the least oversight of all agents was set",
     "autonomy.withdrawn": "the evidence for relaxing a tool's level turned",
+    "blame.asked": "a model is asked which step failed a run",
+    "blame.judged": "a model has answered which step failed a run",
     "content.opened": "looked at what was said",
     "client.seen": "an MCP client was used with its credential",
     "connector.connected": "lets agents in at an upstream",

@@ -20,6 +20,7 @@ from tenure.client import AsyncClient
 from tenure.identity.model import COOKIE, cookie_name, csrf_ok
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
+from tenure.kernel.money import dollars
 from tenure.ui import assets, model
 
 FORM_MAX_BYTES = 64 * 1024
@@ -62,6 +63,7 @@ _pages.filters |= {
     "pretty": model.pretty,
     "preview": model.preview,
     "person": model.person,
+    "dollars": dollars,
 }
 
 

@@ -107,6 +107,8 @@ _PLAIN: Mapping[str, tuple[str, str]] = {
     "autonomy.seen": ("saw what an agent did on the level notify", ""),
     "autonomy.set": ("set the least oversight of all agents", ""),
     "autonomy.withdrawn": ("has not earned it any more: the evidence turned", ""),
+    "blame.asked": ("had a model asked which step failed a run", "what was said in it was sent, redacted"),
+    "blame.judged": ("has the answer of a model that was asked which step failed a run", ""),
     "breaker.closed": ("may do everything again: its trial calls went well", ""),
     "content.opened": ("looked at what was said", ""),
     "content.erased": ("erased what was said about somebody", ""),

@@ -16,26 +16,13 @@ from tenure.gateway.http import decode_json
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.values import Decision, Effect
+from tenure.kernel.wires import provider_at
 
 CAPTURE_MAX = 4 << 20
 """Longest request or answer whose content is captured, in bytes; beyond it only the facts about it are."""
 _SHORT = 64 << 10
 EVENT_STREAM = frozenset({"text/event-stream"})
 
-_PROVIDERS = {  # host suffix -> well-known value of gen_ai.provider.name
-    "api.openai.com": "openai",
-    "openai.azure.com": "azure.ai.openai",
-    "api.anthropic.com": "anthropic",
-    "api.mistral.ai": "mistral_ai",
-    "api.deepseek.com": "deepseek",
-    "api.groq.com": "groq",
-    "api.x.ai": "x_ai",
-    "api.perplexity.ai": "perplexity",
-    "api.cohere.com": "cohere",
-    "generativelanguage.googleapis.com": "gcp.gemini",
-    "aiplatform.googleapis.com": "gcp.vertex_ai",
-    "amazonaws.com": "aws.bedrock",
-}
 _DECLARED = {"google": "gcp.gemini", "gemini": "gcp.gemini", "azure": "azure.ai.openai", "mistral": "mistral_ai"}
 
 
@@ -274,8 +261,7 @@ def provider(base_url: str, declared: str, default: str) -> tuple[str, str]:
     """(``gen_ai.provider.name``, ``server.address``) of an upstream: by its host where that is well known, else as the
     manifest declares it, else the provider whose API it speaks."""
     host = urlsplit(base_url).hostname or ""
-    known = next((name for suffix, name in _PROVIDERS.items() if host == suffix or host.endswith("." + suffix)), None)
-    return known or _DECLARED.get(declared, declared) or default, host
+    return provider_at(host) or _DECLARED.get(declared, declared) or default, host
 
 
 def refusal(decision: Decision, call_id: str, approval_id: str | None) -> Fault:

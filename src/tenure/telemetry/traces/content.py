@@ -14,7 +14,9 @@ import msgspec
 from tenure.kernel.json import JsonObject
 from tenure.kernel.values import Event
 
-CARRIERS = ("call.", "request.", "approval.requested", "approval.edited", "draft.", "fork.", "otlp.", "import.")
+CARRIERS = (
+    *("call.", "request.", "approval.requested", "approval.edited", "draft.", "fork.", "otlp.", "import.", "blame."),
+)
 """How the types of Events begin that carry content. All others are what somebody did to an agent or to Tenure, and are
 facts."""
 GONE = "tenure.content"
@@ -72,6 +74,9 @@ FACTS = frozenset(
         "resource",
         "server.address",
         "tenure.approval.id",
+        "tenure.blame.came_to",
+        "tenure.blame.of",
+        "tenure.blame.prompt",
         "tenure.breaker.epoch",
         "tenure.call.id",
         "tenure.capture.truncated",

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, frame, render
+from tenure.ui.gate import PageRoute, api_of, frame, go, render
 from tenure.ui.model import agents_of, items
 from tenure.ui.runs import window
 
@@ -94,6 +94,13 @@ async def blame(request: Request, trace_id: str) -> Response:
     api = api_of(request)
     around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}/blame", limit=10))
     return render(request, "blame.html", frame=around, blame=answer)
+
+
+@router.post("/traces/{trace_id}/blame")
+async def ask_judge(request: Request, trace_id: str) -> Response:
+    """Has the judge of the settings asked; what it says stands below the evidence then."""
+    await api_of(request).post(f"/v1/traces/{trace_id}/blame/opinions")
+    return go(request, f"/traces/{trace_id}/blame#opinions")
 
 
 @router.get("/traces/{trace_id}/against")

@@ -18,9 +18,10 @@ from demo.processes import until
 from tenure.client.http import Client
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import session_trace
-from tests.sim import shopkeeper
+from tests.sim import model_clients, shopkeeper
 from tests.sim.gateway import ProviderProcess
 from tests.sim.installation import COMMAND, Installation
+from tests.sim.manifests import manifest
 from tests.sim.tool_server import ToolServer
 
 
@@ -286,6 +287,45 @@ def test_an_imported_run_is_played_again_on_the_model_of_an_agent_that_is_named(
     decided = _ended(shop.client, trace, {"step": 1, "agent": shopkeeper.NAME, "policy": [_PERMIT_ALL]})
     assert decided["state"] == "refused", "that agent was granted none of the tools"
     assert "was not granted" in decided["detail"]
+
+
+_POLYGLOT = {"openai": "tool-gpt", "anthropic": "tool-claude", "gemini": "tool-gemini"}
+
+
+@pytest.mark.req("R084")
+def test_a_run_is_played_again_over_its_own_api_and_over_each_other(tenure: Installation, shop: Shop) -> None:
+    """The real clients record, two of them streams with a call of a tool in it; each run is then asked for over all."""
+    models = [{"provider": kind, "name": name, "base_url": shop.models.url} for kind, name in _POLYGLOT.items()]
+    body = manifest("polyglot", shop.models.url, models=models[1:])
+    body["spec"]["model"] = models[0]
+    tenure.employ(body)
+    for own, client in zip(_POLYGLOT.values(), model_clients.CLIENTS, strict=True):
+        started = tenure.instance("polyglot")
+        peer = client(str(started["gateway_url"]).rstrip("/"), str(started["token"]))
+        assert peer.use_tool(own)[0] == {"city": "Paris"}
+        peer.close()
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = shop.client.get("/v1/traces", dict[str, Any], agent="polyglot")["traces"]
+        return [one for one in found if one["calls"] == 2]
+
+    until(lambda: len(runs()) == 3, "the runs to be told")
+    own_paths = {"tool-gpt": "/v1/responses", "tool-claude": "/v1/messages"}
+    own_paths["tool-gemini"] = "/v1beta/models/tool-gemini:generateContent"
+    for run in runs():
+        told = shop.client.get(f"/v1/traces/{run['trace_id']}", dict[str, Any])["spans"]
+        [own] = {one["attributes"]["gen_ai.request.model"] for one in told if one["type"] == "call.completed"}
+        for model in _POLYGLOT.values():
+            made = _ended(shop.client, run["trace_id"], {"step": 1, "model": model})
+            assert (made["state"], made["turns"]) == ("finished", 2), (own, model, made)
+            seen = shop.models.seen()
+            wanted = own_paths[model] if own == model or model != "tool-gpt" else "/v1/chat/completions"
+            assert seen["path"] == wanted, own
+            assert all(word in seen["body"] for word in ("weather", "Paris", "rain")), "the tool's answer was said"
+            against = f"/v1/traces/{run['trace_id']}/against/{made['trace_id']}"
+            if own == model:
+                compared = shop.client.get(against, dict[str, Any])
+                assert compared["parting"] is None, (own, compared["because"], compared["pairs"][compared["parting"]])
 
 
 _PERMIT_ALL = {"name": "all.cedar", "text": '@id("all") permit (principal, action, resource);'}

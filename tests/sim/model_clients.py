@@ -39,12 +39,13 @@ class OpenAI:
                 if event.type == "response.output_text.delta":
                     yield event.delta
 
-    def use_tool(self) -> tuple[Any, str]:
+    def use_tool(self, model: str = "tool") -> tuple[Any, str]:
         tools: Any = [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": False}]
-        first = self.client.responses.create(model="tool", input=HELLO, tools=tools)
+        asked: Any = [{"role": "user", "content": HELLO}]
+        first = self.client.responses.create(model=model, input=asked, tools=tools)
         call: Any = first.output[0]
-        back: Any = [call.model_dump(), {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
-        second = self.client.responses.create(model="tool", input=back, tools=tools)
+        asked += [call.model_dump(), {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
+        second = self.client.responses.create(model=model, input=asked, tools=tools)
         return json.loads(call.arguments), second.output_text
 
     def show(self) -> str:
@@ -83,14 +84,15 @@ class Anthropic:
         ) as stream:
             yield from stream.text_stream
 
-    def use_tool(self) -> tuple[Any, str]:
+    def use_tool(self, model: str = "tool") -> tuple[Any, str]:
         tools: Any = [{"name": "weather", "input_schema": SCHEMA}]
         asked: Any = [{"role": "user", "content": HELLO}]
-        first = self.client.messages.create(model="tool", max_tokens=100, messages=asked, tools=tools)
+        with self.client.messages.stream(model=model, max_tokens=100, messages=asked, tools=tools) as stream:
+            first = stream.get_final_message()
         call: Any = first.content[-1]
         back = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
         asked += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [back]}]
-        second: Any = self.client.messages.create(model="tool", max_tokens=100, messages=asked, tools=tools)
+        second: Any = self.client.messages.create(model=model, max_tokens=100, messages=asked, tools=tools)
         return call.input, second.content[-1].text
 
     def show(self) -> str:
@@ -128,19 +130,17 @@ class Gemini:
         for chunk in self.client.models.generate_content_stream(model=model, contents=text):
             yield chunk.text or ""
 
-    def use_tool(self) -> tuple[Any, str]:
+    def use_tool(self, model: str = "tool") -> tuple[Any, str]:
         declared = types.FunctionDeclaration(name="weather", parameters_json_schema=SCHEMA)
         config = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[declared])])
-        first: Any = self.client.models.generate_content(model="tool", contents=HELLO, config=config)
-        call = first.function_calls[0]
+        asked: Any = [types.Content(role="user", parts=[types.Part(text=HELLO)])]
+        [first] = self.client.models.generate_content_stream(model=model, contents=asked, config=config)
+        calls: Any = first.function_calls
         back = types.Part.from_function_response(name="weather", response={"result": "rain"})
-        asked: Any = [
-            types.Content(role="user", parts=[types.Part(text=HELLO)]),
-            first.candidates[0].content,
-            types.Content(role="user", parts=[back]),
-        ]
-        second = self.client.models.generate_content(model="tool", contents=asked, config=config)
-        return call.args, str(second.text)
+        candidates: Any = first.candidates
+        asked += [candidates[0].content, types.Content(role="user", parts=[back])]
+        second = self.client.models.generate_content(model=model, contents=asked, config=config)
+        return calls[0].args, str(second.text)
 
     def show(self) -> str:
         image = types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png")

@@ -4,7 +4,7 @@ and, by ``model_wires``, the other wires that the gateway knows.
 Without rules it answers by the name of the model:
 
     echo            the last message's text back               slow         the same, one chunk every 50 ms
-    tool            a call of the first tool offered            hang         never
+    tool...         a call of the first tool offered            hang         never
     error-NNN       that HTTP status with the wire's own error   reset        the connection breaks before the answer
     garbage         something that is not HTTP                  half         breaks in the middle of the answer
     junk            200 with a body that is not JSON            redirect     307 to elsewhere
@@ -212,7 +212,7 @@ class Provider:
             named = {"step": step["number"], "agent": step["agent"], "reason": f"It said: {step['said'][:60]}"}
             message["content"] = f"```json\n{json.dumps(named)}\n```"
         tools = request.get("tools") or []
-        if model == "tool" and tools and messages[-1].get("role") != "tool":
+        if model.startswith("tool") and tools and messages[-1].get("role") != "tool":
             function = {"name": tools[0]["function"]["name"], "arguments": '{"city": "Paris"}'}
             message["content"] = None
             message["tool_calls"] = [{"id": f"call_{self.requests}", "type": "function", "function": function}]

@@ -108,7 +108,7 @@ def _responses(request: dict[str, Any], model: str) -> Said:
     content = last.get("content", last.get("output", ""))
     text = content if isinstance(content, str) else " ".join(part["text"] for part in content if "text" in part)
     item: dict[str, Any]
-    if model == "tool" and request.get("tools") and last.get("type") != "function_call_output":
+    if model.startswith("tool") and request.get("tools") and last.get("type") != "function_call_output":
         name = request["tools"][0]["name"]
         call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "status": "completed"}
         item = {**call, "name": name, "arguments": json.dumps(TOOL)}
@@ -164,7 +164,7 @@ def _messages(request: dict[str, Any], model: str) -> Said:
     text = " ".join(str(block.get("text", "")) for block in blocks if block["type"] == "text")
     answered = any(block["type"] == "tool_result" for block in blocks)
     said: list[dict[str, Any]] = [{"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}]
-    if model == "tool" and request.get("tools") and not answered:
+    if model.startswith("tool") and request.get("tools") and not answered:
         said.append({"type": "tool_use", "id": "toolu_1", "name": request["tools"][0]["name"], "input": TOOL})
     else:
         said.append({"type": "text", "text": f"You said: {text}"})
@@ -200,7 +200,7 @@ def _generate(request: dict[str, Any], model: str) -> Said:
     answered = any("functionResponse" in part for part in last["parts"])
     base = {"modelVersion": f"{model}-2026-01-01", "responseId": "resp-1"}
     parts: list[dict[str, Any]]
-    if model == "tool" and request.get("tools") and not answered:
+    if model.startswith("tool") and request.get("tools") and not answered:
         name = request["tools"][0]["functionDeclarations"][0]["name"]
         parts = [{"functionCall": {"id": "fc-1", "name": name, "args": TOOL}}]
         pieces = [parts]

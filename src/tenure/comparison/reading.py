@@ -53,7 +53,7 @@ def _step(span: Span) -> Iterator[Step]:
     decision = decision if isinstance(decision, Mapping) else {}
     if operation in _MODELS or data.get("tenure.kind") == "llm":
         kind, name = "chat", ""
-        given = _bare(_loaded(data.get("gen_ai.input.messages")))
+        given = _unthought(_bare(_loaded(data.get("gen_ai.input.messages"))))
         asked: Json = {"instructions": _loaded(data.get("gen_ai.system_instructions")), "messages": given}
         key = given[-1] if isinstance(given, list | tuple) and given else given
         answered = _bare(_loaded(data.get("gen_ai.output.messages")))
@@ -122,6 +122,23 @@ def _without(message: JsonObject) -> Json:
         for part in parts
     ]
     return {**{name: value for name, value in message.items() if name != "finish_reason"}, "parts": bare}
+
+
+def _unthought(messages: Json) -> Json:
+    """What a model was told, without what it had thought by itself before: that is part of the answer it belongs to,
+    and not every API takes it back."""
+    if not isinstance(messages, list | tuple):
+        return messages
+    out: list[Json] = []
+    for message in messages:
+        parts = message.get("parts") if isinstance(message, Mapping) else None
+        if isinstance(message, Mapping) and isinstance(parts, list | tuple):
+            kept = [part for part in parts if not (isinstance(part, Mapping) and part.get("type") == "reasoning")]
+            if kept or not parts:
+                out.append({**message, "parts": kept})
+        else:
+            out.append(message)
+    return out
 
 
 def _said(messages: Iterable[Json]) -> Json:

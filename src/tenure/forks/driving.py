@@ -20,7 +20,7 @@ from tenure.forks.calling import call
 from tenure.forks.following import Following, Reply, follow
 from tenure.forks.model import LOST, MOST_TURNS, Fork, State, Texts
 from tenure.forks.record import Course, Told, changed, course_of
-from tenure.forks.service import model_of, wire
+from tenure.forks.service import asked_of, model_of, wire
 from tenure.forks.telling import answered, decided_anew, event_of
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
@@ -108,7 +108,7 @@ def _ask(world: World, item: Fork, agent: AgentFact, course: Course, going: Foll
         raise _Over(State.FAILED, f"The release of {agent.name} has no model {item.model} any more.")
     with world.read() as connection:
         offered = _offered(course, tools.accepted(connection, item.workspace, agent.name))
-    request = wires.request(wire(fact), fact.asked, course.instructions, going.messages, offered, course.max_tokens)
+    request = wires.request(wire(fact), asked_of(course, fact, going.messages, offered))
     with world.begin() as tx:
         if not store.begin_turn(tx, item, world.clock()):
             return False

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tenure.forks.model import State
-from tenure.forks.record import Answer, Course, calls_of, text_of
+from tenure.forks.record import Answer, Course, calls_of, text_of, with_ids
 from tenure.kernel.json import Json, JsonObject
 
 
@@ -62,7 +62,8 @@ def follow(course: Course, answers: Sequence[JsonObject], *, stand_in: str | Non
     """What comes after ``answers`` of the model, the first of them to ``course`` as it begins."""
     record, said, messages = _Record(course, stand_in), list(course.said), list(course.messages)
     replies: list[Reply] = []
-    for answer in answers:
+    for said_then in answers:
+        answer = with_ids([*messages, said_then])[-1]
         replies = [record.reply(call) for call in calls_of(answer)]
         messages.append({"role": "assistant", "parts": answer.get("parts") or []})
         if lacking := [reply for reply in replies if reply.how == "none"]:

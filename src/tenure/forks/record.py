@@ -13,10 +13,13 @@ from tenure.comparison.model import Step
 from tenure.evaluation.model import bare_tool
 from tenure.kernel.errors import Refused
 from tenure.kernel.json import Json, JsonArray, JsonObject, canonical
+from tenure.kernel.wires import wire_of
 from tenure.telemetry.model import Span
 
 Told = Sequence[tuple[Step, Span]]
 INPUT, OUTPUT, SYSTEM = "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions"
+MADE = "tenure-call-"
+"""How an id begins that a tool call was given here, because its API gave it none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Course:
     """``instructions`` and ``messages`` went into the model at the step, in the shape of the GenAI conventions.
     ``answers``: of tools, from there on, in their order; ``earlier``: before. ``said``: by people from there on.
     ``tools``: the names of those that the model was offered, or called, with a call of each where there was one.
-    ``about``: the person whom the run was for, empty for nobody."""
+    ``about``: the person whom the run was for, empty for nobody. ``api``: over which the step was recorded (openai,
+    responses, anthropic, gemini), empty where that is not known."""
 
     agent: str
     model: str
@@ -60,6 +64,7 @@ class Course:
     tools: Mapping[str, Json]
     max_tokens: int | None
     about: str
+    api: str = ""
 
 
 def key_of(name: str, arguments: Json) -> tuple[str, bytes]:
@@ -91,6 +96,13 @@ def course_of(told: Told, number: int) -> Course:
         raise Refused("not_a_model_call", f"Step {number} is {step.label}: no model is called in it.", fix=fix)
     data = span.attributes
     messages = _messages(data.get(INPUT))
+    if data.get("tenure.previous_response.id"):
+        raise Refused(
+            "not_recorded",
+            f"Step {number} cannot be played again: what was said before it is kept by the provider, not here.",
+            fix="Choose the step that the conversation began with, or another run.",
+            status=409,
+        )
     if not messages:
         why = data.get("tenure.content") or "what went into it was not recorded"
         raise Refused(
@@ -106,7 +118,7 @@ def course_of(told: Told, number: int) -> Course:
     before = [one for each, one in told[: number - 1] if each.kind in ("tool", "agent")]
     asked = data.get("tenure.call.arguments")
     asked = asked if isinstance(asked, Mapping) else {}
-    most = asked.get("max_tokens") or asked.get("max_completion_tokens")
+    most = asked.get("max_tokens") or asked.get("max_completion_tokens") or asked.get("max_output_tokens")
     answers = _with_spans(calls, spans)
     earlier = _with_spans(list(_calls(messages)), before)
     offered = asked.get("tools")
@@ -123,7 +135,39 @@ def course_of(told: Told, number: int) -> Course:
         tools={name: seen.get(name) for name in dict.fromkeys([*names, *([] if names else seen)])},
         max_tokens=most if type(most) is int else None,
         about=str(data.get("enduser.id") or data.get("tenure.on_behalf_of") or ""),
+        api=_api(data),
     )
+
+
+def _api(data: JsonObject) -> str:
+    provider = data.get("gen_ai.provider.name")
+    if not isinstance(provider, str):
+        return ""
+    wire = wire_of(provider)
+    return "responses" if wire == "openai" and data.get("openai.api.type") == "responses" else wire
+
+
+def with_ids(messages: Sequence[JsonObject]) -> list[JsonObject]:
+    """The messages with an id for each tool call that has none, as Gemini's may, and the same for its answer: the first
+    call of that name that is not answered. What stands before is the same however the conversation goes on."""
+    waiting: list[tuple[str, str]] = []
+    out, made = list[JsonObject](), 0
+    for message in messages:
+        parts = list[JsonObject]()
+        for part in _parts(message):
+            kind, told = part.get("type"), part
+            if kind == "tool_call":
+                if not part.get("id"):
+                    told, made = {**part, "id": f"{MADE}{made}"}, made + 1
+                waiting.append((str(part.get("name")), str(told["id"])))
+            elif kind == "tool_call_response" and part.get("id"):
+                waiting = [one for one in waiting if one[1] != part["id"]]
+            elif kind == "tool_call_response" and waiting:
+                found = next((n for n, (name, _) in enumerate(waiting) if name == part.get("name")), 0)
+                told = {**part, "id": waiting.pop(found)[1]}
+            parts.append(told)
+        out.append({**message, "parts": parts} if isinstance(message.get("parts"), list | tuple) else message)
+    return out
 
 
 def at(told: Told, number: int) -> tuple[Step, Span]:
@@ -156,7 +200,7 @@ def _parts(message: JsonObject) -> list[JsonObject]:
 
 def _messages(value: Json) -> list[JsonObject]:
     found = loaded(value)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    return with_ids([one for one in found if isinstance(one, Mapping)]) if isinstance(found, list | tuple) else []
 
 
 def _messages_or_parts(value: Json) -> JsonArray:

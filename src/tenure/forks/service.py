@@ -14,10 +14,11 @@ from tenure.base.sight import Sight
 from tenure.comparison import service as comparison
 from tenure.forks import store, wires
 from tenure.forks.model import MOST_RUNNING, MOST_TEXT, Fork, State, Texts
-from tenure.forks.record import Told, at, changed, course_of
+from tenure.forks.record import Course, Told, at, changed, course_of
 from tenure.forks.telling import event_of
 from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id
+from tenure.kernel.json import JsonObject
 from tenure.kernel.snapshot import AgentFact, ModelFact
 from tenure.kernel.values import Actor
 from tenure.kernel.wires import wire_of
@@ -138,8 +139,17 @@ def _sayable(agent: AgentFact, told: Told, wish: Wish) -> ModelFact:
             fix=f"Its release has: {known}. Name another agent with `agent` to call another model.",
             status=404,
         )
-    wires.request(wire(fact), fact.asked, course.instructions, course.messages, (), course.max_tokens)
+    wires.request(
+        wire(fact), asked_of(course, fact, course.messages, [wires.Tool(name, "", {}) for name in course.tools])
+    )
     return fact
+
+
+def asked_of(
+    course: Course, fact: ModelFact, messages: Sequence[JsonObject], tools: Sequence[wires.Tool]
+) -> wires.Asked:
+    """What a model is asked in a fork."""
+    return wires.Asked(fact.asked, course.instructions, messages, tools, course.max_tokens, course.api)
 
 
 def model_of(agent: AgentFact, name: str) -> ModelFact | None:

@@ -64,6 +64,7 @@ FACTS = frozenset(
         "mcp.method.name",
         "mcp.protocol.version",
         "mcp.server.name",
+        "openai.api.type",
         "otlp.kind",
         "otlp.name",
         "otlp.resource",

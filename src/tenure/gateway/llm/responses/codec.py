@@ -55,7 +55,7 @@ def asked(ask: Ask) -> dict[str, Any]:
     """The instructions and the input items as messages."""
     given = ask.body.get("input")
     items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
-    out: dict[str, Any] = {"gen_ai.input.messages": [_message(item) for item in items]}
+    out: dict[str, Any] = {"gen_ai.input.messages": [_message(item) for item in items], "openai.api.type": "responses"}
     if isinstance(ask.body.get("instructions"), str):
         out["gen_ai.system_instructions"] = [{"type": "text", "content": ask.body["instructions"]}]
     if isinstance(ask.body.get("previous_response_id"), str):

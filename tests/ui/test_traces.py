@@ -241,6 +241,17 @@ def test_a_run_is_played_again_from_its_page(person: httpx2.Client, console: Con
     assert (fork["changed"], fork["turns"], fork["by"]) == (["policy"], 0, "person:operator@localhost")
     assert f'href="/traces/{trace}/against/{fork["trace_id"]}"' in person.get(f"/traces/{trace}/fork").text
     assert "Nobody has played it again" not in person.get(f"/traces/{fork['trace_id']}/fork").text
+    lent = f'href="/traces/{trace}?span='
+    address = person.get(f"/traces/{fork['trace_id']}/against").headers["location"]
+    assert address == f"/traces/{trace}/against/{fork['trace_id']}", "from the fork it is one click"
+    beside = person.get(address)
+    assert "They are the same, step for step" in text(beside)
+    assert beside.text.count(lent) == 2 * beside.text.count('class="pair"'), "steps of the record lead to the record"
+    page = text(beside)
+    assert "Played again, beside its record" in page
+    assert (
+        "played again from step 1 by operator@localhost, with another policy. It came to finished : Every call" in page
+    )
     refused = person.post(f"/traces/{trace}/fork", data={"step": ""})
     assert refused.status_code == 422
     assert "From which step?" in refused.text

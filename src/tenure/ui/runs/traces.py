@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tenure.kernel.errors import Refused
-from tenure.ui.gate import PageRoute, api_of, frame, go, render
+from tenure.ui.gate import Api, PageRoute, api_of, frame, go, render
 from tenure.ui.model import agents_of, items
 from tenure.ui.runs import window
 
@@ -105,8 +105,12 @@ async def ask_judge(request: Request, trace_id: str) -> Response:
 
 @router.get("/traces/{trace_id}/against")
 async def against(request: Request, trace_id: str) -> Response:
-    """Which run to lay beside this one: the latest of its agent."""
+    """Which run to lay beside this one: the latest of its agent; a run that is played again has its record to lie
+    beside."""
     api = api_of(request)
+    own = next((one for one in await _forks(api, trace_id) if one["trace_id"] == trace_id), None)
+    if own is not None:
+        return go(request, f"/traces/{own['of']}/against/{trace_id}")
     around, answer = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}"))
     agent = next((span["agent"] for span in items(answer, "spans") if span.get("agent")), None)
     found = await api.get("/v1/traces", agent=agent, limit=50)
@@ -118,7 +122,16 @@ async def against(request: Request, trace_id: str) -> Response:
 async def compare(request: Request, trace_id: str, other: str, start: int = 0) -> Response:
     """Two runs side by side: where they part, and why."""
     api = api_of(request)
-    around, found = await asyncio.gather(frame(api), api.get(f"/v1/traces/{trace_id}/against/{other}"))
+    around, found, forks = await asyncio.gather(
+        frame(api), api.get(f"/v1/traces/{trace_id}/against/{other}"), _forks(api, other)
+    )
     start = max(0, start)
-    pairs = list(enumerate(found["pairs"]))[start : start + PAIRS]
-    return render(request, "compare.html", frame=around, found=found, pairs=pairs, start=start, most=PAIRS)
+    facts: dict[str, Any] = {"found": found, "start": start, "most": PAIRS}
+    facts["pairs"] = list(enumerate(found["pairs"]))[start : start + PAIRS]
+    facts["fork"] = next((one for one in forks if (one["of"], one["trace_id"]) == (trace_id, other)), None)
+    return render(request, "compare.html", frame=around, **facts)
+
+
+async def _forks(api: Api, trace_id: str) -> list[Any]:
+    """Forks of a run, and the fork that it is."""
+    return items(await api.maybe("/v1/forks", trace=trace_id))

@@ -247,10 +247,10 @@ def test_a_run_is_played_again_from_its_page(person: httpx2.Client, console: Con
     beside = person.get(address)
     assert "They are the same, step for step" in text(beside)
     assert beside.text.count(lent) == 2 * beside.text.count('class="pair"'), "steps of the record lead to the record"
-    page = text(beside)
-    assert "Played again, beside its record" in page
+    words = text(beside)
+    assert "Played again, beside its record" in words
     assert (
-        "played again from step 1 by operator@localhost, with another policy. It came to finished : Every call" in page
+        "played again from step 1 by operator@localhost, with another policy. It came to finished : Every call" in words
     )
     refused = person.post(f"/traces/{trace}/fork", data={"step": ""})
     assert refused.status_code == 422

@@ -116,8 +116,7 @@ def _is_ours(target: TraceStore, newest: int) -> None:
 
 def price(world: World, provider: str, model: str) -> PriceFact | None:
     """What a model's tokens cost now, as far as it is known."""
-    prices = _prices.get(world.config.data_dir.resolve(), Prices())
-    found = prices.of_thousand(provider, model, world.clock())
+    found = _prices.get(world.config.data_dir.resolve(), Prices()).of_thousand(provider, model, world.clock())
     return PriceFact(*map(nano, found)) if found is not None else None
 
 
@@ -284,8 +283,7 @@ def recorded_calls(world: World, workspace: str, since: datetime, agent: str | N
 
 def recorded_call(world: World, workspace: str, call_id: str) -> RecordedCall | None:
     """A call by its id, if it is kept and of that workspace."""
-    found = current(world).calls(Which(workspace=workspace, id=call_id), 1)
-    return found[0] if found else None
+    return next(iter(current(world).calls(Which(workspace=workspace, id=call_id), 1)), None)
 
 
 def event(world: World, workspace: str, ident: str) -> Event | None:

@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from tenure.app.lookout import Lookout
 from tenure.app.publish import Publisher
-from tenure.base import durable, events, log
-from tenure.base.room import Flow, Room, World
+from tenure.base import events, log
+from tenure.base.room import Room, World
 
 logger = log.get("engine")
 
@@ -28,9 +29,9 @@ _SHARE = 3
 """A loop works for a third of the time at most, unless it would pause for longer than four times what it may."""
 _PUMP_S = 0.25
 """Whoever reads the trace store brings it up to date before, so nothing is missed meanwhile."""
-_LOOK_S = 0.25
-"""How often it is looked whose time has come: often enough for the shortest, and together, since a look costs as much
-for one Flow as for ten."""
+_PATIENCE_S = (0.5, 5.0)
+"""Between two looks while no bell rings, at first and at last: what could not be done, or had to wait for a while, is
+tried again soon, and an installation that has nothing to do comes to rest."""
 _UNSETTLED = -1
 """Instead of the number of the Event up to which all is done: something is left to do, whether there is news or not."""
 
@@ -59,7 +60,7 @@ class Engine:
         pumps = [room.pump for room in self._rooms if room.pump]
         for pump in pumps:
             self._spawn(self._on_news(partial(self._until_dry, pump), _PUMP_S))
-        self._spawn(self._look([flow for room in self._rooms for flow in room.flows]))
+        self._spawn(Lookout(self._world, [flow for room in self._rooms for flow in room.flows], self._holder).run())
 
     async def stop(self) -> None:
         """Ends every loop after the step it is in."""
@@ -76,6 +77,7 @@ class Engine:
         now = asyncio.get_running_loop().time
         flag = self._world.bell.attach()
         pause = 0.5
+        patience, longest = _PATIENCE_S
         try:
             while True:
                 begun = now()
@@ -87,7 +89,8 @@ class Engine:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 10.0)
                 took = now() - begun
-                await self._world.bell.wait(flag)
+                rang = await self._world.bell.wait(flag, patience)
+                patience = _PATIENCE_S[0] if rang else min(patience * 2, longest)
                 # What takes long is done less often: more gathers for each turn, and others have the machine meanwhile.
                 if (early := begun + max(every, min(_SHARE * took, 4 * every)) - now()) > 0:
                     await asyncio.sleep(early)
@@ -129,47 +132,3 @@ class Engine:
     async def _until_dry(self, pump: Callable[[World], int]) -> None:
         while await asyncio.to_thread(pump, self._world):
             pass
-
-    async def _look(self, flows: Sequence[Flow]) -> None:
-        """Looks which Flows have something to do, those whose time has come together, and lets these run beside each
-        other: a slow step holds up no other Flow, and what has nothing to do costs one query."""
-        now = asyncio.get_running_loop().time
-        due = dict.fromkeys(flows, 0.0)
-        running: dict[Flow, asyncio.Task[None]] = {}
-        try:
-            while True:
-                for flow in [flow for flow, task in running.items() if task.done()]:
-                    del running[flow]
-                    due[flow] = now() + flow.every
-                wanted = [flow for flow in flows if flow not in running and due[flow] <= now()]
-                found = await asyncio.to_thread(self._found, wanted) if wanted else ()
-                for flow in wanted:
-                    due[flow] = now() + flow.every
-                for flow in found:
-                    running[flow] = asyncio.create_task(self._run_flow(flow))
-                await asyncio.sleep(_LOOK_S)
-        finally:
-            for task in running.values():
-                task.cancel()
-            await asyncio.gather(*running.values(), return_exceptions=True)
-
-    def _found(self, flows: Sequence[Flow]) -> list[Flow]:
-        """Those that have something to do, asked in one read; one whose look fails is asked again at its next time."""
-        left, found = list(flows), []
-        while left:
-            try:
-                with self._world.read() as connection:
-                    while left:
-                        flow = left.pop(0)
-                        if flow.find(connection, self._world.clock()):
-                            found.append(flow)
-            except Exception as error:  # noqa: BLE001 (as below; the others are asked in a read of their own)
-                logger.warning("a look failed, trying again", flow=flow.name, error=repr(error))
-        return found
-
-    async def _run_flow(self, flow: Flow) -> None:
-        try:
-            while await asyncio.to_thread(durable.run_due, self._world, flow, self._holder):
-                self._world.bell.ring()  # and again at once: a step often makes the next one due
-        except Exception as error:  # noqa: BLE001 (the next step starts from state and facts)
-            logger.warning("a step failed, trying again", flow=flow.name, error=repr(error))

@@ -10,7 +10,6 @@ import typer
 
 from tenure import __version__
 from tenure.app import doctor as examination
-from tenure.app import up as supervision
 from tenure.app.commands import COMMANDS
 from tenure.base import config as settings
 from tenure.client.cli import console, emit, handle_errors
@@ -28,7 +27,8 @@ app = typer.Typer(
 @handle_errors
 def up() -> None:
     """Start the gateway and the control plane, and keep both running until Ctrl-C."""
-    supervision.run(settings.load(), lambda line: print(line, flush=True))
+    # In this process's place, since what only commands need would lie in memory for as long as both run.
+    os.execv(sys.executable, (sys.executable, "-m", "tenure.app.up"))  # noqa: S606 (our own module, no shell is meant)
 
 
 @app.command()

@@ -8,9 +8,10 @@ import logging
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from types import FrameType
 from typing import Any
 
 import httpx2
@@ -25,6 +26,7 @@ from tenure import __version__
 from tenure.app import gateways, reference
 from tenure.app.engine import Engine
 from tenure.app.publish import Publisher
+from tenure.app.told import told
 from tenure.app.wiring import ROOMS
 from tenure.base import config as settings
 from tenure.base import log, migrate
@@ -59,6 +61,7 @@ _SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+_TICK_S = 1.0
 _OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
@@ -235,6 +238,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         "http://tenure", transport=httpx2.ASGITransport(app=app, client=(identity_rules.CONSOLE, 0))
     )
     install_errors(app)
+    app.include_router(gateways.create_router(replicas))  # the first, since it is asked most and never rests
     for room in rooms:
         if room.router is not None:
             app.include_router(room.router)
@@ -249,7 +253,6 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         """What the API can do, to read."""
         return reference.page(app.openapi())
 
-    app.include_router(gateways.create_router(replicas))
     app.include_router(console.create_router())
     app.add_middleware(Authentication, world=world)
     return app
@@ -261,6 +264,23 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._tenure_app = app
+        self._wake: Callable[[], object] | None = None
+
+    async def main_loop(self) -> None:
+        """Turns the date of the answers on by the second, and ends when asked to. Uvicorn's own looks ten times as
+        often, which is most of what it does while nobody asks for anything."""
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._wake = partial(loop.call_soon_threadsafe, asked.set)
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await asked.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Has ``main_loop`` look at once."""
+        super().handle_exit(sig, frame)
+        if self._wake is not None:
+            self._wake()
 
     async def shutdown(self, sockets: Any = None) -> None:
         self._tenure_app.state.world.bell.close()  # streams end now; nothing waits for a page that somebody left open
@@ -290,7 +310,7 @@ def main() -> int:
         app = create_app(config)
         migrate.check(app.state.world.db)
     except (Refused, Failed) as error:
-        return _said(error)
+        return told(error)
     server = _Server(
         uvicorn.Config(
             app,
@@ -310,18 +330,7 @@ def main() -> int:
     app.state.failure = Failed("cannot_listen", f"The control plane cannot listen on {where}.")  # unless _start() fails
     with suppress(SystemExit):  # uvicorn's way to say that it did not start
         server.run()
-    return 0 if server.started else _said(app.state.failure)
-
-
-def _said(error: Exception) -> int:
-    """The exit status for an error, after it was told: our own families in words, a defect with its traceback."""
-    if not isinstance(error, (Refused, Failed)):
-        traceback.print_exception(error)
-        return 1
-    sys.stderr.write(f"error: {error.message}\n")
-    if fix := getattr(error, "fix", ""):
-        sys.stderr.write(f"fix: {fix}\n")
-    return 2 if isinstance(error, Refused) else 3
+    return 0 if server.started else told(app.state.failure)
 
 
 if __name__ == "__main__":

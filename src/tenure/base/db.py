@@ -6,8 +6,9 @@ create them. A verb of a service is one ``begin()``: it commits as a whole or le
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
 
 from tenure.kernel.errors import Failed, Refused
@@ -66,6 +68,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         # One process writes through one lock: waiting in line beats SQLite's polling, and nobody starves.
         self._writer: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._watcher: PoolProxiedConnection | None = None
+        self._watching = threading.Lock()
         try:
             self.engine: Engine = _sqlite_engine(url) if self.is_sqlite else sa.create_engine(url, pool_pre_ping=True)
         except (sa.exc.ArgumentError, ImportError) as error:  # the URL may hold a password: it is not repeated
@@ -98,8 +102,30 @@ class Database:
                 "database_unavailable", f"The control database does not answer: {error.orig}", retry=True
             ) from error
 
+    def version(self) -> Hashable:
+        """Differs from what it was if anybody, here or in another process, has committed a write since; it may differ
+        without one as well. Asking costs next to nothing and writes nothing. Raises Failed when the database cannot be
+        reached."""
+        try:
+            if not self.is_sqlite:  # what is under way and what is done, of transactions that write: readers have none
+                with self.read() as connection:
+                    return str(connection.execute(sa.text("SELECT pg_current_snapshot()::text")).scalar_one())
+            with self._watching:  # the number is of one connection, which must commit nothing itself
+                if self._watcher is None:
+                    self._watcher = self.engine.raw_connection()
+                    self._watcher.detach()
+                return int(self._watcher.cursor().execute("PRAGMA data_version").fetchone()[0])
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+            raise Failed(
+                "database_unavailable", f"The control database does not answer: {error}", retry=True
+            ) from error
+
     def close(self) -> None:
         """Returns every connection."""
+        with self._watching:
+            watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
         self.engine.dispose()
 
 

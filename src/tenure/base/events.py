@@ -334,12 +334,14 @@ class Bell:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(flag.set)
 
-    async def wait(self, flag: asyncio.Event, interval: float = 0.5) -> None:
-        """Returns when the bell rang since ``flag`` was last cleared, or after ``interval`` seconds."""
+    async def wait(self, flag: asyncio.Event, interval: float = 0.5) -> bool:
+        """Returns when the bell rang since ``flag`` was last cleared (True), or after ``interval`` seconds (False)."""
         with suppress(TimeoutError):  # nobody rang; the waiter looks all the same
             async with asyncio.timeout(interval):
                 await flag.wait()
+        rang = flag.is_set()
         flag.clear()
+        return rang
 
     def attach(self) -> asyncio.Event:
         """A flag for one waiter of the running event loop; ``detach`` it when done."""

@@ -136,12 +136,17 @@ class World:
 class Flow:
     """A durable process that reconciles. ``find`` names the things that may need a step now; ``step`` takes one
     idempotent step for one of them and says whether it did anything. Both look at state and facts only, so a Flow that
-    was killed anywhere goes on. ``every`` is how often ``find`` runs, in seconds."""
+    was killed anywhere goes on. ``every`` is how often ``find`` runs, in seconds.
+
+    What ``find`` names follows from the database and the time it is handed, and what is due stays due until somebody
+    writes: so it is not asked again while nobody has written and it named nothing for a later time either. One that
+    looks at anything else (files, say) is ``outward``, and asked every time."""
 
     name: str
     find: Callable[[Connection, datetime], Sequence[str]]
     step: Callable[[World, str], bool]
     every: float = 1.0
+    outward: bool = False
 
 
 @dataclass(frozen=True, slots=True)

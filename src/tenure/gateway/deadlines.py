@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 _STEP_S = 0.05
@@ -14,6 +15,7 @@ class Deadlines:
     def __init__(self) -> None:
         self._limits: dict[object, tuple[float, Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._next = math.inf  # when the timer goes off; no limit is before it
         self._loop: asyncio.AbstractEventLoop | None = None  # asking asyncio for it asks the kernel for the process
 
     def now(self) -> float:
@@ -26,18 +28,29 @@ class Deadlines:
         """Calls ``strike`` when ``at`` (the event loop's time) has passed, unless it is lifted before. A ``wait`` has
         one limit."""
         self._limits[wait] = at, strike
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_STEP_S, self._look)
+        if at < self._next:
+            self._wake(at)
 
     def lift(self, wait: object) -> None:
         """The wait is over."""
         self._limits.pop(wait, None)
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
         now = self.now()
+        self._next = math.inf  # a strike may set limits, and wants to be woken for them
         due = [(wait, strike) for wait, (at, strike) in self._limits.items() if at <= now]
         for wait, strike in due:
             if self._limits.pop(wait, None) is not None:
                 strike()
-        self._timer = loop.call_later(_STEP_S, self._look) if self._limits else None
+        if self._limits:
+            self._wake(min(at for at, _ in self._limits.values()))
+
+    def _wake(self, at: float) -> None:
+        """Looks at that time, or a step from now if that is later: those that end close together share a look."""
+        at = max(at, self.now() + _STEP_S)
+        if at >= self._next:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._look)

@@ -23,6 +23,7 @@ import typer.testing
 from hypothesis import settings
 
 import tenure.app.server  # noqa: F401 (loads every room, so that the metadata knows every table)
+from tenure.base import migrate, schema
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
@@ -79,6 +80,16 @@ def _patience() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     for phase in ("connect", "read", "write", "pool"):
         patch.setattr(default, phase, 60.0)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _migrations_run_here() -> Iterator[None]:
+    """An application that a test starts in this process migrates its data here too, where all that takes is loaded.
+    That a control plane has it done by a process of its own is seen wherever a whole installation starts."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(schema, "bring_up", migrate.upgrade)
     yield
     patch.undo()
 

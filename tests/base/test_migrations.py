@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from tenure.base import migrate
+from tenure.base import migrate, schema
 from tenure.base.db import Database, metadata
 
 TRIGGERS = {
@@ -47,6 +47,7 @@ def _triggers(database: Database) -> list[tuple[str, ...]]:
 def test_the_migrations_build_what_the_code_declares(empty: Database, database: Database) -> None:
     migrate.upgrade(empty)
     with empty.engine.connect() as connection:
+        assert schema.check(empty) == schema.known()[-1]
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     if empty.is_sqlite == database.is_sqlite:
         assert _triggers(empty) == _triggers(database)

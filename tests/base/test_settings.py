@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.base import config, migrate
+from tenure.base import config, migrate, schema
 from tenure.base.db import Database
 from tenure.kernel.errors import Failed, Refused
 
@@ -66,5 +66,5 @@ def test_a_file_that_is_no_database_is_one_clear_failure(tmp_path: Path) -> None
     (tmp_path / "control.db").write_bytes(b"this is not a database, it is a text" * 50)
     database = Database(f"sqlite:///{tmp_path / 'control.db'}")
     with pytest.raises(Failed, match="cannot be opened"):
-        migrate.check(database)
+        schema.check(database)
     database.close()

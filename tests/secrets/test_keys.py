@@ -144,7 +144,7 @@ def test_a_key_of_the_environment(world: World, operator: Actor, monkeypatch: py
 def test_a_key_that_never_leaves_a_transit_engine(
     world: World, operator: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against a simulator that speaks the HTTP API of OpenBao and Vault, through hvac."""
+    """Against a simulator that speaks the HTTP API of OpenBao and Vault."""
     here = configured(world, secrets_key="transit:transit/tenure")
     with transit() as variables:
         for name, value in variables.items():

@@ -29,13 +29,13 @@ from tenure.app.publish import Publisher
 from tenure.app.told import told
 from tenure.app.wiring import ROOMS
 from tenure.base import config as settings
-from tenure.base import log, migrate
+from tenure.base import log, schema
 from tenure.base.clock import Clock, system_clock
 from tenure.base.config import Config
 from tenure.base.db import Database
 from tenure.base.events import Bell
 from tenure.base.http import install_errors, problem
-from tenure.base.memory import keep_private
+from tenure.base.memory import give_back, keep_private
 from tenure.base.replicas import Replicas
 from tenure.base.room import Room, World
 from tenure.base.scan.scanner import prepare
@@ -158,7 +158,7 @@ def _cookie(header: str, wanted: str) -> str | None:
 
 async def _start(app: FastAPI, world: World, rooms: Sequence[Room]) -> Engine:
     """Brings the data up to date, starts the rooms, and begins the background work."""
-    await asyncio.to_thread(migrate.upgrade, world.db)
+    await asyncio.to_thread(schema.bring_up, world.db)
     app.state.bootstrap = await asyncio.to_thread(identity.bootstrap, world)
     for room in rooms:
         if room.start:
@@ -214,6 +214,7 @@ def create_app(config: Config, *, clock: Clock = system_clock, rooms: Sequence[R
         closing: list[Callable[[], Awaitable[None]]] = []
         try:
             await _open(app, world, rooms, closing)
+            give_back()
             yield
         finally:
             for close in closing:
@@ -308,7 +309,7 @@ def main() -> int:
         config = settings.load()
         log.configure(config.log_level)
         app = create_app(config)
-        migrate.check(app.state.world.db)
+        schema.check(app.state.world.db)
     except (Refused, Failed) as error:
         return told(error)
     server = _Server(
@@ -321,6 +322,7 @@ def main() -> int:
             timeout_graceful_shutdown=max(1, int(config.drain_s)),
             timeout_keep_alive=30,
             server_header=False,
+            ws="none",  # nothing here speaks WebSocket
         ),
         app,
     )

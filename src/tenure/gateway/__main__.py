@@ -13,7 +13,7 @@ import uvloop
 
 from tenure.base import log
 from tenure.base.config import Config, load
-from tenure.base.memory import keep_private
+from tenure.base.memory import give_back, keep_private
 from tenure.base.scan.scanner import prepare
 from tenure.gateway.app import Gateway
 from tenure.kernel.errors import Refused
@@ -38,6 +38,7 @@ async def _serve(config: Config) -> None:
         raise Refused("cannot_listen", f"Cannot listen on {config.host}:{config.gateway_port}: {error}.") from None
     # What is loaded by now stays: the collector need not walk it during calls, nor look after every few of them.
     gc.freeze()
+    give_back()
     gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(0.0002)  # the spool's thread must not hold a call up for the usual 5 ms
     print(f"gateway ready http://{config.host}:{port}", flush=True)

@@ -30,6 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "scim",
             "secrets",
             "drafts",
+            "behaviour",
         }
     ),
     frozenset(

@@ -29,6 +29,7 @@ from tenure.kernel.ids import new_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import recording, service
 from tenure.telemetry.model import outcome_data
+from tenure.telemetry.shapes import shaped
 from tenure.telemetry.traces import clickhouse, shelf, sums
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
@@ -119,6 +120,7 @@ def _history(clock: FakeClock) -> list[Logged]:
     told = outcome_data("tau-bench", "3", 1, reward=1.0, success=True)
     span = {"otlp.name": "x", "otlp.resource": {"service.name": "shop"}, "gen_ai.agent.name": "seller"}
     used = {"gen_ai.usage.cache_read.input_tokens": 4, "tenure.cost_usd": "0.012345678901"}
+    asked = {"gen_ai.tool.call.arguments": '{"a": "ü"}', "gen_ai.tool.call.result": {"x": [1]}}
     facts: dict[str, Any] = {"workspace": "default", "actor": "gateway:local", "time": at}
     events = [
         chat(at, data={"nested": {"a": [1, None, "ü\x00'\"\\?%s{p0:Int64}"]}} | used),
@@ -132,6 +134,9 @@ def _history(clock: FakeClock) -> list[Logged]:
         Event(id=new_id(), type="request.refused", status=Status.VIOLATION, data=stranger, **facts),
         Event(id=new_id(), type="client.seen", agent="b", data={"mcp.client.name": "ide"}, **facts),
         Event(id=new_id(), type="import.outcome", session="s2", data=told, **facts),
+        *(shaped(tool_call(at, "desk/transfer-to-human", session="s4", data=asked)) for _ in range(2)),
+        shaped(tool_call(at, session="s4", data={**asked, "error.type": "timeout"}, memory_snapshot="m2")),
+        refused(at, session="s5", data={"tenure.kind": "tool", "tenure.mode": "draft"}),
         Event(id=new_id(), type="agent.transitioned", agent="b", data={"to": "active"}, **facts),
     ]
     return [Logged(seq, event) for seq, event in enumerate(events, 1)]
@@ -171,6 +176,12 @@ def _asked(store: TraceStore, clock: FakeClock, ids: list[str]) -> dict[str, Any
         "walked": store.walked("default", clock.now, None, None, 10),
         "walked of one": store.walked("default", clock.now, "clerk", None, 1),
         "used": sorted(store.used(0, 99), key=repr),
+        "measured": store.measured("default", clock.now, clock.now + 2 * HOUR),
+        "acts": store.acts("default", "clerk", clock.now, clock.now + 2 * HOUR, 10, None),
+        "newest act": store.acts("default", "clerk", clock.now, clock.now + 2 * HOUR, 1, "sha256:r1"),
+        "toolbox": store.toolbox("default", clock.now, clock.now + 2 * HOUR),
+        "reasoned": store.reasoned("default", clock.now, clock.now + 2 * HOUR),
+        "signals": store.signals("default", "clerk", clock.now, ["files/read"]),
     }
 
 

@@ -35,17 +35,21 @@ class Measure(StrEnum):
     """What a rule is about, each over a window of time.
 
     Rates are shares from 0 to 1: ``error_rate`` of calls that went out, ``refused_rate``, ``held_rate`` (handed to a
-    person), ``override_rate`` (a person rejected or corrected it) and ``anomaly_rate`` of all calls,
-    ``success_rate`` of judged runs. Totals: ``calls``, ``cost`` (dollars). Per run: ``steps_per_run``,
-    ``tokens_per_run``, ``cost_per_run``; ``cost_per_success`` is of judged runs. ``p95_ms``: how long calls take.
+    person), ``override_rate`` (a person rejected or corrected it) and ``anomaly_rate`` of all calls, ``handoff_rate``
+    of runs (a person was brought in), ``success_rate`` of judged runs, ``coherence`` of tool calls (those that were no
+    repetition of one before in their run with the same outcome). Totals: ``calls``, ``cost`` (dollars). Per run:
+    ``steps_per_run``, ``tokens_per_run``, ``cost_per_run``; ``cost_per_success`` is of judged runs. ``p95_ms``: how
+    long calls take.
     """
 
     ERROR_RATE = "error_rate"
     REFUSED_RATE = "refused_rate"
     HELD_RATE = "held_rate"
+    HANDOFF_RATE = "handoff_rate"
     OVERRIDE_RATE = "override_rate"
     ANOMALY_RATE = "anomaly_rate"
     SUCCESS_RATE = "success_rate"
+    COHERENCE = "coherence"
     CALLS = "calls"
     COST = "cost"
     STEPS_PER_RUN = "steps_per_run"
@@ -79,7 +83,7 @@ class Each(StrEnum):
     WORKSPACE = "workspace"
 
 
-RATES = frozenset(measure for measure in Measure if measure.value.endswith("_rate"))
+RATES = frozenset({*(measure for measure in Measure if measure.value.endswith("_rate")), Measure.COHERENCE})
 TOTALS = frozenset({Measure.CALLS, Measure.COST})
 
 
@@ -192,9 +196,11 @@ def figure(measure: Measure, found: Measured) -> Figure:
         Measure.ERROR_RATE: (found.errors, went),
         Measure.REFUSED_RATE: (found.refused, found.calls),
         Measure.HELD_RATE: (found.held, found.calls),
+        Measure.HANDOFF_RATE: (found.handed, found.runs),
         Measure.OVERRIDE_RATE: (found.overridden, found.calls),
         Measure.ANOMALY_RATE: (found.anomalies, found.calls),
         Measure.SUCCESS_RATE: (found.solved, found.judged),
+        Measure.COHERENCE: (found.told - found.again, found.told),
         Measure.STEPS_PER_RUN: (found.calls, found.runs),
         Measure.TOKENS_PER_RUN: (tokens, found.runs),
         Measure.COST_PER_RUN: (cost, found.runs),
@@ -277,9 +283,11 @@ _OF: Mapping[Measure, str] = {
     Measure.ERROR_RATE: "of the calls of {who} failed",
     Measure.REFUSED_RATE: "of the calls of {who} were refused",
     Measure.HELD_RATE: "of the calls of {who} were handed to a person",
+    Measure.HANDOFF_RATE: "of the runs of {who} were handed to a person",
     Measure.OVERRIDE_RATE: "of the calls of {who} were rejected or corrected by a person",
     Measure.ANOMALY_RATE: "of the calls of {who} were out of the ordinary",
     Measure.SUCCESS_RATE: "of the judged runs of {who} solved what they were for",
+    Measure.COHERENCE: "of the tool calls of {who} were no repetition with the same outcome",
     Measure.CALLS: "calls were made by {who}",
     Measure.COST: "were spent by {who}",
     Measure.STEPS_PER_RUN: "calls were made in each run of {who}",
@@ -290,6 +298,8 @@ _OF: Mapping[Measure, str] = {
 }
 _COUNTED = {
     Measure.SUCCESS_RATE: "judged runs",
+    Measure.COHERENCE: "tool calls",
+    Measure.HANDOFF_RATE: "runs",
     Measure.COST_PER_SUCCESS: "solved runs",
     **dict.fromkeys((Measure.STEPS_PER_RUN, Measure.TOKENS_PER_RUN, Measure.COST_PER_RUN), "runs"),
 }

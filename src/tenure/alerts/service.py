@@ -213,10 +213,16 @@ def forget(world: World) -> bool:
 
 def _look(world: World, workspace: str, held: list[Rule], now: datetime) -> list[Finding]:
     seen: dict[Window, Mapping[str, Measured]] = {}
+    # It costs a look at every call, so that only who asks for it pays.
+    ask = (
+        telemetry.coherent
+        if any(rule.measure in (Measure.COHERENCE, Measure.HANDOFF_RATE) for rule in held)
+        else telemetry.measured
+    )
 
     def measured(window: Window) -> Mapping[str, Measured]:
         if window not in seen:
-            seen[window] = {one.agent: one for one in telemetry.measured(world, workspace, *window)}
+            seen[window] = {one.agent: one for one in ask(world, workspace, *window)}
         return seen[window]
 
     active: tuple[str, ...] = ()

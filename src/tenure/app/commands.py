@@ -14,6 +14,7 @@ from tenure.approvals import cli as approvals
 from tenure.attribution import cli as attribution
 from tenure.audit import cli as audit
 from tenure.autonomy import cli as autonomy
+from tenure.behaviour import cli as behaviour
 from tenure.breaker import cli as breaker
 from tenure.comparison import cli as comparison
 from tenure.corrections import cli as corrections
@@ -64,6 +65,7 @@ COMMANDS: tuple[Callable[[typer.Typer], object], ...] = (
     secrets.register,
     policy.register,
     telemetry.register,
+    behaviour.register,  # adds to the commands of `tenure agents` and `tenure traces`
     alerts.register,
     exports.register,
     attribution.register,

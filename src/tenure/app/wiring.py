@@ -8,6 +8,7 @@ from tenure.attribution.room import ROOM as ATTRIBUTION
 from tenure.audit.room import ROOM as AUDIT
 from tenure.autonomy.room import ROOM as AUTONOMY
 from tenure.base.room import Room
+from tenure.behaviour.room import ROOM as BEHAVIOUR
 from tenure.breaker.room import ROOM as BREAKER
 from tenure.comparison.room import ROOM as COMPARISON
 from tenure.corrections.room import ROOM as CORRECTIONS
@@ -66,6 +67,7 @@ ROOMS: tuple[Room, ...] = (
     NOTIFY,
     AUDIT,
     TELEMETRY,
+    BEHAVIOUR,
     RETENTION,
     EXPORTS,
     ALERTS,

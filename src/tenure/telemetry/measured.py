@@ -48,7 +48,10 @@ class Measured:
     """One agent's figures over a time. ``calls``: that a gateway decided; of them ``refused``, out of the ordinary
     (``anomalies``), ``held`` for a person, and ``errors`` of those that went out. ``overridden``: what a person
     rejected or corrected. ``runs``: sessions (or traces, without one) that had calls. ``judged`` runs have an outcome,
-    ``solved`` ones a good one. ``p95_us``: microseconds, None without calls that went out."""
+    ``solved`` ones a good one. Only where it is asked for: in ``handed`` runs the agent handed over to a person (it
+    asked for an approval, left a call for somebody to make, or called a tool that brings one in); of ``told`` calls of
+    tools with arguments ``again`` were the same as one before in their run, with the same outcome. ``p95_us``:
+    microseconds, None without calls that went out."""
 
     agent: str
     calls: int = 0
@@ -60,6 +63,9 @@ class Measured:
     runs: int = 0
     judged: int = 0
     solved: int = 0
+    handed: int = 0
+    told: int = 0
+    again: int = 0
     tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     p95_us: int | None = None
@@ -121,3 +127,77 @@ class Walked:
     failed: bool
     cost_usd: Decimal | None
     solved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One call that an agent made, or tells of in a span, as facts. ``run``: its session, or else its trace; ``kind``:
+    llm, tool, agent and so on; ``reached``: the model, tool or agent. ``size``, ``fields`` and ``mark`` are of its
+    arguments, ``answer`` is the mark of its result (``telemetry/shapes.py``); None and empty where it has none.
+    ``tokens`` and ``cost_usd`` None where nothing says."""
+
+    run: str
+    trace_id: str
+    span_id: str
+    release: str
+    type: str
+    kind: str
+    reached: str
+    at: datetime
+    duration_us: int | None
+    error: str
+    tokens: int | None
+    cost_usd: Decimal | None
+    size: int | None
+    fields: str
+    mark: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolShare:
+    """How an agent used a tool over a time: ``calls`` in so many ``runs``. ``tool`` is empty for all of them together,
+    with all its runs that called a tool."""
+
+    agent: str
+    tool: str
+    calls: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoned:
+    """How an agent went on over a time, told from facts alone: of its ``calls`` of tools with arguments, how many were
+    the same as one before in the run, ``again`` with the result that it had before, or after ``failed`` the first time.
+    In ``handed`` runs it brought a person in."""
+
+    agent: str
+    calls: int = 0
+    again: int = 0
+    failed: int = 0
+    handed: int = 0
+
+
+SIGNALS = (
+    "tool_calls",
+    "policy_rejections",
+    "memory_writes",
+    "escalations",
+    "irreversible_effects",
+    "planning",
+    "retrieval",
+    "retries",
+    "satisfaction",
+    "outcomes",
+)
+"""What can be seen of an agent, in the order in which it is worth making it seen (R093)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Events of an agent that tell of one of ``SIGNALS``: how many, when the newest was, and the trace of that one."""
+
+    name: str
+    count: int
+    last: datetime
+    trace_id: str

@@ -16,7 +16,19 @@ from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.altered import Altered
 from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
-from tenure.telemetry.measured import AgentStats, Cause, Changed, Measured, ToolUse, Walked
+from tenure.telemetry.measured import (
+    SIGNALS,
+    Act,
+    AgentStats,
+    Cause,
+    Changed,
+    Measured,
+    Reasoned,
+    Signal,
+    ToolShare,
+    ToolUse,
+    Walked,
+)
 from tenure.telemetry.seen import Heard, Introduced, Spoken, Stranger, UnknownPeer, Used
 
 GATEWAY_TYPES = frozenset(
@@ -40,6 +52,8 @@ __all__ = [
     "GATEWAY_TYPES",
     "IMPORT_TYPES",
     "JOINED",
+    "SIGNALS",
+    "Act",
     "AgentStats",
     "Cause",
     "Changed",
@@ -49,10 +63,13 @@ __all__ = [
     "Measured",
     "Outcome",
     "Placed",
+    "Reasoned",
     "Session",
+    "Signal",
     "Span",
     "Spoken",
     "Stranger",
+    "ToolShare",
     "ToolUse",
     "Trace",
     "TraceSummary",

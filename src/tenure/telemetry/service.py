@@ -23,6 +23,7 @@ from tenure.telemetry import store
 from tenure.telemetry.altering import altered, plays
 from tenure.telemetry.around import around
 from tenure.telemetry.beside import joined, run_of
+from tenure.telemetry.doings import actors, acts, coherent, signals, toolbox
 from tenure.telemetry.figures import causes, changes, measured, walked
 from tenure.telemetry.keeping import (
     content_under,
@@ -51,6 +52,7 @@ from tenure.telemetry.model import (
     trace_of,
 )
 from tenure.telemetry.prices import Prices, read_prices
+from tenure.telemetry.shapes import shaped
 from tenure.telemetry.showing import shown
 from tenure.telemetry.traces import engines, shelf
 from tenure.telemetry.traces.content import withheld
@@ -73,6 +75,7 @@ __all__ = [
     "told_under",
     "walked",
 ]
+__all__ += ["actors", "acts", "coherent", "signals", "toolbox"]
 """What other modules do for this one; all that is defined here is for others as well."""
 
 KEEP = timedelta(hours=24)
@@ -218,7 +221,7 @@ def _keep(world: World, events: Sequence[Event]) -> Taken:
     oldest = world.clock() - KEEP
     late = [event.id for event in events if event.time < oldest or event.type in IMPORT_TYPES]
     known = store_of(world).known(late)
-    fresh = [event for event in events if event.id not in known]
+    fresh = [shaped(event) for event in events if event.id not in known]
     with world.begin() as tx:
         accepted = log.append(tx, _flagged(store.first_uses(tx, _tool_calls(fresh)), fresh))
     return Taken(accepted, len(events) - accepted)

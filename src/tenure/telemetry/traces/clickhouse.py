@@ -62,6 +62,8 @@ DIALECT = Dialect(
     text=_TEXT,
     number="JSONExtract(data, '{}', 'Nullable(Int64)')",
     inner="nullIf(JSONExtractString(data, '{}', '{}'), '')",
+    inner_number="JSONExtract(data, '{}', '{}', 'Nullable(Int64)')",
+    matches="match({}, '{}')",
     day="intDiv({}, 86400000000)",
     mark="toInt64(bitShiftRight(sipHash64({}), 1))",
 )

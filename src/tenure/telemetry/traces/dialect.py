@@ -11,8 +11,9 @@ class Dialect:
 
     ``among``: it is one of a list of texts; ``among_numbers``: of numbers. ``earliest`` and ``latest``: its value in
     the Event of the smallest or greatest number that has one. ``text`` and ``number``: what the JSON says, NULL for
-    nothing; ``inner``: what an object in it says, of two names. ``day``: days since 1970, of microseconds. ``mark``: a
-    number made of a text, the same in every version of the engine.
+    nothing; ``inner`` and ``inner_number``: what an object in it says, of two names. ``matches``: whether it holds what
+    a regular expression (the second ``{}``) describes. ``day``: days since 1970, of microseconds. ``mark``: a number
+    made of a text, the same in every version of the engine.
     """
 
     among: str
@@ -22,5 +23,7 @@ class Dialect:
     text: str
     number: str
     inner: str
+    inner_number: str
+    matches: str
     day: str
     mark: str

@@ -41,6 +41,8 @@ DIALECT = Dialect(
     text="""json_extract_string(data, '$."{}"')""",
     number="""try_cast(json_extract(data, '$."{}"') AS BIGINT)""",
     inner="""json_extract_string(data, '$."{}"."{}"')""",
+    inner_number="""try_cast(json_extract(data, '$."{}"."{}"') AS BIGINT)""",
+    matches="regexp_matches({}, '{}')",
     day="{} // 86400000000",
     mark="(md5_number_lower({}) >> 1)::BIGINT",
 )

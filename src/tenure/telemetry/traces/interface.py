@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tenure.base.events import Logged
 from tenure.kernel.values import Status
-from tenure.telemetry.measured import Cause, Changed, Measured, Walked
+from tenure.telemetry.measured import Act, Cause, Changed, Measured, Reasoned, Signal, ToolShare, Walked
 from tenure.telemetry.model import AgentStats, Outcome, RecordedCall, Session, ToolUse, TraceSummary
 from tenure.telemetry.seen import Introduced, Spoken, Stranger, UnknownPeer, Used
 from tenure.telemetry.traces.renewing import Renewal
@@ -156,6 +156,24 @@ class TraceStore(Protocol):
         """Every step, as facts and by time, of the newest ``runs`` traces that have one since a time: of an agent, or
         imported from a source, or any. The outcomes of the runs are among them; what a fork did is not. At most 50,000
         steps."""
+
+    def acts(  # noqa: PLR0917 (whose, when, how many)
+        self, workspace: str, agent: str, since: datetime, until: datetime, most: int, release: str | None
+    ) -> list[Act]:
+        """The newest ``most`` calls that an agent made (under one release, or any), oldest first; and what spans of its
+        own tell of calls, also of those that a gateway saw."""
+
+    def actors(self, workspace: str, trace_id: str) -> list[tuple[str, datetime, datetime]]:
+        """The agents whose calls are in a trace, with the times of the first and the last; the busiest first."""
+
+    def toolbox(self, workspace: str, since: datetime, until: datetime) -> list[ToolShare]:
+        """How often every agent called each tool, and in how many runs."""
+
+    def reasoned(self, workspace: str, since: datetime, until: datetime) -> list[Reasoned]:
+        """How every agent that called tools went on, by name."""
+
+    def signals(self, workspace: str, agent: str, since: datetime, grave: Sequence[str]) -> list[Signal]:
+        """Which of ``SIGNALS`` are there of an agent, in their order. ``grave``: the tools whose effects matter."""
 
     def content_under(self, numbers: Sequence[int]) -> dict[int, tuple[int, datetime]]:
         """How many Events have content under each of these keys, and the time of the oldest."""

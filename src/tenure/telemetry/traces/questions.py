@@ -19,6 +19,7 @@ from tenure.telemetry.model import (
     outcome_of,
 )
 from tenure.telemetry.traces import spent
+from tenure.telemetry.traces.acts import Acts
 from tenure.telemetry.traces.counted import Counted
 from tenure.telemetry.traces.dialect import Dialect
 from tenure.telemetry.traces.figures import Figures
@@ -82,7 +83,7 @@ def _lately(column: str, workspace: str, which: Which) -> tuple[str, list[Any]]:
     return f"{recent} AND {meant}", [workspace, *values]
 
 
-class Questions(Counted, Figures, Walks):
+class Questions(Acts, Counted, Figures, Walks):
     """Those of ``TraceStore`` that read; an engine adds its ``dialect`` and ``_all``."""
 
     dialect: Dialect

@@ -58,7 +58,7 @@ class Counted:
                    count(DISTINCT reached) FILTER (WHERE operation = 'execute_tool ' AND reached <> ''), max(last_us)
             FROM ({part}) AS part WHERE type IN {CALLS} GROUP BY agent ORDER BY agent"""  # noqa: S608 (only our own names)
         found, took = self._all(sql, values), self._durations(workspace, reach)
-        return [stats_of(workspace, row, took.get(row[0], (None, None))) for row in found]
+        return [stats_of(workspace, row, took.get(row[0], (None, None))) for row in found if row[0]]
 
     def _durations(self, workspace: str, reach: Reach) -> dict[str, tuple[int, int]]:
         """The median and the 95th percentile of how long each agent's calls took."""
@@ -111,7 +111,7 @@ class Counted:
             GROUP BY agent ORDER BY agent"""  # noqa: S608 (only our own names)
         found = self._all(sql, values)
         runs, took = self._runs(workspace, reach), self._durations(workspace, reach)
-        return [_measured(row, runs.get(row[0], (0, 0, 0)), took.get(row[0])) for row in found]
+        return [_measured(row, runs.get(row[0], (0, 0, 0)), took.get(row[0])) for row in found if row[0]]
 
     def _runs(self, workspace: str, reach: Reach) -> dict[str, tuple[int, int, int]]:
         """How many of each agent's runs had calls, were judged, were solved. One that goes on over days counts once."""

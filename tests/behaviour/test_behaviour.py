@@ -225,6 +225,7 @@ def test_the_commands_say_it(clerk: World, clock: FakeClock, operator: Actor, mo
         assert "1 deviation: 2 tool calls in 2 runs" in told
         assert "! payments/refund was never called in 140 calls before (1 of 2 calls)" in told
         raw = json.loads(CliRunner().invoke(app, ["agents", "behaviour", "clerk", "--json"]).output)
+        assert (raw["handoff_rate"], raw["coherence"]) == (0.0, 1.0)
         assert (raw["state"], raw["learned"], raw["needed"]) == ("deviates", 140, 30)
         trace = raw["deviations"][0]["trace_id"]
         assert "! payments/refund was never called" in said("traces", "deviations", trace)
@@ -260,6 +261,7 @@ def test_how_often_people_are_brought_in_and_how_often_calls_only_repeat_raise_a
     _take(clerk, *told)
     [one] = telemetry.coherent(clerk, "default", clock.now - DAY, clock.now)
     assert (one.runs, one.handed, one.told, one.again) == (10, 5, 27, 4)
+    assert service.rates(clerk, VIEWER, "clerk", DAY) == (0.5, 23 / 27)
     rules = (
         Rule("asks-much", Measure.HANDOFF_RATE, Way.ABOVE, 0.4, at_least=5),
         Rule("goes-in-circles", Measure.COHERENCE, Way.BELOW, 0.9, at_least=5),

@@ -47,6 +47,7 @@ from tests.retention.test_retention import (  # noqa: F401 (they run here once m
 from tests.sim.clickhouse import engine_folder, load_engine
 from tests.sim.clock import FakeClock
 from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
+from tests.telemetry.doings import done
 from tests.telemetry.test_renewal import without_words
 from tests.telemetry.test_search import (  # noqa: F401 (as above)
     stored,
@@ -176,12 +177,7 @@ def _asked(store: TraceStore, clock: FakeClock, ids: list[str]) -> dict[str, Any
         "walked": store.walked("default", clock.now, None, None, 10),
         "walked of one": store.walked("default", clock.now, "clerk", None, 1),
         "used": sorted(store.used(0, 99), key=repr),
-        "measured": store.measured("default", clock.now, clock.now + 2 * HOUR),
-        "acts": store.acts("default", "clerk", clock.now, clock.now + 2 * HOUR, 10, None),
-        "newest act": store.acts("default", "clerk", clock.now, clock.now + 2 * HOUR, 1, "sha256:r1"),
-        "toolbox": store.toolbox("default", clock.now, clock.now + 2 * HOUR),
-        "reasoned": store.reasoned("default", clock.now, clock.now + 2 * HOUR),
-        "signals": store.signals("default", "clerk", clock.now, ["files/read"]),
+        **done(store, clock.now, clock.now + 2 * HOUR),
     }
 
 

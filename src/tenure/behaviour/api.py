@@ -66,6 +66,10 @@ class BehaviourOut(BaseModel):
     learned_runs: int
     needed: int = Field(description="So many are needed to say what is usual")
     distance: float = Field(description="How far its tools are apart from what is usual: Jensen-Shannon, from 0 to 1")
+    handoff_rate: float | None = Field(description="Of its runs of late, the share in which it brought a person in")
+    coherence: float | None = Field(
+        description="Of its tool calls of late, the share that repeated none before in vain"
+    )
     deviations: list[DeviationOut] = Field(description="The surest first")
     tools: list[ShareOut]
     orders: list[ShareOut] = Field(description="Which tool came after which, as `first > then`; the most frequent")
@@ -104,10 +108,11 @@ def behaviour(  # noqa: PLR0917 (whose, and what is held against what)
     """What an agent did of late, held against what is usual of it: its tools, their order, its arguments, errors,
     times, tokens, cost and hours. From facts; nothing of what was said is read."""
     lately, before = timedelta(hours=hours), timedelta(days=days)
-    return _out(service.behaviour(world, actor, name, lately=lately, before=before, release=release))
+    found = service.behaviour(world, actor, name, lately=lately, before=before, release=release)
+    return _out(found, *service.rates(world, actor, name, lately))
 
 
-def _out(found: Behaviour) -> BehaviourOut:
+def _out(found: Behaviour, handed: float | None, coherence: float | None) -> BehaviourOut:
     expected, seen = found.expected, found.seen
     orders = shares(
         Counter({" > ".join(key): count for key, count in expected.orders.items()}),
@@ -130,6 +135,8 @@ def _out(found: Behaviour) -> BehaviourOut:
         learned_runs=expected.runs,
         needed=ENOUGH,
         distance=round(found.distance, 4),
+        handoff_rate=handed,
+        coherence=coherence,
         deviations=[_deviation(one) for one in found.deviations],
         tools=[ShareOut.model_validate(one, from_attributes=True) for one in shares(expected.tools, seen.tools)],
         orders=[ShareOut.model_validate(one, from_attributes=True) for one in orders[:MOST_ORDERS]],

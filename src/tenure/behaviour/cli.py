@@ -51,6 +51,10 @@ def _show(found: dict[str, Any]) -> None:
     said = f"{len(surely)} deviations" if len(surely) > 1 else "1 deviation" if surely else "As usual"
     console.print(f"{said}: {found['calls']} tool calls in {found['runs']} runs", style="bold", highlight=False)
     console.print(f"Held against {found['against']}: {found['learned']} in {found['learned_runs']} runs", style="dim")
+    handed, coherent = (f"{one:.0%}" if one is not None else "–" for one in (found["handoff_rate"], found["coherence"]))
+    console.print(
+        f"Runs with a person brought in: {handed}; calls that repeated none in vain: {coherent}", highlight=False
+    )
     for one in found["deviations"]:
         mark = "!" if one["sure"] else " "
         trace = f"  (trace {one['trace_id']})" if one["trace_id"] else ""

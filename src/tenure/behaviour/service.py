@@ -98,6 +98,18 @@ def _held(  # noqa: PLR0917 (the parts of one Behaviour)
     )
 
 
+def rates(world: World, actor: Actor, agent: str, lately: timedelta) -> tuple[float | None, float | None]:
+    """Of an agent's runs ``lately``, the share in which it brought a person in; of its tool calls, the share that was
+    no repetition of one before with the same outcome. None where there were none. Raises Refused (403)."""
+    permit(actor, "events:read")
+    now = world.clock()
+    found = telemetry.coherent(world, actor.workspace, now - lately, _end(now))
+    one = next((one for one in found if one.agent == agent), None)
+    if one is None:
+        return None, None
+    return one.handed / one.runs if one.runs else None, (one.told - one.again) / one.told if one.told else None
+
+
 def of_trace(world: World, actor: Actor, trace_id: str) -> list[Deviation]:
     """What the tool calls of a trace do that their agents never did in the 30 days before it, or far outside of what
     they did; nothing of agents of which too little is known, and of no trace that is none. Raises Refused (403)."""

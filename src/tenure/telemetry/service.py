@@ -60,22 +60,9 @@ from tenure.telemetry.traces.interface import TraceStore, Which
 from tenure.telemetry.traces.shelf import store_of
 from tenure.telemetry.traces.terms import Found, query_of
 
-__all__ = [
-    "causes",
-    "changes",
-    "content_under",
-    "drop",
-    "expire",
-    "expire_others",
-    "held_under",
-    "kept_upto",
-    "measured",
-    "scrub",
-    "thin",
-    "told_under",
-    "walked",
-]
-__all__ += ["actors", "acts", "coherent", "signals", "toolbox"]
+__all__ = ["actors", "acts", "causes", "changes", "coherent", "content_under"]
+__all__ += ["drop", "expire", "expire_others", "held_under", "kept_upto", "measured"]
+__all__ += ["scrub", "signals", "thin", "told_under", "toolbox", "walked"]
 """What other modules do for this one; all that is defined here is for others as well."""
 
 KEEP = timedelta(hours=24)

@@ -218,7 +218,8 @@ def test_the_commands_say_it(clerk: World, clock: FakeClock, operator: Actor, mo
 
         _take(clerk, *_history(clock, 5))
         assert "Still learning: 20 of 30 tool calls." in said("agents", "behaviour", "clerk")
-        _take(clerk, *_history(clock, 30, DAY * 15))
+        usual = _history(clock, 30, DAY * 15)
+        _take(clerk, *usual)
         assert "It called no tool in that time." in said("agents", "behaviour", "clerk")
         _take(clerk, *_run(clock.now - MINUTE, "odd", "payments/refund"), refused(clock.now, "crm/update"))
         told = said("agents", "behaviour", "clerk", status=1)
@@ -229,7 +230,8 @@ def test_the_commands_say_it(clerk: World, clock: FakeClock, operator: Actor, mo
         assert (raw["state"], raw["learned"], raw["needed"]) == ("deviates", 140, 30)
         trace = raw["deviations"][0]["trace_id"]
         assert "! payments/refund was never called" in said("traces", "deviations", trace)
-        assert "Nothing in it is unlike" in said("traces", "deviations", "0" * 32)
+        assert "Nothing in it is unlike" in said("traces", "deviations", str(usual[-1].trace_id))
+        assert "Nothing is known of trace" in said("traces", "deviations", "0" * 32, status=2)
         signals = said("agents", "signals", "clerk")
         assert "1 Tool calls seen 142" in signals
         assert "2 Policy rejections seen 1" in signals

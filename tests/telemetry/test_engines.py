@@ -26,15 +26,13 @@ from tenure.base.room import World
 from tenure.base.subjects import Keyring
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.ids import new_id
-from tenure.kernel.values import Actor, Event, Status
+from tenure.kernel.values import Actor
 from tenure.telemetry import recording, service
-from tenure.telemetry.model import outcome_data
-from tenure.telemetry.shapes import shaped
 from tenure.telemetry.traces import clickhouse, shelf, sums
 from tenure.telemetry.traces.clickhouse import ClickHouseStore, connect
 from tenure.telemetry.traces.duck import DuckStore
 from tenure.telemetry.traces.engines import open_engine
-from tenure.telemetry.traces.interface import TraceStore, Which
+from tenure.telemetry.traces.interface import Which
 from tenure.telemetry.traces.moving import move
 from tenure.telemetry.traces.rows import COLUMNS, SCHEMA_VERSION, rows_of
 from tests.retention.test_retention import (  # noqa: F401 (they run here once more, on the ``world`` below)
@@ -46,8 +44,8 @@ from tests.retention.test_retention import (  # noqa: F401 (they run here once m
 )
 from tests.sim.clickhouse import engine_folder, load_engine
 from tests.sim.clock import FakeClock
-from tests.sim.telemetry import GATEWAY, chat, many, opened, refused, tool_call
-from tests.telemetry.doings import done
+from tests.sim.telemetry import GATEWAY, chat, many, opened, tool_call
+from tests.telemetry.alike import asked, history_of
 from tests.telemetry.test_renewal import without_words
 from tests.telemetry.test_search import (  # noqa: F401 (as above)
     stored,
@@ -114,80 +112,13 @@ def store(world: World, keyring: Keyring) -> Iterator[ClickHouseStore]:
     found.close()
 
 
-def _history(clock: FakeClock) -> list[Logged]:
-    """Some of everything that is asked for."""
-    at = clock.now
-    stranger = {"count": 3, "user_agent.original": "curl/8", "client.address": "10.0.0.1", "tenure.client.key": "m"}
-    told = outcome_data("tau-bench", "3", 1, reward=1.0, success=True)
-    span = {"otlp.name": "x", "otlp.resource": {"service.name": "shop"}, "gen_ai.agent.name": "seller"}
-    used = {"gen_ai.usage.cache_read.input_tokens": 4, "tenure.cost_usd": "0.012345678901"}
-    asked = {"gen_ai.tool.call.arguments": '{"a": "ü"}', "gen_ai.tool.call.result": {"x": [1]}}
-    facts: dict[str, Any] = {"workspace": "default", "actor": "gateway:local", "time": at}
-    events = [
-        chat(at, data={"nested": {"a": [1, None, "ü\x00'\"\\?%s{p0:Int64}"]}} | used),
-        tool_call(at, session="s2", trace_id="a" * 32, data={"enduser.id": "ann"}),
-        tool_call(at + HOUR, "files/write", session="s2", trace_id="a" * 32, data={"error.type": "timeout"}),
-        refused(
-            at, session="s3", trace_id="b" * 32, data={"tenure.kind": "agent", "tenure.approval.id": "a1", "said": "x"}
-        ),
-        tool_call(at, type="otlp.span", data=span, session="s2"),
-        *[chat(at, duration_us=micros, agent="b", session=None) for micros in (5, 7, 9, 11)],
-        Event(id=new_id(), type="request.refused", status=Status.VIOLATION, data=stranger, **facts),
-        Event(id=new_id(), type="client.seen", agent="b", data={"mcp.client.name": "ide"}, **facts),
-        Event(id=new_id(), type="import.outcome", session="s2", data=told, **facts),
-        *(shaped(tool_call(at, "desk/transfer-to-human", session="s4", data=asked)) for _ in range(2)),
-        shaped(tool_call(at, session="s4", data={**asked, "error.type": "timeout"}, memory_snapshot="m2")),
-        refused(at, session="s5", data={"tenure.kind": "tool", "tenure.mode": "draft"}),
-        Event(id=new_id(), type="agent.transitioned", agent="b", data={"to": "active"}, **facts),
-    ]
-    return [Logged(seq, event) for seq, event in enumerate(events, 1)]
-
-
-def _asked(store: TraceStore, clock: FakeClock, ids: list[str]) -> dict[str, Any]:
-    """All that can be asked of a store, with what it answered."""
-    every, numbers = Which(), list(range(1, 10))
-    return {
-        "cursor": store.cursor,
-        "known": store.known([*ids, "nobody'\\"]),
-        "nobody": store.known(["nobody"]),
-        "events": store.events(every, 100),
-        "after": store.events(Which(after=3, workspace="default"), 4),
-        "of": store.events(Which(agent="b", type="call.completed", since=clock.now), 100),
-        "newest": store.newest(Which(status=Status.VIOLATION), 100),
-        "calls": store.calls(every, 100),
-        "one": store.calls(Which(id=ids[2]), 1),
-        "outcomes": store.outcomes(Which(workspace="default")),
-        "traces": store.traces("default", every, None, 10),
-        "older traces": store.traces("default", Which(agent="clerk"), 4, 10),
-        "sessions": store.sessions("default", every, None, 10),
-        "older sessions": store.sessions("default", Which(agent="clerk"), 3, 1),
-        "stats": store.stats("default"),
-        "no stats": store.stats("other"),
-        "tools": sorted(store.tool_uses("default", clock.now + HOUR), key=repr),
-        "agents": store.tool_uses("default", clock.now, "invoke_agent"),
-        "under": store.content_under(numbers),
-        "under none": store.content_under([]),
-        "approvals": [one for number in numbers for one in store.approvals_under(number)],
-        "told": sorted(one for number in numbers for one in store.told_under(number, ids)),
-        "strangers": store.strangers(0, 99, clock.now),
-        "old strangers": store.strangers(10, 99, clock.now),
-        "introduced": store.introduced(0, 99),
-        "spoken": store.spoken(0, 99),
-        "peers": store.refused_peers(0, 99),
-        "walked": store.walked("default", clock.now, None, None, 10),
-        "walked of one": store.walked("default", clock.now, "clerk", None, 1),
-        "used": sorted(store.used(0, 99), key=repr),
-        **done(store, clock.now, clock.now + 2 * HOUR),
-    }
-
-
 def test_both_engines_answer_alike(store: ClickHouseStore, keyring: Keyring, clock: FakeClock, tmp_path: Path) -> None:
     embedded = DuckStore(tmp_path / "t.duckdb", keyring)
-    history = _history(clock)
+    history = history_of(clock)
     for each in (store, embedded):
         each.add(history)
     ids = [one.event.id for one in history]
-    answers, other = _asked(store, clock, ids), _asked(embedded, clock, ids)
+    answers, other = asked(store, clock, ids), asked(embedded, clock, ids)
     for name, answer in answers.items():
         assert answer == other[name], name
     empty = {name for name, answer in answers.items() if not answer}
@@ -196,7 +127,7 @@ def test_both_engines_answer_alike(store: ClickHouseStore, keyring: Keyring, clo
         assert store.expire(before, ["default/clerk"]) == embedded.expire(before, ["default/clerk"])
         assert store.expire_others(before, ["default/b"]) == embedded.expire_others(before, ["default/b"])
         assert store.thin(clock.now, before, 0) == embedded.thin(clock.now, before, 0)
-        assert _asked(store, clock, ids) == _asked(embedded, clock, ids)
+        assert asked(store, clock, ids) == asked(embedded, clock, ids)
         assert store.drop(before) == embedded.drop(before)
         assert store.cursor == embedded.cursor == len(history)
     assert store.events(Which(), 1) == embedded.events(Which(), 1) == []
@@ -232,14 +163,14 @@ def test_the_events_of_one_engine_go_over_into_the_other_and_back(
     store: ClickHouseStore, keyring: Keyring, clock: FakeClock, tmp_path: Path
 ) -> None:
     former, back = DuckStore(tmp_path / "former", keyring), DuckStore(tmp_path / "back", keyring)
-    history = _history(clock)
+    history = history_of(clock)
     former.add(history)
     assert former.expire(clock.now + HOUR, ["default/clerk"]) > 0
     ids = [one.event.id for one in history]
-    assert len(list(move(former, store, 5))) == len(list(move(store, back, 5))) == 3
-    asked = _asked(former, clock, ids)
-    assert _asked(store, clock, ids) == asked
-    assert _asked(back, clock, ids) == asked
+    assert len(list(move(former, store, 5))) == len(list(move(store, back, 5))) == 4
+    told = asked(former, clock, ids)
+    assert asked(store, clock, ids) == told
+    assert asked(back, clock, ids) == told
     for each in (former, back):
         each.close()
 

@@ -112,8 +112,9 @@ def rates(world: World, actor: Actor, agent: str, lately: timedelta) -> tuple[fl
 
 def of_trace(world: World, actor: Actor, trace_id: str) -> list[Deviation]:
     """What the tool calls of a trace do that their agents never did in the 30 days before it, or far outside of what
-    they did; nothing of agents of which too little is known, and of no trace that is none. Raises Refused (403)."""
+    they did; nothing of agents of which too little is known. Raises Refused (403, 404)."""
     permit(actor, "events:read")
+    telemetry.must_know(world, actor.workspace, trace_id)
     found: list[Deviation] = []
     for agent, began, ended in telemetry.actors(world, actor.workspace, trace_id)[:_AGENTS]:
         earlier = telemetry.acts(world, actor.workspace, agent, began - BEFORE, began, MOST)

@@ -293,18 +293,24 @@ def _spans(world: World, actor: Actor, trace_id: str) -> tuple[list[Span], str]:
     return [span_of(logged.event) for logged in told], ask
 
 
+def must_know(world: World, workspace: str, trace_id: str) -> None:
+    """Raises Refused (404) for a trace that nothing is known of."""
+    if not current(world).events(Which(workspace=workspace, trace_id=trace_id), 1):
+        raise _unknown(trace_id)
+
+
+def _unknown(trace_id: str) -> Refused:
+    fix = "`tenure traces list` shows what there is."
+    return Refused("unknown_trace", f"Nothing is known of trace {trace_id}.", fix=fix, status=404)
+
+
 def trace(world: World, actor: Actor, trace_id: str, *, decisions: bool = True, retries: bool = True) -> Trace:
     """The waterfall of a trace, its ``decisions`` as spans of their own or not, the fields of ``retries`` told or not,
     with what it began with and what was done meanwhile to what it is about (``beside``); what was said in it as far as
     the actor may see that. Raises Refused (404) for one that nothing is known of."""
     spans, ask = _spans(world, actor, trace_id)
     if not spans:
-        raise Refused(
-            "unknown_trace",
-            f"Nothing is known of trace {trace_id}.",
-            fix="`tenure traces list` shows what there is.",
-            status=404,
-        )
+        raise _unknown(trace_id)
     beside = joined(spans, around(store_of(world), actor.workspace, run_of(spans)))
     found = trace_of(trace_id, *beside, decisions=decisions)
     played = _spans(world, actor, plays(spans))[0] if plays(spans) else ()

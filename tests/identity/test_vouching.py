@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Place:
         self.clock = FakeClock(datetime.fromtimestamp(int(time.time()), UTC))
         config = Config(otlp_port=0, data_dir=folder / "data", public_url=CONSOLE, oidc=str(folder / "oidc.json"))
         self.app = create_app(config, clock=self.clock)
+        self.life = ExitStack()
 
     def browser(self) -> TestClient:
         """Another browser, on the same console."""
@@ -73,7 +75,8 @@ def issuer() -> Iterator[str]:
 def place(tmp_path: Path, issuer: str) -> Iterator[Place]:
     (tmp_path / "data").mkdir()
     found = Place(tmp_path, issuer)
-    with TestClient(found.app, base_url=CONSOLE):
+    with found.life:
+        found.life.enter_context(TestClient(found.app, base_url=CONSOLE))
         yield found
 
 
@@ -136,6 +139,7 @@ def test_whoever_holds_the_machine_gets_in_when_the_issuer_speaks_for_every_oper
     browser = place.browser()
     assert place.log_in(browser, "ann", "ops") == 200
     assert browser.delete("/v1/people/operator@localhost", headers=SAME).status_code == 200
+    place.life.close()
     with TestClient(
         create_app(Config(otlp_port=0, data_dir=tmp_path / "data"), clock=place.clock), base_url=CONSOLE
     ) as again:

@@ -37,6 +37,7 @@ def behaviour(
     """What an agent did ``lately``, held against what it did in the time before. With ``release``, what it did under
     that one, held against what it did until then. Raises Refused (403, 404)."""
     permit(actor, "events:read")
+    telemetry.current(world)  # so that what a caller was told is kept is also what is read here
     with world.read() as conn:
         found = registry.the_agent(conn, actor.workspace, agent)
     now = world.clock()
@@ -132,6 +133,7 @@ def seen_of(world: World, actor: Actor, agent: str, window: timedelta = BEFORE) 
     """Which signals Tenure sees of an agent, in the order in which it is worth making them seen (R093). Raises Refused
     (403, 404)."""
     permit(actor, "events:read")
+    telemetry.current(world)
     with world.read() as conn:
         found = registry.the_agent(conn, actor.workspace, agent)
     grave = grave_tools(found.manifest)

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import LifecycleState
 from tenure.ui import assets
-from tenure.ui.agents import actions, discovery, externals, fleet, graph, owners, search
+from tenure.ui.agents import actions, behaviour, discovery, externals, fleet, graph, owners, search
 from tenure.ui.gate import (
     PROGRAMS,
     PageRoute,
@@ -40,7 +40,7 @@ from tenure.ui.oversight import (
 )
 from tenure.ui.runs import alerts, exports, forks, live, paths, record, retention, traces
 
-AGENTS = (fleet, actions, owners, externals, discovery, graph, search)
+AGENTS = (fleet, behaviour, actions, owners, externals, discovery, graph, search)
 OVERSIGHT = (approvals, drafts, corrections, precedents, autonomy, breakers, policies, limits, tools, notify)
 RUNS = (live, traces, forks, paths, alerts, record, retention, exports)
 IDENTITY = (account, people, consent, services, credentials, revocations, signing)

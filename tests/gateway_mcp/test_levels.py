@@ -101,6 +101,7 @@ def test_an_agent_that_is_not_sure_asks_over_mcp(play: Callable[[Story], None], 
         assert "The agent is 40 % sure of this" in await write(0.4)
         assert not (tmp_path / "files" / "a.txt").exists()
         assert "The agent is 30 % sure of this" in await write(0.9, x_tenure_confidence="0.3")
+        await site.calls()
         assert len(site.approvals) == 1, "how sure it is does not make it another call"
         assert "is 0 % sure" in await write("very")
         assert "Waiting" not in await write(0.9)

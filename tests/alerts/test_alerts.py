@@ -113,7 +113,7 @@ def test_an_error_spike_is_raised_once_told_with_its_cause_and_over_when_it_is_c
         assert service.find(world, VIEWER, state="over")[0].over_at == clock.now
 
 
-@pytest.mark.req("R111")
+@pytest.mark.req("R111", "R207")
 def test_quality_that_falls_while_all_calls_go_well_is_an_alarm(
     world: World, clock: FakeClock, operator: Actor
 ) -> None:

@@ -72,7 +72,7 @@ def test_neither_the_answer_nor_the_labels_are_read(shared_data: Path, clock: Fa
     assert order(session) == order(replace(session, outcome={**session.outcome, **hidden}))
 
 
-@pytest.mark.req("R085", "R095")
+@pytest.mark.req("R085", "R095", "R207")
 def test_a_step_that_makes_up_figures_is_told_with_the_figures() -> None:
     blame = service.weigh(
         _chat_of(

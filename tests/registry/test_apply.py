@@ -16,7 +16,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Refused
 from tenure.kernel.values import Actor, Autonomy, LifecycleState, Role
 from tenure.registry import service, store
-from tests.sim.manifests import manifest
+from tests.sim.manifests import RISK, manifest
 
 URL = "http://127.0.0.1:1/v1"
 S = LifecycleState
@@ -94,6 +94,14 @@ def test_all_or_nothing(world: World) -> None:
     assert found == {(1, "spec.owner"), (2, ""), (3, "metadata.name")}
     assert rows(world) == [0, 0, 0]
     assert not kinds(world)
+
+
+@pytest.mark.req("R025")
+@pytest.mark.parametrize("highest", RISK)
+def test_the_tier_is_the_highest_of_the_four_dimensions_of_risk(world: World, highest: str) -> None:
+    risk = {**dict.fromkeys(RISK, 2), highest: 4}
+    assert service.apply(world, ANYBODY, clerk(risk=risk)).agent.risk_tier == 4
+    assert service.apply(world, ANYBODY, clerk(risk={**risk, highest: 3})).agent.risk_tier == 3
 
 
 def test_a_dry_run_tells_and_changes_nothing(world: World) -> None:

@@ -17,7 +17,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.json import canonical
 from tenure.registry.model import behaviour, declared_fact, manifest_schema, release_digest
 from tenure.registry.reading import read_manifest
-from tests.sim.manifests import manifest
+from tests.sim.manifests import RISK, manifest
 
 URL = "http://127.0.0.1:1/v1"
 WHOLE = manifest(
@@ -80,6 +80,15 @@ def test_thresholds_reach_tools_agents_and_the_one_model_that_has_one() -> None:
     assert [one.ask_below for one in fact.tools] == [50, 80]
     assert [one.ask_below for one in fact.agents] == [50, 60]
     assert [one.ask_below for one in fact.models] == [0, 30]
+
+
+@pytest.mark.req("R025")
+@pytest.mark.parametrize("wrong", [0, 5, "high", ...])
+@pytest.mark.parametrize("dimension", RISK)
+def test_each_of_the_four_dimensions_of_risk_is_said_and_has_four_levels(dimension: str, wrong: Any) -> None:
+    assert [fault["path"] for fault in faults(changed(["spec", "risk", dimension], wrong))] == [
+        f"spec.risk.{dimension}"
+    ]
 
 
 @pytest.mark.req("R033")
@@ -323,6 +332,7 @@ def test_the_published_schema_is_the_manifest() -> None:
         assert list(validator.iter_errors(changed(list(path), value)))
 
 
+@pytest.mark.req("R207")
 def test_a_release_is_named_by_all_that_decides_behaviour() -> None:
     def digest(value: Any) -> str:
         return release_digest(behaviour("default", read_manifest(value).as_json()))

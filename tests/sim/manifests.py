@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+RISK = ("data_sensitivity", "decision_authority", "blast_radius", "regulatory_exposure")
+"""The dimensions of risk, each from 1 to 4."""
+
 
 def manifest(name: str, model_url: str, **spec: Any) -> dict[str, Any]:
     """A whole manifest of an agent with one model and no tools; ``spec`` adds to it."""
@@ -19,7 +22,7 @@ def manifest(name: str, model_url: str, **spec: Any) -> dict[str, Any]:
             "model": {"provider": "openai", "name": "scripted-clerk", "base_url": model_url},
             "instructions": "Do what the test says.",
             "data_classes": ["internal"],
-            "risk": {"data_sensitivity": 1, "decision_authority": 1, "blast_radius": 1, "regulatory_exposure": 1},
+            "risk": dict.fromkeys(RISK, 1),
             **spec,
         },
     }

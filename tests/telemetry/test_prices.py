@@ -41,7 +41,7 @@ def with_data(**more: Any) -> Event:
     return replace(CALL, data={**CALL.data, **{f"gen_ai.{name}": value for name, value in more.items()}})
 
 
-@pytest.mark.req("R091")
+@pytest.mark.req("R091", "R207")
 def test_a_call_is_priced_exactly_and_the_table_is_named() -> None:
     data = Prices().priced(CALL).data
     assert Decimal(data["tenure.cost_usd"]) == Decimal("0.002875")  # 500 at 2.50, 500 cached at 1.25, 100 at 10

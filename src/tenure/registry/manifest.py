@@ -239,11 +239,6 @@ class Risk(Part):
     blast_radius: Level = Field(description="1 one task, 2 one team, 3 the company, 4 customers or the public")
     regulatory_exposure: Level = Field(description="1 none, 2 internal rules, 3 contracts or audits, 4 law")
 
-    @property
-    def tier(self) -> int:
-        """The highest of the four."""
-        return max(self.data_sensitivity, self.decision_authority, self.blast_radius, self.regulatory_exposure)
-
 
 class Budgets(Part):
     """What it may use up."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.base.scan.rules import RULES
-from tenure.base.scan.texts import clean, kinds, look, nothing_in, words
+from tenure.base.scan.texts import clean, kinds, look, nothing_in, suspects, words
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 RULE = "secret/aws-access-key"
@@ -117,6 +117,22 @@ def test_the_quick_look_at_the_whole_misses_nothing_that_the_long_one_finds(valu
     except (UnicodeEncodeError, ValueError):
         return  # half a surrogate, or no number: it could not be kept either
     assert not (look(value) and nothing_in(encoded))
+
+
+@given(st.lists(LIVE, max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_a_look_at_several_together_clears_none_that_a_look_at_each_does_not(values: list[object]) -> None:
+    try:
+        encoded = [msgspec.json.encode({"data": value}) for value in values]
+    except (UnicodeEncodeError, ValueError):
+        return  # as above
+    assert {at for at, text in enumerate(encoded) if not nothing_in(text)} <= set(suspects(encoded))
+
+
+def test_of_several_only_those_are_looked_at_closely_in_which_something_may_be() -> None:
+    said = ["good morning", f"use {KEY}", "grüße", "ada@analytical.example", f"again {KEY}", "bye"]
+    assert suspects([msgspec.json.encode({"said": text}) for text in said]) == [1, 3, 4]
+    assert suspects([]) == []
 
 
 @pytest.mark.parametrize("text", ["good morning", 'she said "no"\nand left', "tab\tand return\r\n", "grüße", "a\x07b"])

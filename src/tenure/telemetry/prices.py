@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import genai_prices
 import msgspec
+from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import PriceCalculation, TieredPrices
 
 from tenure.kernel.errors import Refused
@@ -109,12 +110,25 @@ class Prices:
 
 def _listed(provider: str, model: str, usage: Usage, at: datetime) -> Decimal | None:
     """The cost by the package's table; None for what it does not list."""
+    if not provider or not model or not _is_listed(provider, model):
+        return None
     rates = _rates(provider, model, at)
     if rates is None or usage.cached + usage.written > usage.input:
         return _calculated(provider, model, usage, at)
     once, fresh, output, cached, written = rates
     rest = usage.input - usage.cached - usage.written
     return once + (rest * fresh + usage.output * output + usage.cached * cached + usage.written * written) / _MILLION
+
+
+@lru_cache(maxsize=20_000)
+def _is_listed(provider: str, model: str) -> bool:
+    """Whether the package knows the model. To find that it does not it looks at every name (a third of a millisecond),
+    each time anew, and there are fleets of which it knows no model."""
+    try:
+        get_snapshot().find_provider_model(model, None, provider, None)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=20_000)
@@ -140,8 +154,6 @@ def _calculated(provider: str, model: str, usage: Usage, at: datetime) -> Decima
 
 
 def _answer(provider: str, model: str, usage: Usage, at: datetime) -> PriceCalculation | None:
-    if not provider or not model:
-        return None
     spent = genai_prices.Usage(
         input_tokens=usage.input,
         output_tokens=usage.output,

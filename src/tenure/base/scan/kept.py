@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tenure.base.scan.rules import FLAGGING
-from tenure.base.scan.texts import Counts, clean, kinds, look, nothing_in
+from tenure.base.scan.texts import Counts, clean, kinds, look, nothing_in, suspects
 from tenure.kernel.json import Json
 from tenure.kernel.values import Event, Status
 
@@ -61,24 +61,23 @@ def kept(event: Event, what: Collection[str]) -> Event:
 
 
 def _looked(event: Event, what: Collection[str]) -> Event:
-    suspects = {name: value for name, value in event.data.items() if not nothing_in(_encode({name: value}))}
-    found = look([event.session, suspects])
-    if not found:
+    in_session: Counts = {} if nothing_in(_encode(event.session)) else look(event.session)
+    parts = [{name: value} for name, value in event.data.items()]
+    looked = {name: look({name: value}) for at in suspects(list(map(_encode, parts))) for name, value in parts[at].items()}
+    found = {name: counts for name, counts in looked.items() if counts}
+    if not found and not in_session:
         return event
     wanted = ALWAYS.union(what)
     data: dict[str, Any] = dict(event.data)
     noted: dict[str, Counter[str]] = {}
-    for name, value in suspects.items():
-        counts = look({name: value})
-        if counts:
-            noted.setdefault(PLACES.get(name, "record"), Counter()).update(counts)
-            if wanted.intersection(kinds(counts)):
-                del data[name]
-                data.update(clean({name: value}, wanted))
+    for name, counts in found.items():
+        noted.setdefault(PLACES.get(name, "record"), Counter()).update(counts)
+        if wanted.intersection(kinds(counts)):
+            data |= clean({name: data.pop(name)}, wanted)
     status = event.status
     if FINDINGS not in event.data:
         data[FINDINGS] = _rows(noted)
-        if status is Status.ALLOWED and FLAGGING.intersection(kinds(found)):
+        if status is Status.ALLOWED and FLAGGING.intersection(kinds(in_session).union(*map(kinds, found.values()))):
             status = Status.FLAGGED
     return replace(event, data=data, session=clean(event.session, wanted), status=status)
 

@@ -97,15 +97,25 @@ def suspect(text: bytes) -> bool:
     return bool(_fired(text))
 
 
+def ends(text: bytes) -> list[int]:
+    """As ``suspect``, where the first match of each rule ends, and of the field's name."""
+    return [end for _, end in _matched(text)]
+
+
 def _fired(text: bytes) -> list[int]:
-    found: list[int] = []
+    return [index for index, _ in _matched(text)]
+
+
+def _matched(text: bytes) -> list[tuple[int, int]]:
+    """(place in ``RULES``, end of its first match) of what matches anywhere."""
+    found: list[tuple[int, int]] = []
     database = _compiled(_ALL)
     database.scan(text, match_event_handler=_note, context=found, scratch=_scratch.of(_ALL, database))
     return found
 
 
-def _note(index: int, _start: int, _end: int, _flags: int, found: Any) -> None:
-    found.append(index)
+def _note(index: int, _start: int, end: int, _flags: int, found: Any) -> None:
+    found.append((index, end))
 
 
 def _first(index: int, start: int, end: int, _flags: int, found: Any) -> bool:  # noqa: ARG001 (hyperscan's signature)

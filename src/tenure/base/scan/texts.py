@@ -7,15 +7,17 @@ redacted value has the shape it had. Not seen: what is compressed, encrypted, in
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
 from tenure.base.scan import checks
 from tenure.base.scan.rules import FIELD, HIDDEN, RULES
-from tenure.base.scan.scanner import find, hits, redact, suspect
+from tenure.base.scan.scanner import ends, find, hits, redact, suspect
 from tenure.kernel.json import Json
 
 _IS_SECRET = re.compile(HIDDEN, re.IGNORECASE | re.ASCII).fullmatch
@@ -60,9 +62,27 @@ def nothing_in(encoded: bytes) -> bool:
     has to be looked at. Costs half of ``look``, because no text is made: the escapes are undone in the whole, and each
     text then stands there as ``look`` sees it, between quotes, which end a word as its edges do. What holds a
     backslash even so may be JSON in a text, or only look like it."""
-    if b"\\" in encoded:  # Python has every escape of JSON with the same meaning, and these bytes are not UTF-8 to it
-        encoded = encoded.decode("unicode_escape").encode("latin-1")
+    encoded = _unescaped(encoded)
     return b"\\" not in encoded and not suspect(encoded)
+
+
+def suspects(encoded: Sequence[bytes]) -> list[int]:
+    """Which of several values ``nothing_in`` does not clear, in order. They are looked at together, and again without
+    those in which a match ended, until none is left with one: two or three passes where each by itself took one."""
+    plain = list(map(_unescaped, encoded))
+    found = {at for at, text in enumerate(plain) if b"\\" in text}
+    while left := [at for at in range(len(plain)) if at not in found]:
+        edges = list(accumulate(len(plain[at]) + 1 for at in left))
+        places = ends(b"\n".join(plain[at] for at in left))
+        if not places:
+            break
+        found.update(left[bisect_left(edges, end)] for end in places)
+    return sorted(found)
+
+
+def _unescaped(encoded: bytes) -> bytes:
+    # Python has every escape of JSON with the same meaning, and these bytes are not UTF-8 to it.
+    return encoded.decode("unicode_escape").encode("latin-1") if b"\\" in encoded else encoded
 
 
 def spans(text: str, what: Collection[str]) -> list[tuple[int, int, str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from scripts import agentic
-from tenure.app.main import app as command_line
+from tenure.app.main import whole
 from tenure.app.server import create_app
 from tenure.app.wiring import ROOMS
 from tenure.base import access
@@ -92,7 +92,7 @@ def _commands(command: Any, path: str) -> list[str]:
 def commands_page() -> str:
     """Every command with its options."""
     lines = ["# Commands", "", "| command | what it does | options |", "|---|---|---|"]
-    lines += _commands(typer.main.get_command(command_line), "tenure")
+    lines += _commands(typer.main.get_command(whole()), "tenure")
     return NOTE + "\n".join(lines) + "\n"
 
 

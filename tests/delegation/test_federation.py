@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
-from tenure.app.main import app
+from tenure.app.main import whole
 from tenure.kernel.errors import Refused
 from tests.delegation.conftest import BEARER, EXCHANGE, JWT, OPERATOR, Offices, spiffe
 from tests.sim.outside_issuer import Issuer, issuing
@@ -241,14 +241,14 @@ def test_the_commands(offices: Offices, tmp_path: Any, monkeypatch: pytest.Monke
     bundle = tmp_path / "bundle.json"
     bundle.write_text(Domain().bundle())
     runner = CliRunner()
-    assert "Nobody outside is trusted" in runner.invoke(app, ["trust", "list"]).output
+    assert "Nobody outside is trusted" in runner.invoke(whole(), ["trust", "list"]).output
     words = ["trust", "add", "spire", "--agent", "asker", "--issuer", "spiffe://example.org"]
     words += ["--subject", "spiffe://example.org/ns/*", "--bundle", str(bundle), "--claim", "team=payments"]
-    made = runner.invoke(app, words)
+    made = runner.invoke(whole(), words)
     assert (made.exit_code, made.output) == (0, "spiffe://example.org is trusted for agent asker\n")
-    [rule] = json.loads(runner.invoke(app, ["trust", "list", "--json"]).output)
+    [rule] = json.loads(runner.invoke(whole(), ["trust", "list", "--json"]).output)
     assert (rule["keys"], rule["claims"], rule["created_by"]) == (2, {"team": "payments"}, f"person:{OPERATOR}")
-    assert "team=payments" in runner.invoke(app, ["trust", "list"]).output
-    assert runner.invoke(app, [*words, "--claim", "nonsense"]).exit_code == 2
-    assert runner.invoke(app, ["trust", "remove", "spire", "--yes"]).output == "spire is trusted no longer\n"
-    assert runner.invoke(app, ["trust", "remove", "spire", "--yes"]).exit_code == 2
+    assert "team=payments" in runner.invoke(whole(), ["trust", "list"]).output
+    assert runner.invoke(whole(), [*words, "--claim", "nonsense"]).exit_code == 2
+    assert runner.invoke(whole(), ["trust", "remove", "spire", "--yes"]).output == "spire is trusted no longer\n"
+    assert runner.invoke(whole(), ["trust", "remove", "spire", "--yes"]).exit_code == 2

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from tenure.app.main import app
+from tenure.app.main import whole
 from tenure.app.server import COOKIE
 from tenure.base import events
 from tenure.base.room import World
@@ -97,10 +97,10 @@ def test_the_command_the_api_and_the_page(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("TENURE_URL", console.url)
         monkeypatch.setenv("TENURE_TOKEN", (tmp_path / "operator.token").read_text().strip())
         runner = CliRunner()
-        done = runner.invoke(app, ["people", "limit", ANN, "--scope", "tool:crm/*", "--scope", "model:*"])
+        done = runner.invoke(whole(), ["people", "limit", ANN, "--scope", "tool:crm/*", "--scope", "model:*"])
         assert (done.exit_code, done.output) == (0, f"agents may do for {ANN}: model:* tool:crm/*\n")
-        assert runner.invoke(app, ["people", "limit", ANN]).exit_code == 2
-        assert "model:* tool:crm/*" in runner.invoke(app, ["people", "list"], env={"COLUMNS": "200"}).output
+        assert runner.invoke(whole(), ["people", "limit", ANN]).exit_code == 2
+        assert "model:* tool:crm/*" in runner.invoke(whole(), ["people", "list"], env={"COLUMNS": "200"}).output
         headers = {"Cookie": f"{COOKIE}={console.cookie()}", "Sec-Fetch-Site": "same-origin"}
         with httpx2.Client(base_url=console.url, headers=headers, trust_env=False) as person:
             assert "2 scopes" in person.get("/people").text
@@ -113,5 +113,5 @@ def test_the_command_the_api_and_the_page(tmp_path: Path, monkeypatch: pytest.Mo
             assert person.get("/people/nobody@example.com").status_code == 404
         found = console.client.get("/v1/people", dict)["people"]
         assert {one["email"]: one["scopes"] for one in found}[ANN] == ["model:*", "tool:crm/read"]
-        assert runner.invoke(app, ["people", "limit", ANN, "--lift"]).exit_code == 0
+        assert runner.invoke(whole(), ["people", "limit", ANN, "--lift"]).exit_code == 0
         assert console.client.get("/v1/people", dict)["people"][-1]["scopes"] is None

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from tenure.app.main import app
+from tenure.app.main import whole
 from tenure.kernel.errors import Refused
 from tenure.registry import directories
 from tests.sim.manifests import manifest
@@ -150,11 +150,11 @@ def test_the_command_prints_the_beginning_of_manifests(tmp_path: Path) -> None:
     file = tmp_path / "agents.json"
     listed = [{"id": "wlp1", "status": "ACTIVE", "profile": {"name": "Demo"}}]
     file.write_text(json.dumps({"data": [*listed, {"id": "wlp2", "status": "INACTIVE", "profile": {"name": "Old"}}]}))
-    done = CliRunner().invoke(app, ["agents", "import", str(file), "--format", "okta"])
+    done = CliRunner().invoke(whole(), ["agents", "import", str(file), "--format", "okta"])
     assert done.exit_code == 0
     (read,) = yaml.safe_load_all(done.stdout)
     assert (read["metadata"]["name"], read["spec"]["purpose"]) == ("demo", "Demo")
     assert "# okta: wlp1" in done.stdout
     assert "old: left out" in done.stderr
-    refused = CliRunner().invoke(app, ["agents", "export", "--format", "entra"])
+    refused = CliRunner().invoke(whole(), ["agents", "export", "--format", "entra"])
     assert (refused.exit_code, "--blueprint" in refused.stderr) == (2, True)

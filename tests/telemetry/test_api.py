@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tenure.app.main import app as command
+from tenure.app.main import whole
 from tenure.base.room import World
 from tenure.client import Client
 from tenure.kernel.errors import Refused
@@ -177,14 +177,14 @@ def test_the_commands_print_for_people_and_for_programs(
     monkeypatch.setenv("TENURE_TOKEN", "viewer")
     run = CliRunner().invoke
     for words in (["traces", "list"], ["sessions"], ["stats"]):
-        assert "tenure run" in " ".join(run(command, words).output.split()), "an empty state says what to do next"
+        assert "tenure run" in " ".join(run(whole(), words).output.split()), "an empty state says what to do next"
     service.ingest(world, GATEWAY, [chat(clock.now), refused(clock.now + timedelta(seconds=2))])
-    listed = json.loads(run(command, ["traces", "list", "--json"]).output)
-    shown = run(command, ["traces", "show", listed["traces"][0]["trace_id"]]).output
+    listed = json.loads(run(whole(), ["traces", "list", "--json"]).output)
+    shown = run(whole(), ["traces", "show", listed["traces"][0]["trace_id"]]).output
     assert "├─ " not in shown.splitlines()[1]
     for text in ("chat gpt-4o", "decide allow", "execute_tool payments/refund", "over the limit", "└─ decide deny"):
         assert text in shown
-    assert json.loads(run(command, ["sessions", "--json"]).output)["sessions"][0]["violations"] == 1
-    assert "clerk" in run(command, ["stats", "--window", "7d"]).output
-    assert run(command, ["stats", "--window", "soon"]).exit_code == 2
-    assert run(command, ["traces", "show", "none"]).exit_code == 2
+    assert json.loads(run(whole(), ["sessions", "--json"]).output)["sessions"][0]["violations"] == 1
+    assert "clerk" in run(whole(), ["stats", "--window", "7d"]).output
+    assert run(whole(), ["stats", "--window", "soon"]).exit_code == 2
+    assert run(whole(), ["traces", "show", "none"]).exit_code == 2

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from tenure.app.main import app as command
+from tenure.app.main import whole
 from tenure.base import subjects
 from tenure.base.room import World
 from tenure.kernel.errors import Refused
@@ -154,13 +154,13 @@ def test_a_person_searches_by_command(
     with served(stored, {"operator": operator, "agent": Actor("default", "agent:clerk")}.get) as url:
         monkeypatch.setenv("TENURE_URL", url)
         monkeypatch.setenv("TENURE_TOKEN", "operator")
-        first = CliRunner().invoke(command, ["traces", "search", "NEEDLE hay", "--limit", "2"])
+        first = CliRunner().invoke(whole(), ["traces", "search", "NEEDLE hay", "--limit", "2"])
         assert "needle number 2 in the hay" in " ".join(first.output.split())
         before = first.output.rsplit("--before ", 1)[1].strip()
-        rest = CliRunner().invoke(command, ["traces", "search", "needle", "--before", before, "--window", "1h"])
+        rest = CliRunner().invoke(whole(), ["traces", "search", "needle", "--before", before, "--window", "1h"])
         assert ("number 0" in rest.output, "number 2" in rest.output) == (True, False)
-        assert "Nothing with these words" in CliRunner().invoke(command, ["traces", "search", "straw"]).output
-        assert CliRunner().invoke(command, ["traces", "search", "-"]).exit_code == 2
+        assert "Nothing with these words" in CliRunner().invoke(whole(), ["traces", "search", "straw"]).output
+        assert CliRunner().invoke(whole(), ["traces", "search", "-"]).exit_code == 2
         monkeypatch.setenv("TENURE_TOKEN", "agent")
-        turned_away = CliRunner().invoke(command, ["traces", "search", "needle"])
+        turned_away = CliRunner().invoke(whole(), ["traces", "search", "needle"])
         assert (turned_away.exit_code, "number" in turned_away.output) == (2, False)

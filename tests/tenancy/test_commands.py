@@ -17,7 +17,7 @@ import yaml
 from joserfc.jwk import ECKey
 from typer.testing import CliRunner
 
-from tenure.app.main import app
+from tenure.app.main import whole
 from tests.sim.tenants import FULL, MARK, Insider, Tenants, body_of, tenants, twin
 
 # Arguments by the command they belong to, or by their own name for all commands.
@@ -171,7 +171,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, A
         yield " ".join(path), command
 
 
-COMMANDS: dict[str, Any] = dict(_commands(typer.main.get_command(app)))
+COMMANDS: dict[str, Any] = dict(_commands(typer.main.get_command(whole())))
 
 
 def _words(name: str, command: Any, ids: Mapping[str, str], folder: Path) -> list[str]:
@@ -194,7 +194,7 @@ def _words(name: str, command: Any, ids: Mapping[str, str], folder: Path) -> lis
 def _run(words: list[str], two: Tenants, who: Insider) -> Any:
     env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TENURE_")}
     env |= {"TENURE_URL": two.console.url, "TENURE_TOKEN": who.token, "COLUMNS": "400"}
-    return CliRunner().invoke(app, words, env=env)
+    return CliRunner().invoke(whole(), words, env=env)
 
 
 def _alike(result: Any, ids: Mapping[str, str]) -> tuple[int, str]:

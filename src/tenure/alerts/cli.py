@@ -1,4 +1,4 @@
-"""``tenure alerts`` and ``tenure report``: rules over what agents did, what they found, and a period on one page."""
+"""``tenure alerts`` and ``tenure report period``: rules over what agents did, what they found, a period on a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 import yaml
 
-from tenure.client.cli import connect, console, emit, handle_errors, table
+from tenure.client.cli import connect, console, emit, group, handle_errors, table
 from tenure.kernel.errors import Refused
 
 commands = typer.Typer(
@@ -26,7 +26,7 @@ File = Annotated[Path, typer.Argument(help="A rule as YAML: name, measure, way, 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.add_typer(commands)
-    app.command("report")(report)
+    group(app, "report").command("period")(period)
 
 
 @commands.command("list")
@@ -198,7 +198,7 @@ def remove(name: Name) -> None:
 
 
 @handle_errors
-def report(
+def period(
     *,
     days: Annotated[int, typer.Option(help="How many of the last days.")] = 7,
     as_json: Json = False,

@@ -151,9 +151,11 @@ def confirm(text: str, yes: bool) -> None:
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:
-    """The group of commands that another slice registered as ``name`` before, to add to it."""
-    return next(
+    """The group of commands that another slice registered as ``name`` before, to add to it. Where it was not, because
+    other commands are asked for (``app.commands``), one that nobody sees."""
+    there = (
         one.typer_instance
         for one in app.registered_groups
         if one.typer_instance and name in (one.name, one.typer_instance.info.name)
     )
+    return next(there, typer.Typer())

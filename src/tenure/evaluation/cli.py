@@ -30,7 +30,7 @@ ModelName = Annotated[
 ]
 
 imports = typer.Typer(help="Bring recorded sessions in as traces with outcomes.", no_args_is_help=True)
-reports = typer.Typer(help="Figures, each with its interval and its n.", no_args_is_help=True)
+reports = typer.Typer(help="Figures: how reliable agents are, what a period came to.", no_args_is_help=True)
 replays = typer.Typer(help="Play recorded sessions through the live gateway.", no_args_is_help=True)
 
 

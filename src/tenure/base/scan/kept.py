@@ -63,7 +63,9 @@ def kept(event: Event, what: Collection[str]) -> Event:
 def _looked(event: Event, what: Collection[str]) -> Event:
     in_session: Counts = {} if nothing_in(_encode(event.session)) else look(event.session)
     parts = [{name: value} for name, value in event.data.items()]
-    looked = {name: look({name: value}) for at in suspects(list(map(_encode, parts))) for name, value in parts[at].items()}
+    looked = {
+        name: look({name: value}) for at in suspects(list(map(_encode, parts))) for name, value in parts[at].items()
+    }
     found = {name: counts for name, counts in looked.items() if counts}
     if not found and not in_session:
         return event

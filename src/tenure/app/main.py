@@ -15,11 +15,15 @@ _COMPLETED = "_TENURE_COMPLETE"
 
 app = typer.Typer(
     name="tenure",
-    help="The control plane for the working life of AI agents.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+
+
+@app.callback()
+def tenure() -> None:  # without it Typer would take the one command of a process for the whole of its line
+    """The control plane for the working life of AI agents."""
 
 
 @cache

@@ -18,11 +18,10 @@ from tenure.kernel.errors import Refused
 from tenure.runtime.confine import Wires, open_ways
 from tenure.runtime.confine import confine as confined
 from tenure.runtime.door import Door
-from tenure.runtime.drill import Plan, drill, keep
-from tenure.runtime.model import MUST_BE_CONFINED
 from tenure.runtime.process import Group
 from tenure.runtime.renew import Renewer
 from tenure.runtime.tend import Tender
+from tenure.runtime.terms import MUST_BE_CONFINED
 
 # The person's own credential, where Tenure keeps things, and what model clients would read before the variables that
 # lead to the gateway: none of it is an agent's business.
@@ -31,16 +30,12 @@ _KEPT_BACK = frozenset(
     | {"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_API_VERSION"}
 )
 _NOT_STARTED = 126
-_FAILED = 1
-
-drills = typer.Typer(name="drill", help="Drills, which keep their evidence: rotation.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("run", context_settings={"allow_interspersed_args": False})(run)
     app.command("instances")(instances)
-    app.add_typer(drills)
 
 
 @handle_errors
@@ -153,35 +148,6 @@ def _spawn(command: Sequence[str], env: Mapping[str, str], confinement: Confinem
 def _say(text: str) -> None:
     sys.stderr.write(f"tenure: {text}\n")
     sys.stderr.flush()
-
-
-@drills.command("rotation")
-@handle_errors
-def rotation(  # noqa: PLR0917 (Typer's: each is an option by its name)
-    agent: Annotated[str, typer.Option(help="The agent that calls meanwhile.")],
-    model: Annotated[str, typer.Option(help="Model to ask for a word; else models are listed.")] = "",
-    seconds: Annotated[float, typer.Option(help="How long.")] = 30.0,
-    every: Annotated[float, typer.Option(help="Seconds between rotations.")] = 5.0,
-    threads: Annotated[int, typer.Option(help="Calls at once.")] = 4,
-    secret: Annotated[str, typer.Option(help="Upstream secret to rotate as well.")] = "",
-    values: Annotated[str, typer.Option(help="Command that prints the secret's next value, once a turn.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for the evidence.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Replace signing keys, gateways' keys, an agent's credentials and a secret under live load, and issue tokens all
-    the while; exit 1 if a call failed or a token was refused."""
-    evidence = drill(connect, Plan(agent, model, seconds, every, threads, secret, values))
-    path = keep(evidence, out)
-
-    def render() -> None:
-        counts = f"{evidence['calls']} calls, {evidence['failed']} failed"
-        issued = f"{evidence['tokens_issued']} tokens issued, {evidence['tokens_refused']} refused"
-        turns = f"{len(evidence['rotations'])} rotations, {evidence['tokens_taken']} tokens taken"
-        console.print(f"{counts}; {issued}; {turns}. Evidence: {path}", markup=False)
-
-    emit(evidence, as_json, render)
-    bad = evidence["failed"] or evidence["tokens_refused"] or evidence["stopped_early"]
-    raise typer.Exit(_FAILED if bad else 0)
 
 
 @handle_errors

@@ -15,17 +15,11 @@ from tenure.kernel.scopes import Bound
 from tenure.kernel.values import Actor, LifecycleState
 from tenure.registry.model import ACTING, AgentRecord
 
-HEARTBEAT_S = 5.0
-"""How often whoever runs an instance says that it lives, in seconds."""
-
 LOST = timedelta(seconds=30)
 """An instance that was silent for so long is taken for lost."""
 
 MAX_LIVE = 500
 """Instances of one agent that may live at once."""
-
-MUST_BE_CONFINED = "must_be_confined"
-"""Code of the refusal of an instance that would not be confined."""
 
 STARTS = frozenset({LifecycleState.STAGING, LifecycleState.PRODUCTION})
 """States in which an agent may start something new."""

@@ -26,7 +26,6 @@ from tenure.runtime.lineage import NOTHING_SAID, Wish, given, may_renew
 from tenure.runtime.model import (
     LOST,
     MAX_LIVE,
-    MUST_BE_CONFINED,
     STARTS,
     End,
     Instance,
@@ -38,6 +37,7 @@ from tenure.runtime.model import (
     must_be_confined,
     orders,
 )
+from tenure.runtime.terms import MUST_BE_CONFINED
 
 
 def start_instance(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tenure.client import Client
 from tenure.kernel.errors import Failed, Refused
-from tenure.runtime.model import HEARTBEAT_S
+from tenure.runtime.terms import HEARTBEAT_S
 
 Connect = Callable[[], Client]
 _AGAIN_S = 1.0

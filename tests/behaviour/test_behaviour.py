@@ -108,11 +108,14 @@ def _run(at: Any, session: str, *tools: str, size: int = 10, **more: Any) -> lis
     return [chat(at, session=session), *calls]
 
 
+USUAL = ("crm/find", "crm/find", "files/read", "crm/update")
+
+
 def _history(clock: FakeClock, runs: int, since: timedelta = DAY * 20) -> list[Event]:
     told: list[Event] = []
     for number in range(runs):
         at = clock.now - since + (since - DAY * 2) * (number / runs)
-        told += _run(at, f"r{number}", "crm/find", "crm/find", "files/read", "crm/update")
+        told += _run(at, f"r{number}", *USUAL)
     return told
 
 
@@ -198,6 +201,23 @@ def test_shares_order_and_failures_that_move_are_told_of_a_release_against_those
     assert later.against == "what it did under the same release", "which has made enough calls by then"
     with pytest.raises(Refused, match="made no call under release"):
         service.behaviour(clerk, VIEWER, "clerk", release="sha256:none")
+
+
+@on_one
+@pytest.mark.req("R089")
+def test_an_agent_that_began_today_is_known_today(clerk: World, clock: FakeClock) -> None:
+    hour = timedelta(hours=1)
+    _take(clerk, *(one for number in range(7) for one in _run(clock.now - hour * (9 - number), f"r{number}", *USUAL)))
+    found = service.behaviour(clerk, VIEWER, "clerk")
+    assert (found.state, found.expected.calls, found.seen.calls) == ("learning", 28, 0)
+    _take(clerk, *_run(clock.now - hour, "more", "crm/find", "crm/find"))
+    found = service.behaviour(clerk, VIEWER, "clerk")
+    assert (found.state, found.expected.calls, found.seen.calls) == ("quiet", ENOUGH, 0)
+    _take(clerk, *_run(clock.now - MINUTE, "odd", "crm/find", "payments/refund"))
+    found = service.behaviour(clerk, VIEWER, "clerk")
+    assert (found.expected.calls, found.seen.calls) == (ENOUGH, 2)
+    assert found.since == clock.now - MINUTE
+    assert [one.subject for one in found.deviations if one.kind is Kind.NEW_TOOL] == ["payments/refund"]
 
 
 @on_one

@@ -34,8 +34,9 @@ def behaviour(
     before: timedelta = BEFORE,
     release: str | None = None,
 ) -> Behaviour:
-    """What an agent did ``lately``, held against what it did in the time before. With ``release``, what it did under
-    that one, held against what it did until then. Raises Refused (403, 404)."""
+    """What an agent did ``lately``, held against what it did in the time before; where it did too little before, against
+    its first calls, so that one which began today is known today. With ``release``, what it did under that one, held
+    against what it did until then. Raises Refused (403, 404)."""
     permit(actor, "events:read")
     telemetry.current(world)  # so that what a caller was told is kept is also what is read here
     with world.read() as conn:
@@ -47,12 +48,26 @@ def behaviour(
     seen = telemetry.acts(world, actor.workspace, agent, since, _end(now), MOST)
     earlier = telemetry.acts(world, actor.workspace, agent, since - before, since, MOST)
     current = next((act.release for act in reversed(seen) if act.release), found.release)
+    first = first_calls([*earlier, *seen])
+    if len(first) > len(earlier):
+        earlier, seen = first, seen[len(first) - len(earlier) :]
+        since = seen[0].at if seen else now
     expected, against = expected_of(earlier, current)
     return _held(agent, current, against, since, now, expected, profile_of(seen))
 
 
 def _end(now: datetime) -> datetime:
     return now + timedelta(seconds=1)  # what began in this second is of it
+
+
+def first_calls(acts: Sequence[Act]) -> Sequence[Act]:
+    """Calls, oldest first, up to the tool call with which enough is known to say what is usual; all, where it is
+    not."""
+    steps = profile_of(acts).steps
+    if len(steps) < ENOUGH:
+        return acts
+    last = steps[ENOUGH - 1][1]
+    return acts[: next(place for place, act in enumerate(acts, 1) if act is last)]
 
 
 def expected_of(earlier: Sequence[Act], release: str) -> tuple[Profile, str]:

@@ -229,11 +229,20 @@ def test_a_period_on_one_page_for_those_who_were_not_there(world: World, clock: 
             pass
         service.look_at(world, "default")
         made = report.make(world, VIEWER, 7)
+        tokens = {"gen_ai.usage.input_tokens": 9, "gen_ai.request.model": "own"}
+        _take(world, chat(clock.now - HOUR / 2, data=tokens), chat(clock.now - HOUR / 2, data=tokens))
+        partly = report.make(world, VIEWER, 7)
+        before = report.make(world, VIEWER, 1).agents[0]
+    said = "for $1.50, and 2 calls of models of which no price is known."
+    assert partly.summary[0].endswith(said)
+    assert {line.name: line.now_words for line in partly.figures}["cost"] == "at least $1.50"
+    assert (before.cost_usd, before.unpriced) == ("1.5", 2)
     lines = {line.name: line for line in made.figures}
     assert (lines["error_rate"].now_words, lines["error_rate"].before_words) == ("24%", "2.0%")
     assert lines["error_rate"].better is False
     assert [(one.agent, one.calls, one.cost_usd) for one in made.agents] == [("clerk", 41, "1.5")]
     assert made.summary[0] == "In the last 7 days 1 agent made 41 calls in 5 runs for $1.50."
+    assert lines["cost"].now_words == "$1.50"
     assert "75% of the judged runs solved what they were for." in made.summary
     assert made.summary[-1].startswith("1 of 1 alerts still go on: 24% of the calls of clerk failed")
 

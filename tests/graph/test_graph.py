@@ -17,7 +17,7 @@ from tenure.telemetry import service as telemetry
 from tenure.ui.agents.picture import ROWS, drawn, filtered
 from tests.sim.clock import FakeClock
 from tests.sim.manifests import manifest
-from tests.sim.telemetry import GATEWAY, chat, opened, tool_call
+from tests.sim.telemetry import GATEWAY, chat, opened, refused, tool_call
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
 VIEWER = Actor("default", "person:leo@example.com", frozenset({Role.VIEWER}))
@@ -45,11 +45,14 @@ def test_edges_come_of_traffic_once_and_fade(world: World, clock: FakeClock, ope
         for_bob = {"tenure.on_behalf_of": "bob@example.com"}
         failed = {"error.type": "timeout"}
         take(world, tool_call(clock.now), tool_call(clock.now, data=for_bob), chat(clock.now, "gpt-4o"))
+        dead = {"tenure.kind": "llm", "tenure.resource": "credential", "error.type": "credential"}
+        take(world, refused(clock.now, "credential", data=dead))  # before there was a call of anything
         clock.advance(seconds=86_400)
         take(world, tool_call(clock.now, data=failed), calls_agent(clock.now, "clerk", "auditor"))
         assert not service.look(world), "what was taken in is not taken in again"
     with world.read() as conn:
         graph = service.whole(conn, operator)
+    assert "model:credential" not in {one.target for one in graph.edges}
     edges = {(one.source, one.target): one for one in graph.edges}
     read = edges["agent:clerk", "tool:files/read"]
     assert (read.calls, read.errors, read.per_day(clock.now), read.declared) == (3, 1, 1.5, False)

@@ -91,6 +91,9 @@ def _near(found: int | None, exact: int | None) -> bool:
     return abs(found - exact) <= 0.0454 * max(exact, 1)
 
 
+_WAYS = ("input", "output")
+
+
 def _cost(events: Sequence[Event]) -> Decimal:
     return sum((Decimal(event.data.get("tenure.cost_usd", "0")) for event in events), Decimal(0))
 
@@ -154,10 +157,12 @@ def _are_measured(found: Sequence[Measured], events: Sequence[Event], since: dat
             runs=len({call.session for call in calls}),
             judged=len({each.session for each in told}),
             solved=len({each.session for each in good}),
-            tokens=sum(
-                sum(each.data.get(f"gen_ai.usage.{way}_tokens", 0) for way in ("input", "output")) for each in these
-            ),
+            tokens=sum(sum(each.data.get(f"gen_ai.usage.{way}_tokens", 0) for way in _WAYS) for each in these),
             cost_usd=_cost(these),
+            unpriced=sum(
+                "tenure.cost_usd" not in each.data and any(each.data.get(f"gen_ai.usage.{way}_tokens") for way in _WAYS)
+                for each in these
+            ),
         )
 
 

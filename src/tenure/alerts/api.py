@@ -272,6 +272,7 @@ class AgentLineOut(BaseModel):
     error_rate: float | None
     success_rate: float | None
     cost_usd: str
+    unpriced: int = Field(description="Calls of models of which no price is known; they are not in the cost")
 
 
 class ReportOut(BaseModel):

@@ -215,7 +215,7 @@ def period(
             [[one["name"], one["now_words"], one["before_words"]] for one in found["figures"]],
         )
         if found["agents"]:
-            columns = ("agent", "calls", "runs", "cost_usd")
+            columns = ("agent", "calls", "runs", "cost_usd", "unpriced")
             table(columns, [[one[column] for column in columns] for one in found["agents"]])
         if found["alerts"]:
             table(

@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class AgentLine:
-    """One agent in the period."""
+    """One agent in the period. Calls of models of which no price is known (``unpriced``) are not in its cost."""
 
     agent: str
     calls: int
@@ -51,6 +51,7 @@ class AgentLine:
     error_rate: float | None
     success_rate: float | None
     cost_usd: str
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,27 @@ def _line(measure: Measure, now: Measured, before: Measured) -> Line:
     better = None
     if wanted is not None and one is not None and other is not None and one != other:
         better = (one > other) == wanted
-    return Line(measure.value, one, other, amount(measure, one), amount(measure, other), better)
+    return Line(measure.value, one, other, _words(measure, one, now), _words(measure, other, before), better)
+
+
+def _words(measure: Measure, value: float | None, of: Measured) -> str:
+    if measure not in (Measure.COST, Measure.COST_PER_SUCCESS) or not of.unpriced or value is None:
+        return amount(measure, value)
+    return f"at least {amount(measure, value)}" if value else "not known"
 
 
 def _agent(one: Measured) -> AgentLine:
     errors, success = figure(Measure.ERROR_RATE, one).value, figure(Measure.SUCCESS_RATE, one).value
-    return AgentLine(one.agent, one.calls, one.runs, errors, success, format(one.cost_usd.normalize(), "f"))
+    return AgentLine(
+        one.agent, one.calls, one.runs, errors, success, format(one.cost_usd.normalize(), "f"), one.unpriced
+    )
+
+
+def _cost(found: Measured, words: str) -> str:
+    if not found.unpriced:
+        return f"for {words}"
+    calls = f"{found.unpriced:,} call{'s' if found.unpriced > 1 else ''} of models of which no price is known"
+    return f"for {words}, and {calls}" if found.cost_usd else f"with {calls}"
 
 
 def _summary(
@@ -113,8 +129,8 @@ def _summary(
         return [f"No agent made a call in the last {period}."]
     all_now, all_before = together(now), together(before)
     agents = f"{len(now)} agent{'s' if len(now) > 1 else ''}"
-    cost = amount(Measure.COST, float(all_now.cost_usd))
-    lines = [f"In the last {period} {agents} made {all_now.calls:,} calls in {all_now.runs:,} runs for {cost}."]
+    cost = _cost(all_now, amount(Measure.COST, float(all_now.cost_usd)))
+    lines = [f"In the last {period} {agents} made {all_now.calls:,} calls in {all_now.runs:,} runs {cost}."]
     for measure, words in (
         (Measure.SUCCESS_RATE, "{now} of the judged runs solved what they were for{was}."),
         (Measure.ERROR_RATE, "{now} of the calls that went out failed{was}."),

@@ -34,8 +34,8 @@ def behaviour(
     before: timedelta = BEFORE,
     release: str | None = None,
 ) -> Behaviour:
-    """What an agent did ``lately``, held against what it did in the time before; where it did too little before, against
-    its first calls, so that one which began today is known today. With ``release``, what it did under that one, held
+    """What an agent did ``lately``, held against what it did in the time before; where that was too little, against its
+    first calls, so that one which began today is known today. With ``release``, what it did under that one, held
     against what it did until then. Raises Refused (403, 404)."""
     permit(actor, "events:read")
     telemetry.current(world)  # so that what a caller was told is kept is also what is read here

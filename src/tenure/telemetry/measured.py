@@ -50,8 +50,9 @@ class Measured:
     rejected or corrected. ``runs``: sessions (or traces, without one) that had calls. ``judged`` runs have an outcome,
     ``solved`` ones a good one. Only where it is asked for: in ``handed`` runs the agent handed over to a person (it
     asked for an approval, left a call for somebody to make, or called a tool that brings one in); of ``told`` calls of
-    tools with arguments ``again`` were the same as one before in their run, with the same outcome. ``p95_us``:
-    microseconds, None without calls that went out."""
+    tools with arguments ``again`` were the same as one before in their run, with the same outcome. Calls of
+    models of which no price is known (``unpriced``) are not in ``cost_usd``. ``p95_us``: microseconds, None where no
+    call went out."""
 
     agent: str
     calls: int = 0
@@ -68,6 +69,7 @@ class Measured:
     again: int = 0
     tokens: int = 0
     cost_usd: Decimal = Decimal(0)
+    unpriced: int = 0
     p95_us: int | None = None
 
 

@@ -22,6 +22,7 @@ _MEASURED = (
     ("anomalies", "anomaly", f"type IN {CALLS}"),
     ("held", "n", "type = 'approval.requested'"),
     ("overridden", "n", f"type IN {listed(OVERRIDES)}"),
+    ("unpriced", "unpriced", "TRUE"),
 )
 """Counts of ``Measured``: which column is added up, of which Events."""
 

@@ -71,7 +71,7 @@ class Looks:
             SELECT subject, workspace, agent, {self._text("tenure.kind")} AS kind, resource, '' AS person,
                    {self.dialect.day.format("time_us")} AS on_day, count(*), count(error), max(time_us)
             FROM event WHERE type IN ('call.completed', 'call.refused') AND agent IS NOT NULL AND resource IS NOT NULL
-              AND seq > ? AND seq <= ?
+              AND coalesce(error, '') <> resource AND seq > ? AND seq <= ?
             GROUP BY ALL"""  # noqa: S608 (only our own names)
         return [(subject, Used(*_timed(tuple(row)))) for subject, *row in self._all(sql, [after, upto])]
 

@@ -60,7 +60,7 @@ def _end(now: datetime) -> datetime:
     return now + timedelta(seconds=1)  # what began in this second is of it
 
 
-def first_calls(acts: Sequence[Act]) -> Sequence[Act]:
+def first_calls(acts: list[Act]) -> list[Act]:
     """Calls, oldest first, up to the tool call with which enough is known to say what is usual; all, where it is
     not."""
     steps = profile_of(acts).steps

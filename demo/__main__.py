@@ -1,4 +1,6 @@
-"""``make demo``: tells the story and leaves the console open on it; with CI=true it ends by itself."""
+"""``make demo``: tells the story and leaves the console open on it; with CI=true it ends by itself.
+
+``python -m demo [FOLDER]`` keeps what it makes in a folder (``.demo``), which it makes anew."""
 
 from __future__ import annotations
 
@@ -14,8 +16,14 @@ from tenure.kernel.errors import Failed
 
 def main() -> int:
     """Exit status 0 when every step held, 1 when one did not."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".demo")
     unattended = os.environ.get("CI") == "true"
-    story = Story(Path(".demo"), lambda line: print(line, flush=True), environment(), first_port=7700)
+    for ending in (
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # what it started would go on without it, in a folder that is made anew
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+    story = Story(folder, lambda line: print(line, flush=True), environment(), first_port=7700)
     try:
         story.tell()
         print(f"\nEvery step held. The console:   {story.control}\nLog in, once:                   {story.login_link}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from demo.processes import Process, free_port, listening, until
@@ -50,3 +53,18 @@ def test_the_story_holds_with_a_provider_and_its_key(tmp_path: Path) -> None:
     ]
     assert kept == [], "the provider's key was written to disk"
     assert not any("sk-canary-7f3a" in line for line in told)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_what_it_started_ends_with_it_when_its_window_is_closed(tmp_path: Path, ending: signal.Signals) -> None:
+    command = (sys.executable, "-m", "demo", str(tmp_path / "demo"))
+    with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE) as demo:
+        assert demo.stdout is not None
+        assert any(b"ready in" in line for line in demo.stdout), "it came up"
+        started = psutil.Process(demo.pid).children(recursive=True)
+        assert len(started) > 4
+        demo.send_signal(ending)
+        assert b"stopped" in demo.stdout.read()
+        assert demo.wait(30) == 128 + ending
+    assert psutil.wait_procs(started, 10)[1] == []

@@ -18,10 +18,8 @@ def main() -> int:
     """Exit status 0 when every step held, 1 when one did not."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".demo")
     unattended = os.environ.get("CI") == "true"
-    for ending in (
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # what it started would go on without it, in a folder that is made anew
+    # A window that is closed: what was started would go on without it, in a folder that the next one makes anew.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     story = Story(folder, lambda line: print(line, flush=True), environment(), first_port=7700)
     try:

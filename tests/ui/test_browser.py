@@ -49,9 +49,14 @@ def test_every_page_fits_and_nothing_complains(
 ) -> None:
     with window(browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as opened:
         enter(opened, console, session)
-        for address in PAGES:
+        opened.page.goto(console.url)
+        rail = opened.page.locator(".nav a").evaluate_all("every => every.map(one => one.pathname)")
+        assert len(rail) > 10
+        for address in dict.fromkeys([*rail, *PAGES, "/sessions", "/paths", "/report"]):
             opened.page.goto(console.url + address)
             assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, address
+            if address in rail:
+                expect(opened.page.locator(".nav [aria-current]")).to_be_in_viewport(ratio=1)
         opened.page.goto(f"{console.url}/traces")
         opened.page.locator(".cover").first.click()
         opened.page.locator(".wf summary").first.click()

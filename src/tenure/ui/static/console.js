@@ -16,6 +16,9 @@ $("#theme")?.addEventListener("click", () => {
   }
 });
 
+/* On a phone the rail lies below and is wider than the screen: where one is has to be in sight. */
+$(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 /* Times: the server writes UTC; a person reads their own. The width stays, since digits have one width. */
 const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const stampFormat = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });

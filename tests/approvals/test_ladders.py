@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tenure.app.lookout import Lookout
 from tenure.approvals import escalation, service, store
 from tenure.approvals.flow import ESCALATION, EXPIRY
 from tenure.approvals.ladders import AtDeadline, Ladder, Step, checked
@@ -82,6 +84,32 @@ def test_step_by_step_others_are_asked_and_at_the_deadline_it_is_denied(
     assert durable.run_due(world, EXPIRY, "two") == 1
     ended = service.get(world, "default", "a1")
     assert (ended.state, ended.decided_by, _asked(world)[-1]) == (State.EXPIRED, None, ["operator"])
+
+
+@SQLITE
+def test_a_step_shortly_before_the_deadline_is_not_slept_through(
+    world: World, operator: Actor, clock: FakeClock
+) -> None:
+    _ladder(world, operator, steps=(Step(0, ("approver",)), Step(1785, ("operator",))))
+    _held(world)
+
+    async def looks() -> None:
+        lookout = Lookout(world, [replace(ESCALATION, every=0.0)], "here")
+
+        async def until(steps: int) -> None:
+            async with asyncio.timeout(10):
+                while len(_asked(world)) < steps:
+                    await lookout.look()
+
+        await until(1)
+        clock.advance(1775)  # the deadline is 25 seconds from now, the step 10
+        for _ in range(20):
+            await lookout.look()
+            await asyncio.sleep(0.01)
+        clock.advance(10)
+        await until(2)
+
+    asyncio.run(looks())
 
 
 def _killed_between_the_row_and_the_events(world: World) -> None:

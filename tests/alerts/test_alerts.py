@@ -77,12 +77,14 @@ def test_an_error_spike_is_raised_once_told_with_its_cause_and_over_when_it_is_c
         _take(world, *_calls(clock.now - HOUR * 5, 400, 4))
         service.look_at(world, "default")
         assert service.find(world, VIEWER) == [], "one in a hundred is no spike"
+        assert not service.anything_to_say(world, "default")
         with world.begin() as tx:
             change = {"version": "v2", "files": 1}
             log.append(tx, [Event(new_id(), "policy.loaded", clock.now, "default", "person:ann@x", data=change)])
         clock.advance(seconds=60)
         _take(world, *_calls(clock.now, 40, 20))
         clock.advance(seconds=60)
+        assert service.anything_to_say(world, "default")
         for _ in range(3):
             service.look_at(world, "default")
         [alert] = service.find(world, VIEWER)
@@ -107,9 +109,11 @@ def test_an_error_spike_is_raised_once_told_with_its_cause_and_over_when_it_is_c
         service.look_at(world, "default")
         assert service.count_open(world, VIEWER) == 1, "it held until a moment ago"
         clock.advance(seconds=CALM.total_seconds())
+        assert service.anything_to_say(world, "default"), "that it is over"
         service.look_at(world, "default")
         assert service.count_open(world, VIEWER) == 0
         assert len(_told(world, "alert.over")) == 1
+        assert not service.anything_to_say(world, "default")
         assert service.find(world, VIEWER, state="over")[0].over_at == clock.now
 
 

@@ -44,3 +44,20 @@ def test_a_step_that_crashed_is_taken_again(world: World) -> None:
         durable.run_due(world, flow, "one")
     assert durable.run_due(world, flow, "one") == 1
     assert taken == ["a", "a"]
+
+
+def test_what_no_step_is_called_for_takes_no_lease_and_writes_nothing(world: World) -> None:
+    wanted = {"b"}
+    taken: list[str] = []
+
+    def step(_world: World, key: str) -> bool:
+        taken.append(key)
+        return True
+
+    flow = Flow("test", lambda _connection, _now: ["a", "b"], step, calls_for=lambda _world, key: key in wanted)
+    assert durable.run_due(world, flow, "one") == 1
+    assert taken == ["b"]
+    wanted.clear()
+    before = world.db.version()
+    assert durable.run_due(world, flow, "one") == 0
+    assert world.db.version() == before

@@ -128,8 +128,11 @@ def test_what_shares_no_word_is_found_by_meaning(filled: World, monkeypatch: pyt
     with _endpoint() as (url, handler):
         config = replace(filled.config, embeddings=url, embeddings_model="small", embeddings_key="VECTOR_KEY")
         world = replace(filled, config=config)
+        assert not service.lacks_vectors(filled, "default"), "without an endpoint there is nothing to do"
+        assert service.lacks_vectors(world, "default")
         while service.embed(world, "default"):
             pass
+        assert not service.lacks_vectors(world, "default")
         asked = len(handler.asked)
         service.embed(world, "default")
         assert len(handler.asked) == asked, "what has a vector is not sent again"
@@ -159,12 +162,14 @@ def test_vectors_of_what_is_no_more_are_dropped(filled: World, operator: Actor) 
         with world.read() as conn:
             before = store.vectors(conn, "default", "small")
         policy.publish(world, operator, [("other.cedar", FORBID.replace("a manager", "somebody"))], "renamed")
+        assert service.lacks_vectors(world, "default")
         service.embed(world, "default")
         with world.read() as conn:
             after = store.vectors(conn, "default", "small")
         assert len(before) == len(after)
         assert set(before) != set(after)
         other = replace(world, config=replace(world.config, embeddings_model="large"))
+        assert service.lacks_vectors(other, "default")
         service.embed(other, "default")
         with world.read() as conn:
             assert store.vectors(conn, "default", "small") == {}, "another model's are of no use"

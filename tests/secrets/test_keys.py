@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tenure.base import keys
+from tenure.base import durable, keys
 from tenure.base.config import Config
 from tenure.base.db import Database, metadata
 from tenure.base.events import Bell
@@ -23,6 +23,7 @@ from tenure.base.room import World
 from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.values import PEOPLE, Actor
 from tenure.secrets import rewrap, sealing, service, store
+from tenure.secrets.flow import REWRAP
 from tests.secrets.conftest import configured
 from tests.sim.clock import FakeClock
 from tests.sim.transit import transit
@@ -48,9 +49,10 @@ def _fill(world: World, operator: Actor, count: int) -> dict[str, str]:
 
 
 def _until_done(world: World) -> int:
+    """As the engine does it; how many steps it took."""
     steps = 0
-    while rewrap.rewrap(world):
-        steps += 1
+    while done := durable.run_due(world, REWRAP, "test"):
+        steps += done
     return steps
 
 

@@ -28,6 +28,7 @@ from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.values import Actor, Event, Status
 from tenure.telemetry import intake, service
 from tenure.telemetry.feed import reading
+from tenure.telemetry.flow import PRUNE
 from tenure.telemetry.model import GATEWAY_TYPES, outcome_data
 from tenure.telemetry.traces import questions
 from tenure.telemetry.traces.duck import DuckStore
@@ -229,8 +230,10 @@ def test_what_a_reader_has_not_passed_is_never_pruned(world: World, clock: FakeC
         with world.begin() as tx:
             log.move_cursor(tx, "audit", 40)
         assert service.prune(watched) == 0, "breaker has read nothing"
+        assert not PRUNE.calls_for(watched, "event_log")
         with world.begin() as tx:
             log.move_cursor(tx, "breaker", 20)
+        assert PRUNE.calls_for(watched, "event_log")
         assert service.prune(watched, limit=7) == 20
         with world.read() as connection:
             assert log.oldest(connection) == 21
@@ -238,6 +241,7 @@ def test_what_a_reader_has_not_passed_is_never_pruned(world: World, clock: FakeC
             log.move_cursor(tx, "audit", 50)
             log.move_cursor(tx, "breaker", 50)
         assert service.prune(watched) == 29, "the newest stays, so that numbers never go back"
+        assert not PRUNE.calls_for(watched, "event_log")
         assert len(service.list_events(world, operator, after=0)) == 50, "the trace store has them all"
         assert service.ingest(world, GATEWAY, sent).accepted == 0, "told again after pruning, still kept once"
         assert [logged.seq for logged in reading.batch(world, operator, 10)] == list(range(11, 51))

@@ -16,5 +16,11 @@ def _forget(world: World, _key: str) -> bool:
     return service.forget(world)
 
 
-LOOK = Flow("alerts.look", lambda connection, _now: identity.workspaces(connection), _look, every=60.0)
+LOOK = Flow(
+    "alerts.look",
+    lambda connection, _now: identity.workspaces(connection),
+    _look,
+    every=60.0,
+    calls_for=service.anything_to_say,
+)
 FORGETTING = Flow("alerts.forgetting", lambda _connection, _now: ("all",), _forget, every=3600.0)

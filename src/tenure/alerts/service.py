@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from tenure.alerts import store
 from tenure.alerts.model import (
     CALM,
@@ -169,12 +171,23 @@ def see(world: World, actor: Actor, ident: str, note: str, quiet: timedelta | No
 # -- one look ---------------------------------------------------------------------------------------------------------
 
 
+def anything_to_say(world: World, workspace: str) -> bool:
+    """Whether ``look_at`` would find a rule that holds, or has an alert that goes on. Only reads."""
+    with world.read() as conn:
+        held = _held(conn, workspace)
+        going_on = store.count_open(conn, workspace) > 0
+    try:
+        return going_on or any(one.met for one in _look(world, workspace, held, world.clock()))
+    except Failed:
+        return False
+
+
 def look_at(world: World, workspace: str) -> bool:
     """Looks at every rule of a workspace once: raises alerts, notes that they still hold, ends those that have not held
     for ``CALM``. False, and nothing done, while the trace store can not be read."""
     now = world.clock()
     with world.read() as conn:
-        held = [rule for rule in rules_of(store.rules(conn, workspace)) if not rule.off]
+        held = _held(conn, workspace)
         known = {(one.rule, one.agent) for one in store.find(conn, workspace, state="open", limit=None)}
         known |= store.quiet(conn, workspace, now)
     try:
@@ -209,6 +222,10 @@ def forget(world: World) -> bool:
     """Forgets alerts that were over long ago."""
     with world.db.begin() as tx:
         return store.forget(tx, world.clock() - KEPT) > 0
+
+
+def _held(conn: Connection, workspace: str) -> list[Rule]:
+    return [rule for rule in rules_of(store.rules(conn, workspace)) if not rule.off]
 
 
 def _look(world: World, workspace: str, held: list[Rule], now: datetime) -> list[Finding]:

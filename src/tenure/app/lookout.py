@@ -20,11 +20,11 @@ from tenure.kernel.errors import Failed
 logger = log.get("engine")
 
 _STEP_S = 0.25
-"""Between two looks while there is something to do: often enough for the shortest ``Flow.every``."""
-_REST_S = 0.25
-"""So much longer while there is nothing: what other processes write is found within the sum of both."""
+"""Between two looks at least: often enough for the shortest ``Flow.every``."""
+_REST_S = 0.5
+"""And at most: so soon is found what other processes write."""
 _AHEAD = timedelta(seconds=30)
-_NEVER = None, datetime.min.replace(tzinfo=UTC)
+_NEVER = None, None, datetime.min.replace(tzinfo=UTC)
 
 
 class Lookout:
@@ -32,24 +32,26 @@ class Lookout:
 
     def __init__(self, world: World, flows: Sequence[Flow], holder: str) -> None:
         self._world = world
-        self._flows = tuple(flows)
         self._holder = holder
-        self._due = dict.fromkeys(self._flows, 0.0)
-        self._idle: dict[Flow, tuple[Hashable, datetime]] = {}
-        """Those that have nothing to do until that time, as far as the database of that version says."""
+        self._due = dict.fromkeys(flows, 0.0)
+        self._idle: dict[Flow, tuple[Hashable, Hashable, datetime]] = {}
+        """Those that have nothing to do until that time, as far as the database of that version says, and what was to
+        be seen at a glance."""
         self._version: Hashable = None
         self._running: dict[Flow, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Goes on until it is cancelled. A slow step holds up no other Flow."""
-        flag = self._world.bell.attach()
+        flag, now = self._world.bell.attach(), asyncio.get_running_loop().time
         try:
             while True:
                 next_due = await self.look()
-                await asyncio.sleep(_STEP_S)
-                rest = min(next_due - asyncio.get_running_loop().time(), _REST_S)
-                if rest > 0:
+                looked = now()
+                rest = min(next_due - looked, _REST_S)
+                if rest > _STEP_S:
                     await self._world.bell.wait(flag, rest)
+                if (early := looked + _STEP_S - now()) > 0:
+                    await asyncio.sleep(early)
         finally:
             self._world.bell.detach(flag)
             for task in self._running.values():
@@ -62,30 +64,34 @@ class Lookout:
         for flow in [flow for flow, task in self._running.items() if task.done()]:
             del self._running[flow]
             self._due[flow] = now() + flow.every
-        version = await asyncio.to_thread(self._asked)
-        if version != self._version:
-            self._version = version
-            self._world.bell.ring()
-        wanted = [flow for flow in self._awake() if self._due[flow] <= now()]
-        found = await asyncio.to_thread(self._found, wanted) if wanted else ()
-        for flow in wanted:
+        due = [flow for flow, at in self._due.items() if at <= now() and flow not in self._running]
+        asked, found = await asyncio.to_thread(self._asked, due)
+        for flow in asked:
             self._due[flow] = now() + flow.every
         for flow in found:
             self._running[flow] = asyncio.create_task(self._run_flow(flow))
-        return 0.0 if self._running else min((self._due[flow] for flow in self._awake()), default=math.inf)
+        if self._running:
+            return 0.0
+        awake = (at for flow, at in self._due.items() if self._idle.get(flow, _NEVER)[0] != self._version)
+        return min(awake, default=math.inf)
 
-    def _awake(self) -> list[Flow]:
-        return [flow for flow in self._flows if flow not in self._running and not self._is_idle(flow)]
-
-    def _asked(self) -> Hashable:
+    def _asked(self, due: Sequence[Flow]) -> tuple[Sequence[Flow], Sequence[Flow]]:
+        """Those that were asked, and of these the ones that have something to do. Everybody hears of it if somebody has
+        written."""
         try:
-            return self._world.db.version()
+            version = self._world.db.version()
         except Failed:  # the looks will say so; nothing that was known before may be relied on
-            return None
+            version = None
+        if version != self._version:
+            self._version = version
+            self._world.bell.ring()
+        now = self._world.clock()
+        asked = [flow for flow in due if not self._is_idle(flow, now)]
+        return asked, self._found(asked)
 
-    def _is_idle(self, flow: Flow) -> bool:
-        version, until = self._idle.get(flow, _NEVER)
-        return version is not None and version == self._version and until > self._world.clock()
+    def _is_idle(self, flow: Flow, now: datetime) -> bool:
+        version, seen, until = self._idle.get(flow, _NEVER)
+        return version is not None and version == self._version and until > now and seen == flow.glance()
 
     def _found(self, flows: Sequence[Flow]) -> list[Flow]:
         """Those that have something to do, asked in one read; one whose look fails is asked again at its next time."""
@@ -95,12 +101,12 @@ class Lookout:
                 with self._world.read() as connection:
                     while left:
                         flow = left.pop(0)
-                        now = self._world.clock()
+                        now, seen = self._world.clock(), flow.glance()
                         self._idle.pop(flow, None)
                         if flow.find(connection, now):
                             found.append(flow)
-                        elif not flow.outward and not flow.find(connection, now + _AHEAD):
-                            self._idle[flow] = self._version, now + _AHEAD
+                        elif not flow.find(connection, now + _AHEAD):
+                            self._idle[flow] = self._version, seen, now + _AHEAD
             except Exception as error:  # noqa: BLE001 (as below; the others are asked in a read of their own)
                 logger.warning("a look failed, trying again", flow=flow.name, error=repr(error))
         return found

@@ -68,6 +68,8 @@ def run_due(world: World, flow: Flow, holder: str) -> int:
         due = flow.find(connection, world.clock())
     done = 0
     for key in due:
+        if not flow.calls_for(world, key):
+            continue
         fence = take(world, flow.name, key, holder)
         if fence is None:
             continue

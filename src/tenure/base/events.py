@@ -184,14 +184,22 @@ def prune(connection: Connection, consumers: Iterable[str], upto: int, older_tha
     """Deletes up to ``limit`` Events that began before ``older_than`` and that every reader has passed: each of
     ``consumers`` (by its cursor here; one that never read has passed nothing) and those that speak for themselves by
     ``upto``. Returns how many. The newest Event always stays, so that ``head`` never goes back."""
+    doomed = _doomed(connection, consumers, upto, older_than).limit(limit)
+    return connection.execute(sa.delete(event_log).where(event_log.c.seq.in_(doomed.scalar_subquery()))).rowcount
+
+
+def prunable(connection: Connection, consumers: Iterable[str], upto: int, older_than: datetime) -> bool:
+    """Whether ``prune`` would delete any."""
+    return connection.execute(_doomed(connection, consumers, upto, older_than).limit(1)).first() is not None
+
+
+def _doomed(connection: Connection, consumers: Iterable[str], upto: int, older_than: datetime) -> sa.Select[int]:
     bound = min(upto, head(connection) - 1, passed(connection, consumers))
-    doomed = (
+    return (
         sa.select(event_log.c.seq)
         .where(event_log.c.seq <= bound, event_log.c.time < older_than)
         .order_by(event_log.c.seq)
-        .limit(limit)
     )
-    return connection.execute(sa.delete(event_log).where(event_log.c.seq.in_(doomed.scalar_subquery()))).rowcount
 
 
 Handler = Callable[[Connection, Event], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,7 +132,15 @@ class World:
             yield connection
 
 
-@dataclass(frozen=True, slots=True)
+def _nothing_else() -> Hashable:
+    return None
+
+
+def _always(_world: World, _key: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Flow:
     """A durable process that reconciles. ``find`` names the things that may need a step now; ``step`` takes one
     idempotent step for one of them and says whether it did anything. Both look at state and facts only, so a Flow that
@@ -140,13 +148,18 @@ class Flow:
 
     What ``find`` names follows from the database and the time it is handed, and what is due stays due until somebody
     writes: so it is not asked again while nobody has written and it named nothing for a later time either. One that
-    looks at anything else (files, say) is ``outward``, and asked every time."""
+    looks at anything else (files, say) has a ``glance`` at that, asked every time: while it says the same, so would
+    ``find``.
+
+    ``calls_for`` is asked before the lease is taken, which is a write for which all others look: whether a step would
+    find anything to do, where that hangs on more than ``find`` is handed. It writes nothing."""
 
     name: str
     find: Callable[[Connection, datetime], Sequence[str]]
     step: Callable[[World, str], bool]
     every: float = 1.0
-    outward: bool = False
+    glance: Callable[[], Hashable] = _nothing_else
+    calls_for: Callable[[World, str], bool] = _always
 
 
 @dataclass(frozen=True, slots=True)

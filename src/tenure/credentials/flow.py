@@ -16,6 +16,7 @@ _LATE = timedelta(days=1)
 """A control plane that was away for longer tells nobody: every token of then has expired."""
 
 _SCHEDULED = {"agents": rotation.rotate_due_agents, "keys": rotation.rotate_due_keys}
+_DUE = {"agents": rotation.agents_due, "keys": rotation.keys_due}
 
 
 def _ended(connection: Connection, now: datetime) -> list[Mark]:
@@ -39,10 +40,15 @@ def find_scheduled(_connection: Connection, _now: datetime) -> Sequence[str]:
     return list(_SCHEDULED)
 
 
+def is_due(world: World, what: str) -> bool:
+    """Whether any of it is."""
+    return bool(_DUE[what](world))
+
+
 def rotate(world: World, what: str) -> bool:
     """Replaces what is due."""
     return _SCHEDULED[what](world)
 
 
 OVERLAPS = Flow(name="credentials.overlaps", find=find_ended, step=end, every=1.0)
-SCHEDULE = Flow(name="credentials.schedule", find=find_scheduled, step=rotate, every=60.0)
+SCHEDULE = Flow(name="credentials.schedule", find=find_scheduled, step=rotate, every=60.0, calls_for=is_due)

@@ -14,7 +14,7 @@ from tenure.kernel.errors import Refused
 from tenure.kernel.ids import new_id, stable_id
 from tenure.kernel.values import PEOPLE, Actor, Event, Role
 from tenure.registry import service as registry
-from tenure.registry.model import ACTING, thing
+from tenure.registry.model import ACTING, AgentRecord, thing
 from tenure.revocation import service as revocation
 from tenure.revocation.model import Kind, Mark
 
@@ -49,29 +49,39 @@ def end_overlap(world: World, mark: Mark) -> bool:
         return bool(events.append(tx, [_event("credentials.replaced", stable_id("replaced", mark.id), mark, data)]))
 
 
+def keys_due(world: World) -> bool:
+    """Whether the signing keys are old enough to be replaced."""
+    hours = world.config.rotate_keys_h
+    return bool(hours) and identity.key_age(world) >= timedelta(hours=hours)
+
+
 def rotate_due_keys(world: World) -> bool:
     """Replaces the signing keys when they are old enough; whether it did."""
-    hours = world.config.rotate_keys_h
-    if not hours or identity.key_age(world) < timedelta(hours=hours):
+    if not keys_due(world):
         return False
     home = world.config.workspace
     identity.rotate_key(world, Actor(home, "system:credentials", frozenset({Role.SYSTEM, *PEOPLE})))
     return True
 
 
-def rotate_due_agents(world: World) -> bool:
-    """Replaces the credentials of agents whose last turn was long enough ago; whether there were any."""
+def agents_due(world: World) -> list[AgentRecord]:
+    """The agents whose last turn was long enough ago for other credentials."""
     hours, now = world.config.rotate_agents_h, world.clock()
     if not hours:
-        return False
+        return []
     with world.read() as conn:
         agents = [one for one in registry.list_agents(conn) if one.state in ACTING]
-        due = [
+        return [
             one
             for one in agents
             if now - max(one.state_since, revocation.replaced_at(conn, one.workspace, one.name) or one.state_since)
             >= timedelta(hours=hours)
         ]
+
+
+def rotate_due_agents(world: World) -> bool:
+    """Replaces the credentials of those; whether there were any."""
+    due = agents_due(world)
     for one in due:
         actor = Actor(one.workspace, "system:credentials", frozenset({Role.SYSTEM, *PEOPLE}))
         rotate_agent(world, actor, one.name, reason="on schedule")

@@ -105,10 +105,18 @@ def find_all(_conn: Connection, _now: datetime) -> Sequence[str]:
 
 def look_after_all(world: World, _key: str) -> bool:
     """Looks after every agent of which something is new, over or due; whether there was one."""
-    with world.read() as conn:
-        found = watching.due(conn, Terms.of(world.config), world.clock())
-    done = [watching.look_after(world, key) for key in found]
+    done = [watching.look_after(world, key) for key in _due(world)]
     return any(done)
+
+
+def any_due(world: World, _key: str) -> bool:
+    """Whether there is one."""
+    return bool(_due(world))
+
+
+def _due(world: World) -> list[str]:
+    with world.read() as conn:
+        return watching.due(conn, Terms.of(world.config), world.clock())
 
 
 def note_activity(world: World, _key: str) -> bool:
@@ -120,5 +128,5 @@ def note_activity(world: World, _key: str) -> bool:
 DECLARED = Flow("owners.declared", find_declared, offer_declared, every=1.0)
 OFFERS = Flow("owners.offers", find_over, end, every=1.0)
 LEFT = Flow("owners.left", find_left, watching.look_after, every=2.0)
-LOOK = Flow("owners.look", find_all, look_after_all, every=60.0)
+LOOK = Flow("owners.look", find_all, look_after_all, every=60.0, calls_for=any_due)
 ACTIVITY = Flow("owners.activity", find_all, note_activity, every=3600.0)

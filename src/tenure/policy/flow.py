@@ -50,10 +50,14 @@ class Watch:
             if service.folder_digest(service.folder_of(world.config, workspace)) != service.seen(world, workspace):
                 self._load(world, workspace)
 
+    def glance(self) -> tuple[_Signature, ...]:
+        """The folders of the workspaces that are known, as they are now."""
+        config = self._started
+        return tuple(_signature(service.folder_of(config, workspace)) for workspace in sorted(self._known))
+
     def find(self, connection: Connection, _now: datetime) -> Sequence[str]:
         """The workspaces that are new, or whose folder may have changed."""
-        assert self._config is not None  # noqa: S101 (a Room is started before its Flows run)
-        config = self._config
+        config = self._started
         return [
             workspace
             for workspace in _workspaces(connection, config)
@@ -76,6 +80,11 @@ class Watch:
         self._load(world, workspace)
         self._known[workspace] = signature
         return True
+
+    @property
+    def _started(self) -> Config:
+        assert self._config is not None  # noqa: S101 (a Room is started before its Flows run)
+        return self._config
 
     def _load(self, world: World, workspace: str) -> None:
         try:

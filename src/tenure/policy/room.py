@@ -24,6 +24,6 @@ ROOM = Room(
         "policy.rejected": "The policies folder is broken and was refused; data: faults (file, line, problem), running",
     },
     router=_router,
-    flows=(Flow("policy.watch", _watch.find, _watch.step, every=1.0, outward=True),),
+    flows=(Flow("policy.watch", _watch.find, _watch.step, every=1.0, glance=_watch.glance),),
     start=_watch.start,
 )

@@ -101,7 +101,10 @@ def install_defaults(world: World, workspace: str) -> list[str]:
 
 def policy_files(folder: Path) -> list[Path]:
     """The files of a folder that are policies, or tests of policies, by name."""
-    return sorted(path for tail in TAILS for path in folder.glob(f"*{tail}"))
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(TAILS))
+    except OSError:  # there is none, or it cannot be read
+        return []
 
 
 def read_folder(folder: Path) -> tuple[tuple[tuple[str, str], ...], tuple[FileFault, ...]]:

@@ -6,4 +6,10 @@ from tenure.base.room import Flow
 from tenure.identity import service as identity
 from tenure.search import service
 
-EMBED = Flow("search.embed", lambda connection, _now: identity.workspaces(connection), service.embed, every=30.0)
+EMBED = Flow(
+    "search.embed",
+    lambda connection, _now: identity.workspaces(connection),
+    service.embed,
+    every=30.0,
+    calls_for=service.lacks_vectors,
+)

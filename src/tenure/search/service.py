@@ -114,11 +114,19 @@ def _policies(files: tuple[tuple[str, str], ...]) -> tuple[Document, ...]:
 # -- vectors ----------------------------------------------------------------------------------------------------------
 
 
-def embed(world: World, workspace: str) -> bool:
-    """Keeps vectors of what has none yet, a batch of it, and drops those of what is no more. True while there is more
-    to do. Does nothing without an endpoint; one that does not answer is asked again at the next look."""
+def lacks_vectors(world: World, workspace: str) -> bool:
+    """Whether something of a workspace has no vector yet, or a vector is of what is no more. Never without an
+    endpoint."""
     if not world.config.embeddings:
         return False
+    with world.read() as conn:
+        wanted = {(world.config.embeddings_model, one.mark) for one in _documents(conn, workspace)}
+        return store.marks(conn, workspace) != wanted
+
+
+def embed(world: World, workspace: str) -> bool:
+    """Keeps vectors of what has none yet, a batch of it, and drops those of what is no more. True while there is more
+    to do. An endpoint that does not answer is asked again at the next look."""
     model = world.config.embeddings_model
     with world.read() as conn:
         documents = {one.mark: one for one in _documents(conn, workspace)}

@@ -33,13 +33,15 @@ def save(connection: Connection, workspace: str, model: str, found: Mapping[str,
     connection.execute(statement.on_conflict_do_nothing(index_elements=["workspace", "model", "mark"]), rows)
 
 
-def drop_others(connection: Connection, workspace: str, model: str, marks: Collection[str]) -> int:
+def marks(connection: Connection, workspace: str) -> set[tuple[str, str]]:
+    """(model, mark) of every vector of a workspace."""
+    found = connection.execute(sa.select(_V.model, _V.mark).where(_V.workspace == workspace))
+    return {(row.model, row.mark) for row in found}
+
+
+def drop_others(connection: Connection, workspace: str, model: str, wanted: Collection[str]) -> int:
     """Forgets the vectors of texts that are no more, and of other models; how many."""
-    gone = [
-        (row.model, row.mark)
-        for row in connection.execute(sa.select(_V.model, _V.mark).where(_V.workspace == workspace))
-        if row.model != model or row.mark not in marks
-    ]
+    gone = [(name, mark) for name, mark in marks(connection, workspace) if name != model or mark not in wanted]
     for name, mark in gone:
         connection.execute(sa.delete(vector_table).where(_V.workspace == workspace, _V.model == name, _V.mark == mark))
     return len(gone)

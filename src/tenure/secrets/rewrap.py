@@ -62,18 +62,19 @@ def rotate_key(world: World, actor: Actor) -> KeyState:
     return key_state(world, actor)
 
 
+def waits(world: World) -> bool:
+    """Whether ``rewrap`` would find anything to do. Raises Failed when the key cannot be had."""
+    due, forgettable = _waiting(world, keys.keys_of(world.config))
+    return bool(due) or forgettable
+
+
 def rewrap(world: World) -> bool:
     """Wraps the next data keys by the current key, or drops keys that wrap nothing more; says whether it did anything.
     One transaction, and each data key is wrapped by exactly one key before it and after it: it may die anywhere."""
     known = keys.keys_of(world.config)
-    with world.read() as conn:
-        count = _wrapped(conn)
-        if not count:
-            return False
-        current = known.current()
-        due = [one for one in _due(conn, current) if known.known(one[2])]
+    due, forgettable = _waiting(world, known)
     if not due:
-        return keys.has_old(world.config, frozenset(count)) and _forget(world)
+        return forgettable and _forget(world)
     plain = known.unwrap([(kek, text) for _, _, kek, text in due])
     try:
         name, wrapped = known.wrap(plain)
@@ -89,6 +90,17 @@ def rewrap(world: World) -> bool:
 
 _Due = tuple[Callable[..., bool], Any, str, str]
 """What puts another wrapping of a data key in place, where that is, the key that wraps it, and how it is wrapped."""
+
+
+def _waiting(world: World, known: keys.Keys) -> tuple[list[_Due], bool]:
+    """What the current key is to wrap next, and whether there are keys that wrap nothing more."""
+    with world.read() as conn:
+        count = _wrapped(conn)
+        if not count:
+            return [], False
+        current = known.current()
+        due = [one for one in _due(conn, current) if known.known(one[2])]
+    return due, keys.has_old(world.config, frozenset(count))
 
 
 def _due(conn: Connection, current: str) -> list[_Due]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
@@ -56,7 +56,12 @@ class UtcTime(TypeDecorator[datetime]):
 def insert(connection: Connection, table: sa.Table) -> Any:
     """An INSERT of the connection's own dialect: the kind that has ``on_conflict_do_nothing`` and ``_do_update``, which
     SQLite and PostgreSQL spell alike and SQLAlchemy's common one lacks."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        # Here, since it takes two megabytes, and with SQLite nobody needs it.
+        from sqlalchemy.dialects.postgresql import insert as insert_there  # noqa: PLC0415 (see above)
+
+        return insert_there(table)
+    return sqlite.insert(table)
 
 
 class Database:
@@ -130,7 +135,8 @@ class Database:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    # The connection that was used last is used next: it has the pages and statements that are asked for all the time.
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_use_lifo=True)
 
     @sa.event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: Any) -> None:

@@ -1,4 +1,7 @@
-"""Passkeys: WebAuthn level 3, with discoverable credentials, and a check of the person (user verification)."""
+"""Passkeys: WebAuthn level 3, with discoverable credentials, and a check of the person (user verification).
+
+The library is loaded when the first passkey is made or shown: it takes five megabytes, and many have none.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import webauthn
-from webauthn.helpers import structs
-from webauthn.helpers.exceptions import WebAuthnException
 
 from tenure.base import events
 from tenure.base.access import permit
@@ -27,7 +27,6 @@ from tenure.kernel.values import Actor, Event
 
 CHALLENGE_LIFE = timedelta(minutes=5)
 MAX_PASSKEYS = 20
-_CHECKED = structs.UserVerificationRequirement.REQUIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,8 @@ def _session(world: World, cookie: str) -> OpenSession:
 
 def begin_registration(world: World, actor: Actor, cookie: str, site: Site) -> JsonObject:
     """What the browser is to make a passkey from, for the person whose session this is."""
+    import webauthn.helpers.structs  # noqa: PLC0415 (see above)
+
     permit(actor, "sessions:manage")
     session = _session(world, cookie)
     options = webauthn.generate_registration_options(
@@ -67,8 +68,9 @@ def begin_registration(world: World, actor: Actor, cookie: str, site: Site) -> J
         rp_name="Tenure",
         user_name=session.email,
         user_id=stable_id("passkey", session.home, session.email).encode(),
-        authenticator_selection=structs.AuthenticatorSelectionCriteria(
-            resident_key=structs.ResidentKeyRequirement.REQUIRED, user_verification=_CHECKED
+        authenticator_selection=webauthn.helpers.structs.AuthenticatorSelectionCriteria(
+            resident_key=webauthn.helpers.structs.ResidentKeyRequirement.REQUIRED,
+            user_verification=webauthn.helpers.structs.UserVerificationRequirement.REQUIRED,
         ),
     )
     whose = {"home": session.home, "email": session.email}
@@ -102,6 +104,8 @@ def finish_registration(
     world: World, actor: Actor, cookie: str, site: Site, *, name: str, credential: JsonObject
 ) -> Passkey:
     """Keeps the passkey that a browser made. Raises Refused."""
+    import webauthn.helpers.exceptions  # noqa: PLC0415 (see above)
+
     permit(actor, "sessions:manage")
     session = _session(world, cookie)
     if not 1 <= len(name) <= 100 or not name.isprintable():
@@ -119,7 +123,7 @@ def finish_registration(
             expected_origin=site.origin,
             require_user_verification=True,
         )
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+    except (webauthn.helpers.exceptions.WebAuthnException, ValueError, TypeError, KeyError) as error:
         raise _refused("bad_passkey", "The passkey could not be verified.") from error
     now = world.clock()
     key = base64.b64encode(verified.credential_public_key).decode()
@@ -155,7 +159,10 @@ def _event(kind: str, passkey: Passkey, world: World) -> Event:
 
 def begin_login(world: World, site: Site) -> JsonObject:
     """What a browser is to answer with any passkey it has for this site. Says nothing of who there is."""
-    options = webauthn.generate_authentication_options(rp_id=site.name, user_verification=_CHECKED)
+    import webauthn.helpers.structs  # noqa: PLC0415 (see above)
+
+    required = webauthn.helpers.structs.UserVerificationRequirement.REQUIRED
+    options = webauthn.generate_authentication_options(rp_id=site.name, user_verification=required)
     with world.begin() as conn:
         asked, home = _ident(options.challenge), world.config.workspace
         account_store.add_challenge(conn, asked, home, kind="login", data={}, now=world.clock(), life=CHALLENGE_LIFE)
@@ -167,6 +174,8 @@ def login(world: World, site: Site, credential: JsonObject, visitor: Visitor) ->
     """A session for the owner of the passkey. Raises Refused (401): a challenge that was not asked or was answered
     before, a key that is not known, a signature that does not hold, another site, no check of the person, or a
     counter that went back (a copied key)."""
+    import webauthn.helpers.exceptions  # noqa: PLC0415 (see above)
+
     challenge = _challenge(credential)
     with world.begin() as conn:
         asked = account_store.take_challenge(conn, _ident(challenge), "login", world.clock())
@@ -190,7 +199,7 @@ def login(world: World, site: Site, credential: JsonObject, visitor: Visitor) ->
                 credential_current_sign_count=passkey.sign_count,
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+        except (webauthn.helpers.exceptions.WebAuthnException, ValueError, TypeError, KeyError) as error:
             raise _refused("bad_passkey", "The passkey could not be verified.") from error
         person = store.person(conn, passkey.workspace, passkey.email)
         if person is None or person.home != passkey.workspace:

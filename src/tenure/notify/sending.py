@@ -3,6 +3,9 @@
 A webhook goes where somebody of a workspace says, so it is the place where they have the control plane make a request:
 only to addresses of the public network (or hosts that the installation declares), looked up once and connected to
 as found, no redirect followed, time and size bounded. What a peer answers is never repeated but for its status.
+
+Apprise is loaded when the first message goes through it: with what it brings along it takes five megabytes, and many
+have no destination that needs it.
 """
 
 from __future__ import annotations
@@ -14,29 +17,23 @@ import re
 import socket
 import ssl
 import threading
-import warnings
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx2
-from apprise import AppriseAsset, NotifyFormat
-from apprise.plugins import NotifyBase
-from apprise.plugins.slack import NotifySlack
-from apprise.plugins.workflows import NotifyWorkflows
 
 from tenure import __version__
 from tenure.base.addresses import is_public
 from tenure.kernel.errors import Refused
 from tenure.notify.model import SLACK, TEAMS, Destination, Outcome, declared
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it looks for a module that Python is about to drop
-    from apprise.plugins.email import NotifyEmail
+if TYPE_CHECKING:
+    from apprise import AppriseAsset
+    from apprise.plugins import NotifyBase
 
 DEADLINE_S = 15.0
-_ASSET = AppriseAsset(
-    app_id="Tenure", app_desc="Tenure", app_url="", image_url_mask="", image_url_logo="", http_redirects=False
-)
 _STATUS = re.compile(r"error=(\d{3})")
 
 # They log addresses and answers, and these are secrets or others' words: nothing of that goes anywhere but below.
@@ -121,10 +118,21 @@ async def reachable(host: str, port: int, *, anywhere: bool) -> list[str]:
 # -- through apprise ------------------------------------------------------------------------------------------------
 
 
+@cache
+def _asset() -> AppriseAsset:
+    from apprise import AppriseAsset  # noqa: PLC0415 (see above)
+
+    return AppriseAsset(
+        app_id="Tenure", app_desc="Tenure", app_url="", image_url_mask="", image_url_logo="", http_redirects=False
+    )
+
+
 def mail(  # noqa: PLR0917 (the parts of one mail)
     destination: Destination, address: str, password: str, title: str, text: str, private: frozenset[str]
 ) -> Outcome:
     """Sends a mail to one address."""
+    from apprise.plugins.email import NotifyEmail  # noqa: PLC0415 (see above)
+
     parts = urlsplit(destination.url)
     port = parts.port or {"smtps": 465, "smtp+starttls": 587}.get(parts.scheme, 25)
     try:
@@ -143,7 +151,7 @@ def mail(  # noqa: PLR0917 (the parts of one mail)
         secure_mode=mode,
         from_addr=f"Tenure <{destination.sender}>",
         targets=[address],
-        asset=_ASSET,
+        asset=_asset(),
         format="text",
     )
     return _through(plugin, title, text, "the mail server")
@@ -151,6 +159,8 @@ def mail(  # noqa: PLR0917 (the parts of one mail)
 
 def slack(address: str, title: str, text: str, private: frozenset[str]) -> Outcome:
     """Writes into the channel of an incoming webhook of Slack, whose address this is."""
+    from apprise.plugins.slack import NotifySlack  # noqa: PLC0415 (see above)
+
     parts = checked_chat(address, SLACK, private)
     tokens = [piece for piece in parts.path.removeprefix("/services/").split("/") if piece]
     if len(tokens) != 3 or not parts.path.startswith("/services/"):
@@ -162,20 +172,22 @@ def slack(address: str, title: str, text: str, private: frozenset[str]) -> Outco
         mode="gov-hook" if parts.hostname == SLACK[1] else "hook",
         include_image=False,
         include_footer=False,
-        asset=_ASSET,
+        asset=_asset(),
     )
     return _through(plugin, title, text, "Slack")
 
 
 def teams(address: str, title: str, text: str, private: frozenset[str]) -> Outcome:
     """Writes into the channel of a workflow of Teams, whose address this is."""
+    from apprise.plugins.workflows import NotifyWorkflows  # noqa: PLC0415 (see above)
+
     checked_chat(address, TEAMS, private)
     read = NotifyWorkflows.parse_native_url(address) or {}
     # By name: an address may hold options of apprise as well, and some of them read files or trust anybody.
     wanted = {name: read[name] for name in _OF_ADDRESS if read.get(name)}
     if not {"workflow", "signature"} <= set(wanted):
         return Outcome(False, "the secret is no address of a workflow of Teams", final=True)
-    plugin = NotifyWorkflows(**wanted, schema="workflows", include_image=False, asset=_ASSET)
+    plugin = NotifyWorkflows(**wanted, schema="workflows", include_image=False, asset=_asset())
     return _through(plugin, title, text, "Teams")
 
 
@@ -202,6 +214,8 @@ def _is_one_of(host: str, hosts: Sequence[str]) -> bool:
 
 def _through(plugin: NotifyBase, title: str, text: str, whom: str) -> Outcome:
     """One attempt of apprise's."""
+    from apprise import NotifyFormat  # noqa: PLC0415 (see above)
+
     heard = _Status()
     _apprise.addHandler(heard)
     try:

@@ -73,7 +73,7 @@ _Source = Literal["agent", "document", "memory", "person", "system", "tool", "un
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class _Tool(_Part):

@@ -83,7 +83,7 @@ Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 class Part(BaseModel):
     """A mapping of a manifest: nothing that it does not know, and nothing of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 Mode = Literal["draft", "simulate"]

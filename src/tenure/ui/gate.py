@@ -7,13 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from httpx2 import Headers
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tenure.client import AsyncClient
@@ -22,6 +22,9 @@ from tenure.kernel.errors import Failed, Refused
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.money import dollars
 from tenure.ui import assets, model
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FORM_MAX_BYTES = 64 * 1024
 PROGRAMS = ("/v1", "/internal", "/otlp", "/.well-known", "/docs", "/redoc", "/openapi.json")
@@ -34,37 +37,46 @@ _HEADERS = {"Cache-Control": "no-store", "Vary": "Cookie, HX-Request"}
 
 _log = logging.getLogger(__name__)
 
-_pages = Environment(
-    loader=PackageLoader("tenure.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_pages.globals |= {
-    "asset": assets.asset_url,
-    "STATUS_WORDS": model.STATUS_WORDS,
-    "GONE_WORDS": model.GONE_WORDS,
-    "plural": model.plural,
-}
-_pages.globals |= {
-    "TIER_WORDS": model.TIER_WORDS,
-    "WHILE_STOPPED": model.WHILE_STOPPED,
-    "AUTONOMY_WORDS": model.AUTONOMY_WORDS,
-    "TOOL_STATES": model.TOOL_STATES,
-    "share_bar": model.share_bar,
-    "audit_words": model.audit_words,
-    "marked": model.marked,
-}
-_pages.filters |= {
-    "clock": model.clock,
-    "stamp": model.stamp,
-    "iso": model.iso,
-    "duration": model.duration,
-    "number": model.number,
-    "spent": model.spent,
-    "short": model.short,
-    "pretty": model.pretty,
-    "preview": model.preview,
-    "person": model.person,
-    "dollars": dollars,
-}
+
+@cache
+def _pages() -> Environment:
+    # Here, since it takes two megabytes, and the console may be left alone for long.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 (see above)
+
+    pages = Environment(
+        loader=PackageLoader("tenure.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals |= {
+        "asset": assets.asset_url,
+        "STATUS_WORDS": model.STATUS_WORDS,
+        "GONE_WORDS": model.GONE_WORDS,
+        "plural": model.plural,
+        "TIER_WORDS": model.TIER_WORDS,
+        "WHILE_STOPPED": model.WHILE_STOPPED,
+        "AUTONOMY_WORDS": model.AUTONOMY_WORDS,
+        "TOOL_STATES": model.TOOL_STATES,
+        "share_bar": model.share_bar,
+        "audit_words": model.audit_words,
+        "marked": model.marked,
+    }
+    pages.filters |= {
+        "clock": model.clock,
+        "stamp": model.stamp,
+        "iso": model.iso,
+        "duration": model.duration,
+        "number": model.number,
+        "spent": model.spent,
+        "short": model.short,
+        "pretty": model.pretty,
+        "preview": model.preview,
+        "person": model.person,
+        "dollars": dollars,
+    }
+    return pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +163,10 @@ def is_fragment(request: Request) -> bool:
 def render(request: Request, template: str, code: int = 200, /, **facts: Any) -> HTMLResponse:
     """A page, or the piece of it that a template renders."""
     now = datetime.now(UTC)
-    html = _pages.get_template(template).render(
-        request=request, path=request.url.path, now=now, ago=lambda value: model.ago(value, now), **facts
+    html = (
+        _pages()
+        .get_template(template)
+        .render(request=request, path=request.url.path, now=now, ago=lambda value: model.ago(value, now), **facts)
     )
     return HTMLResponse(html, code, headers=_HEADERS)
 

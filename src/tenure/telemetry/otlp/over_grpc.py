@@ -2,6 +2,8 @@
 
 Source: OpenTelemetry Protocol 1.9, section "OTLP/gRPC". The token is read before a message is: a stranger's is not
 even received. It is therefore served as a stream of requests of which there is one, which is the same on the wire.
+
+The library is loaded when a port is wanted: it takes nine megabytes.
 """
 
 from __future__ import annotations
@@ -11,14 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-import grpc
-import grpc.aio
-
 from tenure.base.room import Authenticate, World
 from tenure.kernel.errors import Failed, Refused
 from tenure.telemetry.otlp import receive, strangers
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SERVICES = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
@@ -34,6 +32,8 @@ async def serve(world: World, who: Authenticate) -> Callable[[], Awaitable[None]
     port = world.config.otlp_port
     if not port:
         return None
+    import grpc.aio  # noqa: PLC0415 (see above)
+
     limit = world.config.body_max_bytes
     server = grpc.aio.server(
         options=[
@@ -88,6 +88,9 @@ def _address(peer: str) -> str:
 
 
 async def _abort(context: _Context, error: Exception) -> None:
+    from grpc import StatusCode  # noqa: PLC0415 (see above)
+
     status = receive.status_of(error)
+    code = next(code for code in StatusCode if code.value[0] == status.code)
     details = (("grpc-status-details-bin", bytes(status.SerializeToString())),)
-    await context.abort(_CODES[status.code], status.message, details)
+    await context.abort(code, status.message, details)

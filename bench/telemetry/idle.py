@@ -1,7 +1,7 @@
 """What Tenure takes while nobody uses it: ``python -m bench.telemetry.idle``. Prints JSON.
 
 ``tenure up``: a control plane and a gateway, all their processes. CPU over a minute, as percent of a core, and memory
-as PSS, which counts what processes share once.
+as PSS, which counts what processes share once. ``--grpc``: with a port for OTLP over gRPC, which there is by default.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from bench.telemetry.processes import cpu_s, pss_mib, tree
+from demo.processes import free_port
 from tests.sim.installation import Installation
 
 _SETTLE_S, _OVER_S = 20, 60
@@ -20,7 +21,8 @@ _SETTLE_S, _OVER_S = 20, 60
 
 def main() -> None:
     """The command line."""
-    with tempfile.TemporaryDirectory() as folder, Installation(Path(folder)) as tenure:
+    settings = {"TENURE_OTLP_PORT": str(free_port(0))} if "--grpc" in sys.argv else {}
+    with tempfile.TemporaryDirectory() as folder, Installation(Path(folder), settings) as tenure:
         assert tenure.up is not None
         time.sleep(_SETTLE_S)
         processes = tree(tenure.up.pid)

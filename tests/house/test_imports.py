@@ -51,7 +51,9 @@ NO_IO = frozenset(
     {"socket", "ssl", "subprocess", "sqlite3", "asyncio", "httpx2", "sqlalchemy", "duckdb", "os", "pathlib"}
 )
 # What many installations never use: it is loaded where it is used first.
-WAIT = frozenset({"apprise", "grpc", "jinja2", "sqlalchemy.dialects.postgresql", "webauthn"})
+WAIT = frozenset(
+    {"apprise", "grpc", "jinja2", "jsonschema", "referencing", "sqlalchemy.dialects.postgresql", "webauthn"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,8 @@ def _may_wait(node: ast.Import | ast.ImportFrom) -> bool:
     return all(any(f"{name}.".startswith(f"{one}.") for one in WAIT) for name in names)
 
 
-def test_the_control_plane_starts_without_what_many_never_use() -> None:
-    program = f"import sys, tenure.app.server; print(*({set(WAIT)!r} & sys.modules.keys()))"
+@pytest.mark.parametrize("process", ["tenure.app.server", "tenure.gateway.__main__"])
+def test_a_process_starts_without_what_many_never_use(process: str) -> None:
+    program = f"import sys, {process}; print(*({set(WAIT)!r} & sys.modules.keys()))"
     done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []

@@ -6,12 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import Draft202012Validator
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-
 from tenure.gateway.mcp import codec
+from tenure.gateway.mcp.schemas import first_allowed
 from tenure.gateway.modes import words
 from tenure.gateway.verdict import Verdict
 from tenure.kernel.drafts import OFFER, SIMULATE
@@ -42,11 +38,7 @@ def example(schema: JsonObject) -> dict[str, Any] | None:
     """An object that a schema allows: its own example where it has one, else the least that its words ask for; None
     where neither is allowed by it."""
     given = [*_listed(schema.get("examples")), _least(schema, 0)]
-    try:
-        check = Draft202012Validator(schema, registry=Registry())
-        return next((dict(one) for one in given if isinstance(one, Mapping) and check.is_valid(one)), None)
-    except (SchemaError, Unresolvable, RecursionError, TypeError, ValueError):
-        return None
+    return first_allowed(schema, given)
 
 
 def _least(schema: Json, depth: int) -> Json:

@@ -1,29 +1,23 @@
-"""Tools as values: the names agents see them by, and what their input schemas say of arguments. No I/O.
-
-Schemas come from upstream servers, so none of their references is ever fetched.
-"""
+"""Tools as values: the names agents see them by, and what their input schemas say of arguments. No I/O."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, cast
-
-from jsonschema.exceptions import SchemaError, ValidationError, best_match
-from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from typing import TYPE_CHECKING, Any
 
 from tenure.gateway.mcp.codec import decode_header, encode_header
 from tenure.gateway.mcp.quick import Quick, quick_check
+from tenure.gateway.mcp.schemas import checker, faults
 from tenure.kernel.errors import Refused
 from tenure.kernel.fingerprint import Fingerprint, fingerprint
 from tenure.kernel.json import Json, JsonObject
 from tenure.kernel.naming import exposed_name
 from tenure.kernel.snapshot import AgentFact, ToolFact
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 
 def granted(agent: AgentFact) -> dict[str, ToolFact]:
@@ -63,12 +57,7 @@ class Tool:
             return f"the input schema that the server gave is not usable: {self.fault}"
         if self.quick is not None and self.quick(arguments):
             return ""
-        try:
-            first = islice(self.validator.iter_errors(arguments), 10)  # an array can have millions
-            faults = sorted(first, key=lambda fault: list(map(str, fault.absolute_path)))
-        except (Unresolvable, RecursionError) as error:
-            return f"the input schema that the server gave is not usable: {error}"
-        return "; ".join(_told(fault) for fault in faults)
+        return faults(self.validator, arguments)
 
 
 def read_tool(definition: JsonObject) -> Tool:
@@ -79,29 +68,11 @@ def read_tool(definition: JsonObject) -> Tool:
     mark = fingerprint(definition)
     if not isinstance(schema, dict):
         return Tool(name, definition, mark, None, "it is not an object")
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        return Tool(name, definition, mark, None, error.message)
-    headers, usable = tuple(_header_params((), schema)), kind(schema, registry=Registry())
-    return Tool(name, definition, mark, usable, header_params=headers, quick=quick_check(schema))
-
-
-def _told(fault: ValidationError) -> str:
-    inner = best_match(fault.context) if fault.context else None
-    if inner is not None and inner.relative_path:
-        fault = inner
-    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault.absolute_path).lstrip(".")
-    right = ""
-    rule, wanted = fault.validator, cast("Any", fault.validator_value)
-    if rule == "type":
-        right = f" (give {wanted if isinstance(wanted, str) else ' or '.join(map(str, wanted))})"
-    elif rule == "additionalProperties" and isinstance(fault.schema, dict):
-        right = f" (known: {', '.join(sorted(fault.schema.get('properties', {}))) or 'none'})"
-    elif rule == "required" and isinstance(fault.schema, dict):
-        right = f" (required: {', '.join(map(str, fault.schema.get('required', [])))})"
-    return f"{where or 'arguments'}: {fault.message[:300]}{right}"
+    validator, fault = checker(schema)
+    if validator is None:
+        return Tool(name, definition, mark, None, fault)
+    headers = tuple(_header_params((), schema))
+    return Tool(name, definition, mark, validator, header_params=headers, quick=quick_check(schema))
 
 
 # Parameters that 2026-07-28 repeats in headers

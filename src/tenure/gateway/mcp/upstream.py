@@ -17,6 +17,7 @@ from tenure.gateway.mcp.line import Line
 from tenure.gateway.mcp.pool import Pool
 from tenure.gateway.mcp.purse import Purse
 from tenure.gateway.mcp.sandbox import Sandbox
+from tenure.gateway.mcp.schemas import load
 from tenure.gateway.mcp.session import within
 from tenure.gateway.mcp.stdio import StdioConnection
 from tenure.gateway.mcp.streamable import StreamableConnection
@@ -323,6 +324,7 @@ class Server:
         self.watch.lost()
 
     async def _list(self, connection: Connection) -> Catalogue:
+        await load()  # what reads them
         definitions = await self._pages(connection, "tools/list", "tools")
         try:
             return Catalogue(definitions, self._tools)

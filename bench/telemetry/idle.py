@@ -29,7 +29,7 @@ def main() -> None:
         before = cpu_s(processes)
         time.sleep(_OVER_S)
         cpu = 100 * (cpu_s(processes) - before) / _OVER_S
-        memory = {" ".join(one.cmdline()[1:4])[-40:]: round(pss_mib(one.pid), 1) for one in processes}
+        memory = {" ".join(one.cmdline()[-2:]): round(pss_mib(one.pid), 1) for one in processes}
     json.dump({"cpu_percent": round(cpu, 2), "pss_mib": round(sum(memory.values()), 1), "of": memory}, sys.stdout)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.telemetry.model import message_from_openai_choice, messages_from_openai
+from tenure.kernel.messages import message_from_openai_choice, messages_from_openai
 
 CASES: list[tuple[Any, Any]] = [
     (

@@ -15,7 +15,6 @@ from tenure.kernel.ids import moment_span, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
 from tenure.kernel.values import Event, Status
 from tenure.telemetry.altered import Altered
-from tenure.telemetry.codec import message_from_openai_choice, messages_from_openai
 from tenure.telemetry.measured import (
     SIGNALS,
     Act,
@@ -78,8 +77,6 @@ __all__ = [
     "Walked",
     "decision_span",
     "message_data",
-    "message_from_openai_choice",
-    "messages_from_openai",
     "outcome_data",
     "outcome_of",
     "reason_of",

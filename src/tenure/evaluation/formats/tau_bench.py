@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from tenure.evaluation.formats import source
 from tenure.kernel.ids import session_trace, stable_id
 from tenure.kernel.json import JsonArray, JsonObject
+from tenure.kernel.messages import message_from_openai_choice, messages_from_openai
 from tenure.kernel.values import Event
-from tenure.telemetry.model import message_from_openai_choice, messages_from_openai, outcome_data
+from tenure.telemetry.model import outcome_data
 
 SOURCE = "tau-bench"
 _ACTOR = "system:evaluation"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tenure.kernel.json import Json
-from tenure.telemetry.codec import messages_from_openai
+from tenure.kernel.messages import messages_from_openai
 
 _BIGGEST = 2**53
 _PROVIDERS: Mapping[str, str] = {

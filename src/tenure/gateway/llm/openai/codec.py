@@ -28,7 +28,7 @@ from tenure.gateway.llm.codec import (
 )
 from tenure.gateway.llm.stream import EventStream
 from tenure.kernel.json import Json, JsonObject
-from tenure.telemetry.model import message_from_openai_choice, messages_from_openai
+from tenure.kernel.messages import message_from_openai_choice, messages_from_openai
 
 _CHAT = "a chat completion request"
 _EMBEDDINGS = "an embeddings request"

@@ -13,7 +13,7 @@ Then the store is closed and opened by another process, which alone counts for `
 traces by id (another each time), the fleet's figures over 30 days, the tools of all agents, the text of content.
 ``peak_mib`` is the most resident memory (VmHWM) of each process, the benchmark's own parts with it.
 
-``--idle`` measures a control plane and a gateway that nobody uses. Prints all, writes bench/results/<date>-telemetry.*.
+Last, a control plane and a gateway that nobody uses. Prints all, writes bench/results/<date>-telemetry.*.
 
 ``--beside`` does something else: the same spans to Tenure, Phoenix and MLflow, as ``beside.py`` says.
 """

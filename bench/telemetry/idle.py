@@ -1,7 +1,8 @@
 """What Tenure takes while nobody uses it: ``python -m bench.telemetry.idle``. Prints JSON.
 
 ``tenure up``: a control plane and a gateway, all their processes. CPU over a minute, as percent of a core, and memory
-as PSS, which counts what processes share once. ``--grpc``: with a port for OTLP over gRPC, which there is by default.
+as PSS, which counts what processes share once. With all ports that there are by default; ``--no-grpc``: without that
+for OTLP over gRPC.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _SETTLE_S, _OVER_S = 20, 60
 
 def main() -> None:
     """The command line."""
-    settings = {"TENURE_OTLP_PORT": str(free_port(0))} if "--grpc" in sys.argv else {}
+    settings = {} if "--no-grpc" in sys.argv else {"TENURE_OTLP_PORT": str(free_port(0))}
     with tempfile.TemporaryDirectory() as folder, Installation(Path(folder), settings) as tenure:
         assert tenure.up is not None
         time.sleep(_SETTLE_S)
